@@ -1,0 +1,84 @@
+//! Alpaca's stock streams on a port of your own, for clients in any language:
+//! `cargo run --example simulator -- --listen 127.0.0.1:9000 --fault reset@5s`
+
+use std::{
+    io::{self, Write as _},
+    net::ToSocketAddrs as _,
+};
+
+use anyhow::Context as _;
+use clap::Parser;
+use trunkline::{
+    Credentials,
+    sim::{Accept, FaultScript, Sim, SimConfig},
+};
+
+/// Serves Alpaca's stock streams with made-up data: every path of the venue on one port.
+///
+/// One connection per key and path, as at the venue: a second one gets `406 connection limit exceeded`. Prints one
+/// line per thing that happens to a connection, and runs until Ctrl-C.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to listen; port 0 picks a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    listen: String,
+    /// The same seed makes the same market and the same faults.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// Market events per second, of all symbols together.
+    #[arg(long, value_name = "MSGS_PER_S", default_value_t = 100)]
+    rate: u32,
+    /// What goes wrong, and how often: KIND@PERIOD, separated by commas, such as `reset@5s,null@500ms`. Kinds: cut,
+    /// reset, close:CODE, unknown, null, garbage, mute, stall-welcome.
+    #[arg(long, value_name = "SCRIPT")]
+    fault: Option<FaultScript>,
+    /// The only key that is right. By default any well-formed one is.
+    #[arg(long, value_name = "K", requires = "secret")]
+    key: Option<String>,
+    /// Its secret.
+    #[arg(long, value_name = "S", requires = "key")]
+    secret: Option<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let (events, happened) = crossbeam_channel::bounded(1024);
+    let (stop, stopped) = crossbeam_channel::bounded(1);
+    ctrlc::set_handler(move || {
+        // The second Ctrl-C finds the channel full, and changes nothing.
+        let _ = stop.try_send(());
+    })
+    .context("cannot wait for Ctrl-C")?;
+
+    let mut config = SimConfig::default();
+    config.listen = arguments
+        .listen
+        .to_socket_addrs()
+        .ok()
+        .and_then(|mut addresses| addresses.next())
+        .with_context(|| format!("`{}` is no HOST:PORT to listen on", arguments.listen))?;
+    config.seed = arguments.seed;
+    config.rate = arguments.rate;
+    config.faults = arguments.fault.unwrap_or_default();
+    config.events = Some(events);
+    if let (Some(key), Some(secret)) = (arguments.key, arguments.secret) {
+        config.accept = Accept::Only(Credentials::new(key, secret)?);
+    }
+    let sim = Sim::start(config)?;
+    let mut out = io::stdout();
+    writeln!(
+        out,
+        "listening on {} and the other stock paths; Ctrl-C ends",
+        sim.endpoint("/v2/iex")
+    )?;
+    loop {
+        crossbeam_channel::select! {
+            recv(happened) -> event => writeln!(out, "{}", event?)?,
+            recv(stopped) -> _ => break,
+        }
+    }
+    drop(sim);
+    writeln!(out, "stopped")?;
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! The market-data protocol, sans-IO.
+//!
+//! ```text
+//!            welcome                    authenticated
+//!  Welcome ───────────▶ Authenticating ───────────────▶ Ready ◀─┐ request, reply
+//!     │ error, garbage      │ error, garbage              │ ────┘ one in flight
+//!     └────────────────────▶└────────▶ down ◀──────────────┘ 401 402 404 406 407 500
+//! ```
+//!
+//! ```text
+//! ◀ [{"T":"success","msg":"connected"}]
+//! ▶ {"action":"auth","key":"…","secret":"…"}
+//! ◀ [{"T":"success","msg":"authenticated"}]
+//! ▶ {"action":"subscribe","quotes":["KO"]}
+//! ◀ [{"T":"subscription","trades":[],"quotes":["KO"],…}]
+//! ◀ [{"T":"q","S":"KO",…},{"T":"q","S":"KO",…}]
+//! ```
+
+use std::{fmt, time::Instant};
+
+use super::{
+    Account, Feed, data_endpoint,
+    wire::{self, Incoming, Lists, SubscriptionRequest},
+};
+use crate::{
+    credentials::Credentials,
+    error::{Error, Rejection, RejectionKind, Result},
+    event::Unparsed,
+    key::{Endpoint, StreamKey},
+    market::{BARS, DAILY_BARS, MarketEvent, QUOTES, TRADES, UPDATED_BARS},
+    topic::{Channel, Topic},
+    venue::{
+        Confirmed, Frame, Message, Output, Piece, Request, SecretMessage, Session, Venue, Verdict,
+    },
+};
+
+/// Alpaca's market data. Made by [`stocks`](super::stocks).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarketData {
+    endpoint: Endpoint,
+    channels: &'static [Channel],
+    account: Option<Account>,
+}
+
+impl MarketData {
+    pub(super) fn stocks(feed: Feed) -> Self {
+        Self {
+            endpoint: data_endpoint(feed.path()),
+            channels: feed.channels(),
+            account: None,
+        }
+    }
+
+    /// The same protocol at an endpoint of your own: a proxy, or a simulator.
+    #[must_use]
+    pub fn at(self, endpoint: Endpoint) -> Self {
+        Self { endpoint, ..self }
+    }
+
+    /// Insists on the keys of one account: keys that plainly belong to the other are refused before connecting.
+    /// Market data is the same for both, so by default either will do.
+    #[must_use]
+    pub fn account(self, account: Account) -> Self {
+        Self {
+            account: Some(account),
+            ..self
+        }
+    }
+}
+
+impl Feed {
+    fn channels(self) -> &'static [Channel] {
+        match self {
+            Self::Test => &[TRADES, QUOTES, BARS],
+            Self::Iex | Self::Sip | Self::DelayedSip | Self::Boats | Self::Overnight => {
+                &[TRADES, QUOTES, BARS, UPDATED_BARS, DAILY_BARS]
+            }
+        }
+    }
+}
+
+impl fmt::Display for MarketData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.endpoint.fmt(f)
+    }
+}
+
+impl Venue for MarketData {
+    type Event = MarketEvent;
+    type Session = MarketDataSession;
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn label(&self, credentials: &Credentials) -> String {
+        let account = self.account.or_else(|| Account::of(credentials));
+        format!(
+            "alpaca market data, {} account",
+            account.map_or("unnamed", Account::name)
+        )
+    }
+
+    fn admit(&self, credentials: &Credentials) -> Result<()> {
+        match (self.account, Account::of(credentials)) {
+            (Some(wanted), Some(found)) if wanted != found => Err(Error::WrongAccount {
+                stream: StreamKey::new(&self.endpoint, credentials),
+                wanted: wanted.name(),
+                found: found.name(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn validate(&self, topic: &Topic) -> Result<()> {
+        let symbol = topic.symbol.as_str();
+        let why = if !self.channels.contains(&topic.channel) {
+            "this feed has no such channel"
+        } else if symbol.is_empty()
+            || symbol.len() > 32
+            || !symbol.bytes().all(|byte| byte.is_ascii_graphic())
+        {
+            "a symbol is 1 to 32 ASCII characters without white space"
+        } else if symbol.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            "this venue's symbols are upper case"
+        } else if symbol.len() > 1 && symbol.contains('*') {
+            "`*` stands alone: patterns are not supported"
+        } else {
+            return Ok(());
+        };
+        Err(Error::InvalidTopic {
+            topic: topic.clone(),
+            why: why.to_owned(),
+        })
+    }
+
+    fn session(&self, credentials: Credentials) -> MarketDataSession {
+        MarketDataSession {
+            state: State::Welcome(credentials),
+        }
+    }
+}
+
+/// The protocol of one connection.
+#[derive(Debug)]
+pub struct MarketDataSession {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The server speaks first. The credentials are dropped as soon as they were sent.
+    Welcome(Credentials),
+    Authenticating,
+    Ready {
+        in_flight: bool,
+    },
+    /// A verdict was given; the driver sends nothing more here.
+    Down,
+}
+
+impl Session for MarketDataSession {
+    type Event = MarketEvent;
+
+    fn handle_open(&mut self, _now: Instant, _out: &mut Output<MarketEvent>) {}
+
+    fn handle_frame(&mut self, _now: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
+        // By codec, not by opcode: JSON may come in binary frames.
+        match std::str::from_utf8(frame.bytes()) {
+            Ok(text) => wire::decode(text, |item| self.handle_item(item, out)),
+            Err(error) => self.handle_item(Err(Unparsed::new(frame.bytes(), error)), out),
+        }
+    }
+
+    fn request(&mut self, _now: Instant, request: Request<'_>, out: &mut Output<MarketEvent>) {
+        let (action, topics) = match request {
+            Request::Subscribe(topics) => ("subscribe", topics),
+            Request::Unsubscribe(topics) => ("unsubscribe", topics),
+        };
+        let message = SubscriptionRequest {
+            action,
+            lists: Lists::from_topics(topics),
+        };
+        out.send(Message::Text(wire::to_json(&message)));
+        self.state = State::Ready { in_flight: true };
+    }
+}
+
+impl MarketDataSession {
+    fn handle_item(&mut self, item: Result<Incoming, Unparsed>, out: &mut Output<MarketEvent>) {
+        match (&self.state, item) {
+            (State::Down, _) => {}
+            (State::Ready { .. }, Ok(Incoming::Event(event))) => out.event(event),
+            (State::Ready { .. }, Err(unparsed)) => out.unparsed(unparsed),
+            (State::Ready { .. }, Ok(Incoming::Subscription(state))) => {
+                self.state = State::Ready { in_flight: false };
+                out.confirmed(Confirmed::State(state));
+            }
+            (State::Ready { in_flight }, Ok(Incoming::Error { code, message })) => {
+                let rejection = Rejection::new(kind(code), Some(code), message);
+                match (after_ready(code), *in_flight) {
+                    (Scope::Connection, _) => self.go_down(Verdict::Rejected(rejection), out),
+                    (Scope::Request, true) => {
+                        self.state = State::Ready { in_flight: false };
+                        out.refused(rejection);
+                    }
+                    (Scope::Request, false) => {
+                        out.unparsed(Unparsed::new(
+                            rejection.to_string().as_bytes(),
+                            "an error that answers no request",
+                        ));
+                    }
+                    (Scope::Nothing, _) => {}
+                }
+            }
+            (State::Ready { .. }, Ok(Incoming::Success(_))) => {}
+
+            (State::Welcome(credentials), Ok(Incoming::Success(message)))
+                if message == "connected" =>
+            {
+                out.send_secret(login(credentials));
+                self.state = State::Authenticating;
+            }
+            (State::Authenticating, Ok(Incoming::Success(message)))
+                if message == "authenticated" =>
+            {
+                self.state = State::Ready { in_flight: false };
+                out.up();
+            }
+            // "already authenticated": somebody in between did it for us.
+            (State::Authenticating, Ok(Incoming::Error { code: 403, .. })) => {
+                self.state = State::Ready { in_flight: false };
+                out.up();
+            }
+            (State::Welcome(_) | State::Authenticating, Ok(Incoming::Error { code, message })) => {
+                self.go_down(
+                    Verdict::Rejected(Rejection::new(kind(code), Some(code), message)),
+                    out,
+                );
+            }
+            (State::Welcome(_), other) => self.go_down(unexpected("a welcome", &other), out),
+            (State::Authenticating, other) => {
+                self.go_down(unexpected("the answer to the authentication", &other), out)
+            }
+        }
+    }
+
+    fn go_down(&mut self, verdict: Verdict, out: &mut Output<MarketEvent>) {
+        self.state = State::Down;
+        out.down(verdict);
+    }
+}
+
+fn login(credentials: &Credentials) -> SecretMessage {
+    credentials.expose(|key, secret| {
+        SecretMessage::text(|piece| {
+            piece(Piece::Plain(r#"{"action":"auth","key":""#));
+            piece(Piece::JsonString(key));
+            piece(Piece::Plain(r#"","secret":""#));
+            piece(Piece::JsonString(secret));
+            piece(Piece::Plain(r#""}"#));
+        })
+    })
+}
+
+fn unexpected(wanted: &str, got: &Result<Incoming, Unparsed>) -> Verdict {
+    let got = match got {
+        Ok(Incoming::Success(message)) => format!("`{message}`"),
+        Ok(Incoming::Error { code, message }) => format!("error {code} `{message}`"),
+        Ok(Incoming::Subscription(_)) => "a subscription".to_owned(),
+        Ok(Incoming::Event(event)) => format!("data for {}", event.symbol()),
+        Err(unparsed) => unparsed.to_string(),
+    };
+    Verdict::Protocol(format!("expected {wanted}, got {got}"))
+}
+
+/// What each error code means. The numbers and texts are in Alpaca's "WebSocket Stream" page; 411 is known from its Go
+/// SDK only.
+fn kind(code: u16) -> RejectionKind {
+    match code {
+        402 => RejectionKind::Credentials,
+        405 => RejectionKind::SymbolLimit,
+        406 => RejectionKind::ConnectionLimit,
+        407 => RejectionKind::SlowClient,
+        408 | 409 | 411 => RejectionKind::Entitlement,
+        400 | 410 | 412 | 413 => RejectionKind::BadRequest,
+        // 401 not authenticated, 403 already authenticated, 404 auth timeout, 500 internal error, and the unknown.
+        _ => RejectionKind::Temporary,
+    }
+}
+
+/// What an error is about once the connection is authenticated.
+enum Scope {
+    Connection,
+    Request,
+    Nothing,
+}
+
+fn after_ready(code: u16) -> Scope {
+    match code {
+        403 => Scope::Nothing,
+        401 | 402 | 404 | 406 | 407 | 500 => Scope::Connection,
+        _ => Scope::Request,
+    }
+}

@@ -1,0 +1,155 @@
+//! When to try again: the kind of failure, how many there were, and a random number in; a verdict out. No clock.
+
+use std::time::Duration;
+
+use crate::{
+    config::Backoff,
+    error::{Error, RejectionKind},
+};
+
+/// What a failure means for the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Trying again cannot help.
+    Fatal,
+    /// Try again.
+    Retry,
+    /// Try again, with patience: a dead predecessor may have to be reaped first.
+    ConnectionLimit,
+}
+
+/// The one table of what is fatal. Before a stream was ever live, what a human has to mend is; once it was, the same
+/// faults are more likely to be the venue's, and pass.
+pub(crate) fn class(error: &Error, was_live: bool) -> Class {
+    let fatal_at_first = if was_live { Class::Retry } else { Class::Fatal };
+    match error {
+        Error::Rejected { .. } | Error::NotEntitled { .. } => Class::Fatal,
+        Error::ConnectionLimit { .. } => Class::ConnectionLimit,
+        Error::Refused { rejection, .. } => match rejection.kind {
+            RejectionKind::SlowClient | RejectionKind::Temporary => Class::Retry,
+            _ => fatal_at_first,
+        },
+        Error::Tls {
+            certificate: true, ..
+        } => fatal_at_first,
+        Error::Upgrade { status, .. } => match status {
+            408 | 425 | 429 | 500.. => Class::Retry,
+            _ => fatal_at_first,
+        },
+        _ => Class::Retry,
+    }
+}
+
+/// How long to wait before the next attempt. `failures` counts this one; `random` is from 0 to 1.
+pub(crate) fn delay(
+    backoff: &Backoff,
+    error: &Error,
+    class: Class,
+    failures: u32,
+    random: f64,
+) -> Duration {
+    let jittered = match class {
+        Class::ConnectionLimit => {
+            let (least, most) = backoff.connection_limit;
+            least + most.saturating_sub(least).mul_f64(random)
+        }
+        Class::Retry | Class::Fatal => {
+            let doublings = failures.saturating_sub(1).min(31);
+            backoff
+                .initial
+                .saturating_mul(1 << doublings)
+                .min(backoff.cap)
+                .mul_f64(random)
+        }
+    };
+    let asked_for = match error {
+        Error::Upgrade {
+            retry_after: Some(wait),
+            ..
+        } => (*wait).min(LONGEST_RETRY_AFTER),
+        _ => Duration::ZERO,
+    };
+    jittered.max(asked_for)
+}
+
+/// A server that asks for more than this is not taken at its word.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{At, Credentials, Rejection, StreamKey, phase::Phase};
+
+    fn at() -> At {
+        At::new(
+            &StreamKey::new(&"ws://h".parse().unwrap(), &Credentials::none()),
+            Phase::Upgrading,
+        )
+    }
+
+    fn upgrade(status: u16, retry_after: Option<Duration>) -> Error {
+        Error::Upgrade {
+            at: at(),
+            status,
+            retry_after,
+        }
+    }
+
+    #[test]
+    fn what_a_human_must_mend_is_fatal_until_it_was_live_once() {
+        for status in [301, 400, 401, 403, 404] {
+            assert_eq!(
+                class(&upgrade(status, None), false),
+                Class::Fatal,
+                "{status}"
+            );
+            assert_eq!(
+                class(&upgrade(status, None), true),
+                Class::Retry,
+                "{status}"
+            );
+        }
+        for status in [408, 429, 500, 502, 503] {
+            assert_eq!(
+                class(&upgrade(status, None), false),
+                Class::Retry,
+                "{status}"
+            );
+        }
+        let certificate = |certificate| Error::Tls {
+            at: at(),
+            why: String::new(),
+            certificate,
+        };
+        assert_eq!(class(&certificate(true), false), Class::Fatal);
+        assert_eq!(class(&certificate(false), false), Class::Retry);
+        let rejected = Error::Rejected {
+            at: at(),
+            rejection: Rejection::new(RejectionKind::Credentials, Some(402), ""),
+        };
+        assert_eq!(class(&rejected, true), Class::Fatal);
+    }
+
+    #[test]
+    fn the_bound_doubles_up_to_the_cap_and_retry_after_is_honored() {
+        let backoff = Backoff::default();
+        let at_most = |failures, error: &Error| delay(&backoff, error, Class::Retry, failures, 1.0);
+        let plain = upgrade(503, None);
+        assert_eq!(at_most(1, &plain), Duration::from_millis(500));
+        assert_eq!(at_most(2, &plain), Duration::from_secs(1));
+        assert_eq!(at_most(7, &plain), Duration::from_secs(30));
+        assert_eq!(at_most(u32::MAX, &plain), Duration::from_secs(30));
+        assert_eq!(
+            delay(&backoff, &plain, Class::Retry, 5, 0.0),
+            Duration::ZERO
+        );
+        assert_eq!(
+            at_most(1, &upgrade(429, Some(Duration::from_secs(60)))),
+            Duration::from_secs(60)
+        );
+        assert_eq!(
+            delay(&backoff, &plain, Class::ConnectionLimit, 1, 0.0),
+            Duration::from_secs(5)
+        );
+    }
+}

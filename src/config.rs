@@ -1,0 +1,185 @@
+//! Every knob, its unit and its default.
+
+use std::time::Duration;
+
+use crate::{
+    error::{Error, Result},
+    topic::{Overflow, QueueLimit},
+};
+
+/// The configuration of a [`Manager`](crate::Manager).
+///
+/// A stream keeps the settings of its first opener; an open with others gets
+/// [`Error::SettingsConflict`](crate::Error::SettingsConflict), except for `open_timeout` and `queue`, which belong to
+/// the caller and not to the stream.
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use trunkline::{Config, Manager};
+/// let mut config = Config::default();
+/// config.release_timeout = Duration::from_secs(1);
+/// let manager = Manager::with_config(config)?;
+/// # Ok::<(), trunkline::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// How long `open` waits for a predecessor with the same key to end. Default 5 s.
+    pub open_timeout: Duration,
+    /// How long a `Drop` that ends a stream waits for its thread. Default 5 s.
+    pub release_timeout: Duration,
+    /// For one whole attempt: name, TCP, TLS, upgrade, welcome and authentication. Default 15 s.
+    pub setup_timeout: Duration,
+    /// How long a connection that is being closed waits for the peer's end. Default 1 s.
+    pub close_timeout: Duration,
+    /// How long a request may stay unanswered before its topics count as refused. Default 10 s.
+    pub request_timeout: Duration,
+    /// How long the peer may be silent before it is sent a ping. Default 20 s.
+    pub ping_interval: Duration,
+    /// How long it may be silent after that before the connection is given up. Default 10 s.
+    pub ping_timeout: Duration,
+    /// When to connect again.
+    pub backoff: Backoff,
+    /// The largest message accepted, in bytes. A larger one costs the connection. Default 4 MiB.
+    pub max_message_size: usize,
+    /// The socket's read buffer, in bytes. Default 16 KiB; more helps only at tens of messages per read.
+    pub read_buffer_size: usize,
+    /// The queue of subscriptions that do not choose one. Default 65,536 events, drop the oldest.
+    pub queue: QueueLimit,
+    /// Which certificates to trust for `wss://`.
+    pub roots: Roots,
+    /// Further certificates to trust, PEM.
+    pub extra_roots: Vec<u8>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            open_timeout: Duration::from_secs(5),
+            release_timeout: Duration::from_secs(5),
+            setup_timeout: Duration::from_secs(15),
+            close_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(20),
+            ping_timeout: Duration::from_secs(10),
+            backoff: Backoff::default(),
+            max_message_size: 4 << 20,
+            read_buffer_size: 16 << 10,
+            queue: QueueLimit::new(65_536, Overflow::DropOldest),
+            roots: Roots::default(),
+            extra_roots: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// # Errors
+    /// [`Error::InvalidConfig`] for values that cannot work.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let invalid = |why: &str| {
+            Err(Error::InvalidConfig {
+                why: why.to_owned(),
+            })
+        };
+        if self.queue.events == 0 {
+            return invalid("`queue` must hold at least one event");
+        }
+        if self.setup_timeout.is_zero()
+            || self.ping_interval.is_zero()
+            || self.ping_timeout.is_zero()
+        {
+            return invalid("`setup_timeout`, `ping_interval` and `ping_timeout` must not be zero");
+        }
+        if self.max_message_size < 1_024 || self.read_buffer_size < 1_024 {
+            return invalid(
+                "`max_message_size` and `read_buffer_size` must be at least 1,024 bytes",
+            );
+        }
+        if self.backoff.initial.is_zero() || self.backoff.cap < self.backoff.initial {
+            return invalid("`backoff.initial` must be more than zero and at most `backoff.cap`");
+        }
+        Ok(())
+    }
+
+    /// The stream's settings in which `self` and `other` differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+        // Taken apart without `..`, so that a new field has to be placed here.
+        let Self {
+            open_timeout: _,
+            queue: _,
+            release_timeout,
+            setup_timeout,
+            close_timeout,
+            request_timeout,
+            ping_interval,
+            ping_timeout,
+            backoff,
+            max_message_size,
+            read_buffer_size,
+            roots,
+            extra_roots,
+        } = self;
+        [
+            ("release_timeout", *release_timeout == other.release_timeout),
+            ("setup_timeout", *setup_timeout == other.setup_timeout),
+            ("close_timeout", *close_timeout == other.close_timeout),
+            ("request_timeout", *request_timeout == other.request_timeout),
+            ("ping_interval", *ping_interval == other.ping_interval),
+            ("ping_timeout", *ping_timeout == other.ping_timeout),
+            ("backoff", *backoff == other.backoff),
+            (
+                "max_message_size",
+                *max_message_size == other.max_message_size,
+            ),
+            (
+                "read_buffer_size",
+                *read_buffer_size == other.read_buffer_size,
+            ),
+            ("roots", *roots == other.roots),
+            ("extra_roots", *extra_roots == other.extra_roots),
+        ]
+        .into_iter()
+        .filter_map(|(name, equal)| (!equal).then_some(name))
+        .collect()
+    }
+}
+
+/// When to connect again after a failure: a random time between zero and a bound that doubles with each failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Backoff {
+    /// The first bound. Default 500 ms.
+    pub initial: Duration,
+    /// The largest bound. Default 30 s.
+    pub cap: Duration,
+    /// How long a connection must have been live for the bound to start over. Default 30 s.
+    pub reset_after: Duration,
+    /// The least and most time to wait after the venue named its connection limit: a connection that died without a
+    /// close handshake counts for about 90 s at Alpaca. Default 5 s and 15 s.
+    pub connection_limit: (Duration, Duration),
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self {
+            initial: Duration::from_millis(500),
+            cap: Duration::from_secs(30),
+            reset_after: Duration::from_secs(30),
+            connection_limit: (Duration::from_secs(5), Duration::from_secs(15)),
+        }
+    }
+}
+
+/// Which certificate authorities to trust.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Roots {
+    /// Mozilla's, compiled in: the same everywhere, also in a container without certificates.
+    #[default]
+    Bundled,
+    /// The operating system's.
+    Platform,
+    /// None but [`Config::extra_roots`].
+    ExtraOnly,
+}

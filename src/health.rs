@@ -1,0 +1,187 @@
+//! Health: plain snapshots, without a secret and without a lock held anywhere.
+
+use std::{fmt, time::Duration};
+
+use crate::{
+    key::StreamKey,
+    phase::Phase,
+    stream::Queue,
+    topic::{Overflow, Topic},
+};
+
+/// What a stream is doing, and how it fares. Consistent within each group of fields.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Health {
+    /// The stream.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
+    pub stream: StreamKey,
+    /// Which stream with this key it is in this process, counted over all keys.
+    pub generation: u64,
+    /// What it is doing.
+    pub phase: Phase,
+    /// For how long it has been doing that.
+    pub in_phase: Duration,
+    /// What went wrong last, unless it is live again.
+    pub cause: Option<String>,
+    /// Failed attempts since it was last live and stable.
+    pub failures: u32,
+    /// When the next attempt is due.
+    pub next_attempt_in: Option<Duration>,
+    /// How many connections became live; the newest is this one.
+    pub epoch: u64,
+    /// Handles and subscriptions that hold it.
+    pub leases: usize,
+    /// For how long it has been ending. One that exceeds its bound is stuck in the phase above.
+    pub draining_for: Option<Duration>,
+    /// How many topics subscriptions want.
+    pub topics_wanted: usize,
+    /// How many topics the venue has confirmed.
+    pub topics_confirmed: usize,
+    /// Topics that are wanted and not confirmed.
+    pub topics_missing: Vec<Topic>,
+    /// How long ago anything was read from the connection.
+    pub last_message_age: Option<Duration>,
+    /// What was counted since the stream was opened.
+    pub counters: CounterValues,
+    /// The subscriptions, in the order they were made.
+    pub subscriptions: Vec<SubscriptionHealth>,
+}
+
+/// What a stream counted since it was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct CounterValues {
+    /// Attempts to connect.
+    pub attempts: u64,
+    /// WebSocket messages read.
+    pub messages: u64,
+    /// Events in them.
+    pub events: u64,
+    /// Pings and pongs read.
+    pub control_frames: u64,
+    /// Pings sent.
+    pub pings: u64,
+    /// Requests sent.
+    pub requests: u64,
+    /// Items that could not be read.
+    pub unparsed: u64,
+    /// Bytes read, after TLS.
+    pub bytes: u64,
+}
+
+/// How one subscription fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct SubscriptionHealth {
+    /// Its number on its stream.
+    pub id: u64,
+    /// Events that were for it.
+    pub events_routed: u64,
+    /// Events that were read.
+    pub events_delivered: u64,
+    /// Events that did not fit and were declared dropped.
+    pub events_dropped: u64,
+    /// Events that wait.
+    pub events_queued: u64,
+    /// How many may wait.
+    pub capacity: usize,
+    /// What happens to more.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
+    pub overflow: Overflow,
+    /// How old an event was, from the socket read on, when it was taken from the queue: the newest such measurement.
+    pub lag: Duration,
+    /// Topics that the venue has confirmed.
+    pub topics_confirmed: usize,
+    /// Topics that wait for the venue's answer.
+    pub topics_pending: usize,
+}
+
+impl SubscriptionHealth {
+    pub(crate) fn of<E: crate::venue::Routed>(id: u64, queue: &Queue<E>) -> Self {
+        let counts = queue.counts();
+        let answers = queue.answers();
+        Self {
+            id,
+            events_routed: counts.routed,
+            events_delivered: counts.delivered,
+            events_dropped: counts.dropped,
+            events_queued: counts.queued,
+            capacity: queue.limit().events,
+            overflow: queue.limit().overflow,
+            lag: counts.lag,
+            topics_confirmed: answers.confirmed,
+            topics_pending: answers.pending,
+        }
+    }
+}
+
+impl fmt::Display for Health {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}: {} for {:.1?}",
+            self.stream, self.phase, self.in_phase
+        )?;
+        if let Some(wait) = self.next_attempt_in {
+            write!(f, ", next attempt in {wait:.1?}")?;
+        }
+        if let Some(cause) = &self.cause {
+            write!(f, ", after {} failed: {cause}", self.failures)?;
+        }
+        if let Some(draining) = self.draining_for {
+            write!(f, ", ending for {draining:.1?}")?;
+        }
+        write!(
+            f,
+            "; connection {}, {} leases, {} of {} topics confirmed, {} messages, {} events",
+            self.epoch,
+            self.leases,
+            self.topics_confirmed,
+            self.topics_wanted,
+            self.counters.messages,
+            self.counters.events
+        )?;
+        if self.counters.unparsed > 0 {
+            write!(f, ", {} unparsed", self.counters.unparsed)?;
+        }
+        if let Some(age) = self.last_message_age {
+            write!(f, ", last message {age:.1?} ago")?;
+        }
+        for subscription in &self.subscriptions {
+            write!(f, "\n  {subscription}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for SubscriptionHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "subscription {}: {} delivered, {} queued of {}, {} dropped ({}), lag {:.1?}",
+            self.id,
+            self.events_delivered,
+            self.events_queued,
+            self.capacity,
+            self.events_dropped,
+            self.overflow,
+            self.lag
+        )?;
+        if self.topics_pending > 0 {
+            write!(f, ", {} topics unanswered", self.topics_pending)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "serde")]
+fn as_text<T: fmt::Display, S: serde::Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}

@@ -1,0 +1,158 @@
+//! One authenticated WebSocket stream per (credentials, endpoint), shared by every thread of a blocking trading bot.
+//!
+//! A broker allows one market-data connection per account. A second one is refused (`406 connection limit exceeded`),
+//! and one that died without a close handshake keeps its slot for a minute and a half. trunkline gives each thread of
+//! a process its own typed view of that one connection: opened by whoever comes first, closed by whoever leaves last,
+//! reconnected in between, with everything that was missed declared in place.
+//!
+//! It is synchronous: OS threads, Condvars and channels, no async runtime anywhere in the dependency tree. It is not a
+//! REST client, it places no orders and stores no history.
+//!
+//! # Example
+//! ```no_run
+//! use std::time::Duration;
+//! use trunkline::{Credentials, Manager, Update, alpaca::{self, Feed}};
+//!
+//! fn main() -> trunkline::Result<()> {
+//!     let manager = Manager::new();
+//!     let credentials = Credentials::from_env()?;
+//!     let feed = manager.open(&alpaca::stocks(Feed::Iex), &credentials)?;
+//!     feed.wait_live(Duration::from_secs(10))?;
+//!
+//!     let quotes = feed.subscribe(alpaca::quotes(["AAPL", "MSFT"]))?;
+//!     for update in &quotes {
+//!         match update {
+//!             Update::Event(quote) => println!("{quote}"),
+//!             Update::Gap(gap) => println!("the line broke: {gap}"),
+//!             Update::Dropped(n) => println!("I was too slow for {n}"),
+//!             Update::Notice(notice) => println!("{notice}"),
+//!             Update::Ended(end) => return end.into_result(),
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//! ```
+//! Without an account, the feature `sim` has an exchange in the box: see [`sim`].
+//!
+//! # Words
+//! - A **stream** is what is shared: one per [`StreamKey`], which is an endpoint and a fingerprint of credentials.
+//! - A **connection** is one socket's life. A stream has at most one at any instant, and many over time; events carry
+//!   its number as their *epoch*.
+//! - A **session** is the protocol of one connection, without I/O: [`venue::Session`].
+//! - A **subscription** is one reader's view of a stream: [`Subscription`].
+//! - A **lease** is what keeps a stream alive: every [`StreamHandle`] and every [`Subscription`] is one.
+//! - A **venue** is an exchange and its protocol: [`venue::Venue`]. [`alpaca`] is one; you can write your own.
+//!
+//! # Threads
+//! Each stream has one thread, named `tl-` and eight digits of the fingerprint. It alone touches the socket. It sleeps
+//! in the poller until a frame, a wish of a caller or a deadline; an idle stream costs nothing between two pings.
+//! [`Manager`], [`StreamHandle`], [`Credentials`] and [`Error`] are `Clone + Send + Sync`. A [`Subscription`] is
+//! `Send`: move it to the thread that reads it. Name lookups run on a helper thread, one per host, which a stop
+//! abandons.
+//!
+//! # What blocks, and for how long
+//! | call | blocks | bound |
+//! |---|---|---|
+//! | [`Manager::open`] | while a predecessor with the same key ends | [`Config::open_timeout`] |
+//! | [`StreamHandle::wait_live`], [`Subscription::wait_confirmed`] | until it is so | the argument |
+//! | [`Subscription::recv_timeout`], [`recv_deadline`](Subscription::recv_deadline) | until something is queued | the argument |
+//! | [`Subscription::recv`], iteration | until something is queued, or the end | none: the end always comes |
+//! | dropping the last handle or subscription | until the thread has ended | [`Config::release_timeout`] |
+//! | [`StreamHandle::close`], [`Manager::shutdown`] | until the thread has ended | the argument |
+//!
+//! Everything else returns at once. A stream that exceeds its bound (user code hangs on its thread) keeps its key
+//! until it ends: never two connections. [`Manager::health`] shows it.
+//!
+//! # Reconnects and gaps
+//! A stream reconnects for ever, with exponential backoff and full jitter ([`Backoff`]). What ends it is what trying
+//! again cannot mend: rejected credentials, a plan without the feed, and, as long as it was never live, a wrong URL or
+//! certificate. At a loss every subscription gets [`Update::Gap`] at once, behind what had been read before; when the
+//! venue has answered for all of its topics again, [`Notice::Resumed`]. The venue replays nothing, and neither does
+//! trunkline: between the two, refill by REST if you need to.
+//!
+//! # Slow readers
+//! Each subscription has a queue of its own, whose length and [`Overflow`] policy it picks
+//! ([`Topics::queue`]). A reader that is too slow loses events of its own, is told so where the hole is
+//! ([`Update::Dropped`]), and delays neither the socket nor another reader.
+//!
+//! # Log records
+//! Target `trunkline::stream`, with the key-values `event` and `stream`, and the stream in the message too. None is
+//! written per message, none under a lock, and none holds a secret.
+//!
+//! | event | level | when | further key-values |
+//! |---|---|---|---|
+//! | `opening` | info | a stream is opened; names the account, paper or live | `generation` |
+//! | `phase` | debug | it enters a [`Phase`] other than live | |
+//! | `live` | info | a connection is authenticated | `epoch` |
+//! | `refused` | warn | the venue refused a subscription | |
+//! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt` |
+//! | `stuck` | error | a stream did not end within its bound | `phase` |
+//! | `ended` | info, error | its thread is done | `code` |
+//!
+//! # Secrets
+//! [`Credentials`] live in one zeroizing buffer. Maps, logs, errors and health hold a one-way [`Fingerprint`]. The
+//! login is written below the WebSocket library, so that no dependency logs or keeps it, even at TRACE. The
+//! environment that credentials are read from keeps its own copy; a file or a reader does not.
+//!
+//! # Panics
+//! A panic on a stream's thread (in a [`venue::Session`] of yours, or in a logger) ends that stream with
+//! [`Error::Panicked`] for everybody who holds it. This needs `panic = "unwind"`, which is Rust's default.
+//!
+//! # Features
+//! - `tls` (default): `wss://`, by rustls with ring. Without it only `ws://` works.
+//! - `sim`: [`sim`], the simulator.
+//! - `serde`: `Serialize` for events, updates and health.
+//!
+//! # Versions
+//! The minimum supported Rust version is 1.95, and is raised in minor releases only. Semantic versioning covers all
+//! public items; [`Update`] is closed, so a new way of losing data is a breaking change. Linux is tested; nothing is
+//! known to keep macOS or Windows from working.
+
+pub mod alpaca;
+mod backoff;
+mod clock;
+mod config;
+mod credentials;
+mod error;
+mod event;
+mod health;
+mod key;
+mod manager;
+mod market;
+mod phase;
+mod record;
+#[cfg(feature = "sim")]
+pub mod sim;
+mod stream;
+mod thread;
+mod topic;
+mod transport;
+pub mod venue;
+
+pub(crate) use self::record::record;
+pub use self::{
+    config::{Backoff, Config, Roots},
+    credentials::{Credentials, Fingerprint},
+    error::{At, CredentialsFault, Doing, Error, Rejection, RejectionKind, Remedy, Result, Source},
+    event::{Dropped, EndReason, Ended, Event, Gap, Notice, Unparsed, Update},
+    health::{CounterValues, Health, SubscriptionHealth},
+    key::{Endpoint, StreamKey},
+    manager::{Manager, ShutdownGuard, StreamShutdown},
+    market::{
+        BARS, Bar, Code, Conditions, DAILY_BARS, Interval, MarketEvent, QUOTES, Quote, Symbol,
+        TRADES, Timestamp, Trade, TradeCancel, TradeCorrection, TradeEvent, UPDATED_BARS, topics,
+    },
+    phase::Phase,
+    stream::{
+        Delivery, Iter, LineClosed, RecvError, RecvTimeoutError, StreamHandle, Subscription,
+        TryRecvError,
+    },
+    topic::{Channel, Overflow, Payload, QueueLimit, Topic, Topics},
+};
+pub use crossbeam_channel::{self, select};
+pub use rust_decimal::Decimal;
+
+/// The README's code is compiled like any other example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;

@@ -1,0 +1,271 @@
+//! Manager: the front door. No state of its own but its configuration.
+
+use std::{
+    any::Any,
+    fmt,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use crate::{
+    clock,
+    config::Config,
+    credentials::Credentials,
+    error::{At, Error, Result},
+    health::Health,
+    key::StreamKey,
+    phase::Phase,
+    stream::{self, Acquired, AnyStream, Lease, ScopeId, Stream, StreamHandle, claims, deadline},
+    venue::Venue,
+};
+
+/// A scope with a configuration, from which streams are opened. Cheap to clone; clones are the same scope.
+///
+/// All managers of a process share one claim table: two of them that open the same endpoint with the same credentials
+/// share one connection. Dropping a manager ends nothing; its handles hold their streams.
+#[derive(Clone)]
+pub struct Manager {
+    scope: Arc<Scope>,
+}
+
+struct Scope {
+    id: ScopeId,
+    config: Arc<Config>,
+}
+
+impl Manager {
+    /// A manager with the default configuration.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::scope(Config::default())
+    }
+
+    /// A manager with this configuration.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] for values that cannot work.
+    pub fn with_config(config: Config) -> Result<Self> {
+        config.validate()?;
+        #[cfg(feature = "tls")]
+        crate::transport::tls::validate(&config)?;
+        Ok(Self::scope(config))
+    }
+
+    /// The process's own manager, with the default configuration.
+    pub fn global() -> &'static Self {
+        static GLOBAL: LazyLock<Manager> = LazyLock::new(Manager::new);
+        &GLOBAL
+    }
+
+    /// The stream of `venue` and `credentials`: the one that is open already, or a new one. Returns before it is
+    /// live; see [`wait_live`](StreamHandle::wait_live).
+    ///
+    /// Blocks only while a predecessor with the same key is ending, for [`Config::open_timeout`] at most. Must not be
+    /// called on a stream's own thread then, which would wait for itself.
+    ///
+    /// # Errors
+    /// [`Error::Draining`] past that time. [`Error::SettingsConflict`] if the stream is open with other settings.
+    /// [`Error::WrongAccount`] if the venue knows that the key is not meant for it. [`Error::Spawn`] if the operating
+    /// system has no thread or poller left.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    /// use trunkline::{Manager, sim::{Sim, SimConfig}};
+    /// let sim = Sim::start(SimConfig::default())?;
+    /// let manager = Manager::new();
+    /// let one = manager.open(&sim.stocks(), &sim.credentials())?;
+    /// let two = manager.open(&sim.stocks(), &sim.credentials())?;
+    /// two.wait_live(Duration::from_secs(10))?;
+    /// assert_eq!(sim.stats().connections_opened, 1);
+    /// # Ok::<(), trunkline::Error>(())
+    /// ```
+    pub fn open<V: Venue + Clone>(
+        &self,
+        venue: &V,
+        credentials: &Credentials,
+    ) -> Result<StreamHandle<V>> {
+        self.open_timeout(venue, credentials, self.scope.config.open_timeout)
+    }
+
+    /// [`open`](Self::open), with a time-out of its own for the wait.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open).
+    pub fn open_timeout<V: Venue + Clone>(
+        &self,
+        venue: &V,
+        credentials: &Credentials,
+        timeout: Duration,
+    ) -> Result<StreamHandle<V>> {
+        venue.admit(credentials)?;
+        let config = &self.scope.config;
+        let endpoint = venue.endpoint();
+        if endpoint.is_secure() && !cfg!(feature = "tls") {
+            return Err(Error::InvalidEndpoint {
+                why: "`wss` needs the feature `tls`, which this build is without",
+            });
+        }
+        let key = StreamKey::new(endpoint, credentials);
+        // Cloned out here: a venue is user code, which never runs under a lock.
+        let (new_venue, new_config) = (venue.clone(), Arc::clone(config));
+        let mut created = None;
+        let acquired = claims().acquire(&key, self.scope.id, deadline(timeout), |generation| {
+            let stream = Stream::new(key.clone(), generation, new_venue, new_config);
+            created = Some(Arc::clone(&stream));
+            stream
+        });
+        match acquired {
+            Ok(Acquired::Created { stream }) => {
+                let lease = Lease::counted(stream);
+                let Some(stream) = created else {
+                    return Err(Error::Closed { stream: key });
+                };
+                stream.start(credentials.clone())?;
+                Ok(StreamHandle::new(stream, lease, config.queue))
+            }
+            Ok(Acquired::Joined { stream: shared }) => {
+                let lease = Lease::counted(Arc::clone(&shared));
+                let any: Arc<dyn Any + Send + Sync> = shared;
+                let Ok(stream) = any.downcast::<Stream<V>>() else {
+                    return Err(Error::SettingsConflict {
+                        stream: key,
+                        differences: vec!["venue"],
+                    });
+                };
+                let differences = stream.differences(venue, config);
+                if !differences.is_empty() {
+                    return Err(Error::SettingsConflict {
+                        stream: key,
+                        differences,
+                    });
+                }
+                Ok(StreamHandle::new(stream, lease, config.queue))
+            }
+            Err((predecessor, since)) => Err(Error::Draining {
+                at: At::new(&key, predecessor.lifecycle().phase()),
+                waited: clock::now().saturating_duration_since(since),
+            }),
+        }
+    }
+
+    /// Ends every stream that was opened from this manager, all at the same time, whoever else holds them, and waits
+    /// for `timeout` at most. What holds them learns it from [`Update::Ended`](crate::Update::Ended).
+    ///
+    /// Says what became of each. A stream that did not end in time keeps its key until it does.
+    pub fn shutdown(&self, timeout: Duration) -> Vec<StreamShutdown> {
+        let started = clock::now();
+        let streams = claims().shutdown(self.scope.id);
+        for stream in &streams {
+            stream.stop();
+        }
+        let deadline = deadline(timeout);
+        streams
+            .iter()
+            .map(|stream| StreamShutdown::of(stream, started, deadline))
+            .collect()
+    }
+
+    /// A guard that calls [`shutdown`](Self::shutdown) when it is dropped: one line at the top of `main`, because
+    /// statics are not dropped at exit.
+    #[must_use = "dropped at once, it shuts down at once"]
+    pub fn shutdown_guard(&self, timeout: Duration) -> ShutdownGuard {
+        ShutdownGuard {
+            manager: self.clone(),
+            timeout,
+        }
+    }
+
+    /// Snapshots of the streams that were opened from this manager and are held, or still ending.
+    #[must_use]
+    pub fn health(&self) -> Vec<Health> {
+        claims()
+            .streams(self.scope.id)
+            .iter()
+            .map(|stream| stream.health())
+            .collect()
+    }
+
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.scope.config
+    }
+
+    fn scope(config: Config) -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        let id = ScopeId(LAST.fetch_add(1, Ordering::Relaxed));
+        Self {
+            scope: Arc::new(Scope {
+                id,
+                config: Arc::new(config),
+            }),
+        }
+    }
+}
+
+impl Default for Manager {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Manager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Manager")
+            .field("config", &self.scope.config)
+            .finish()
+    }
+}
+
+/// What a shutdown did to one stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamShutdown {
+    /// The stream.
+    pub stream: StreamKey,
+    /// How long it took, or was waited for.
+    pub took: Duration,
+    /// The phase it was stuck in when the time was up; nothing if it has ended.
+    pub stuck: Option<Phase>,
+}
+
+impl StreamShutdown {
+    fn of(stream: &AnyStream, started: Instant, deadline: Instant) -> Self {
+        let gone = stream::end(stream, deadline);
+        Self {
+            stream: stream.key().clone(),
+            took: clock::now().saturating_duration_since(started),
+            stuck: (!gone).then(|| stream.lifecycle().phase()),
+        }
+    }
+}
+
+impl fmt::Display for StreamShutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.stuck {
+            None => write!(f, "{}: ended after {:.1?}", self.stream, self.took),
+            Some(phase) => write!(
+                f,
+                "{}: stuck in phase {phase} after {:.1?}",
+                self.stream, self.took
+            ),
+        }
+    }
+}
+
+/// Shuts a manager's streams down when it is dropped.
+#[derive(Debug)]
+pub struct ShutdownGuard {
+    manager: Manager,
+    timeout: Duration,
+}
+
+impl Drop for ShutdownGuard {
+    fn drop(&mut self) {
+        self.manager.shutdown(self.timeout);
+    }
+}

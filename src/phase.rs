@@ -1,0 +1,62 @@
+//! Where a stream is in its life.
+
+use std::fmt;
+
+/// What a stream is doing.
+///
+/// ```text
+///  Resolving ▶ Connecting ▶ Securing ▶ Upgrading ▶ Authenticating ▶ Live
+///      ▲           │            │          │             │           │
+///      └─ Waiting ◀┴────────────┴──────────┴─────────────┴───────────┘   any of them ▶ Closing ▶ Ended
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum Phase {
+    /// Looking up the host's addresses. Also the phase of a stream whose thread has not begun yet.
+    Resolving,
+    /// Opening the TCP connection.
+    Connecting,
+    /// TLS handshake.
+    Securing,
+    /// WebSocket upgrade.
+    Upgrading,
+    /// Waiting for the venue's welcome and the answer to the authentication.
+    Authenticating,
+    /// Authenticated. What is subscribed to arrives.
+    Live,
+    /// Between two attempts to connect.
+    Waiting,
+    /// The connection is being closed: waiting for the peer's end.
+    Closing,
+    /// The thread has ended, and the socket is gone.
+    Ended,
+}
+
+impl Phase {
+    /// The name in lower case.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Resolving => "resolving",
+            Self::Connecting => "connecting",
+            Self::Securing => "securing",
+            Self::Upgrading => "upgrading",
+            Self::Authenticating => "authenticating",
+            Self::Live => "live",
+            Self::Waiting => "waiting",
+            Self::Closing => "closing",
+            Self::Ended => "ended",
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}

@@ -1,0 +1,687 @@
+//! The simulator's sockets: one thread, one poller, no decisions. What the exchange wants is done here; what clients
+//! send and how they end is told to it.
+//!
+//! One law: before a newcomer's authentication is put to the exchange, everything that other sockets of the same key
+//! have received is read, so that an end of stream that has arrived is an end of stream that counts.
+
+use std::{
+    collections::{BTreeSet, HashMap, VecDeque},
+    io::{self, Read, Write},
+    mem,
+    net::{Shutdown, SocketAddr},
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Sender;
+use mio::{
+    Events, Interest, Poll, Token, Waker,
+    net::{TcpListener, TcpStream},
+};
+use tungstenite::{
+    Bytes, Error, HandshakeError, Message, WebSocket,
+    handshake::{
+        MidHandshake,
+        server::{Callback, ErrorResponse, Request, Response, ServerHandshake},
+    },
+    http::StatusCode,
+    protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+};
+
+use super::{
+    Shared, SimConfig, SimEvent,
+    exchange::{ConnectionId, Effect, Exchange, Moment, feed_at},
+};
+use crate::{alpaca::Feed, clock};
+
+/// The simulator's thread, in one value.
+pub(super) struct Server {
+    poll: Poll,
+    listener: TcpListener,
+    /// When to accept again, after the system refused to.
+    accept_at: Option<Instant>,
+    exchange: Exchange,
+    connections: HashMap<ConnectionId, Connection>,
+    next_id: ConnectionId,
+    /// Connections that have something to be read although the poller will not say so.
+    woken: BTreeSet<ConnectionId>,
+    /// Connections that may have something to be written.
+    unflushed: BTreeSet<ConnectionId>,
+    websocket: WebSocketConfig,
+    at: Moment,
+    shared: Arc<Shared>,
+    events: Option<Sender<SimEvent>>,
+}
+
+impl Server {
+    pub(super) fn new(
+        config: SimConfig,
+        mut listener: TcpListener,
+        shared: Arc<Shared>,
+    ) -> io::Result<(Self, Waker)> {
+        let poll = Poll::new()?;
+        let waker = Waker::new(poll.registry(), WAKER)?;
+        poll.registry()
+            .register(&mut listener, LISTENER, Interest::READABLE)?;
+        let at = read_clocks();
+        let server = Self {
+            poll,
+            listener,
+            accept_at: None,
+            connections: HashMap::new(),
+            next_id: 1,
+            woken: BTreeSet::new(),
+            unflushed: BTreeSet::new(),
+            websocket: WebSocketConfig::default()
+                .read_buffer_size(16 << 10)
+                .write_buffer_size((config.output_limit / 2).min(64 << 10))
+                .max_write_buffer_size(config.output_limit)
+                .max_message_size(Some(LARGEST_MESSAGE))
+                .max_frame_size(Some(LARGEST_MESSAGE)),
+            at,
+            shared,
+            events: config.events.clone(),
+            exchange: Exchange::new(config, at.now),
+        };
+        Ok((server, waker))
+    }
+
+    /// Runs until the handle is dropped.
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(256);
+        loop {
+            let wait = self
+                .deadline()
+                .map(|deadline| deadline.saturating_duration_since(clock::now()));
+            match self.poll.poll(&mut events, wait) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                // Without a poller there is nothing left to do; clients see their connections end.
+                Err(_) => return,
+            }
+            self.at = read_clocks();
+            for event in &events {
+                match event.token() {
+                    WAKER => {}
+                    LISTENER => self.accept(),
+                    Token(id) => {
+                        self.woken.insert(id);
+                    }
+                }
+            }
+            if self.obey() {
+                return;
+            }
+            self.exchange.tick(self.at);
+            self.carry_out();
+            if self.accept_at.is_some_and(|due| due <= self.at.now) {
+                self.accept_at = None;
+                self.accept();
+            }
+            // Flushing may find a connection dead, and reading may make something to flush.
+            while !self.woken.is_empty() || !self.unflushed.is_empty() {
+                while let Some(id) = self.woken.pop_first() {
+                    self.read(id, Turn::Own);
+                }
+                // Published before it is told: who has an answer finds it counted.
+                self.publish();
+                while let Some(id) = self.unflushed.pop_first() {
+                    self.flush(id);
+                }
+            }
+            self.give_up();
+            self.publish();
+        }
+    }
+
+    /// Carries out what the handle ordered. Says whether to stop.
+    fn obey(&mut self) -> bool {
+        let (controls, stop) = {
+            let mut desk = self.shared.desk.lock();
+            (mem::take(&mut desk.controls), desk.stop)
+        };
+        let was_mute = self.exchange.is_mute(NOBODY);
+        for control in controls {
+            self.exchange.control(self.at, control);
+            self.carry_out();
+        }
+        if was_mute && !self.exchange.is_mute(NOBODY) {
+            // What had to wait for this moment has no readiness to announce it.
+            self.woken.extend(self.connections.keys());
+        }
+        stop
+    }
+
+    fn accept(&mut self) {
+        loop {
+            let (mut stream, peer) = match self.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
+                    _ => {
+                        // Out of descriptors, most likely: no readiness will tell when that is over.
+                        self.accept_at = Some(self.at.now + ACCEPT_AGAIN);
+                        return;
+                    }
+                },
+            };
+            let id = self.next_id;
+            let registered = self.poll.registry().register(
+                &mut stream,
+                Token(id),
+                Interest::READABLE | Interest::WRITABLE,
+            );
+            if registered.is_err() {
+                continue;
+            }
+            self.next_id += 1;
+            // Without this, small frames wait for the acknowledgement of earlier ones.
+            let _ = stream.set_nodelay(true);
+            self.connections.insert(
+                id,
+                Connection {
+                    stage: Stage::Arrived(Gate {
+                        stream,
+                        mute: false,
+                    }),
+                    feed: Arc::default(),
+                    peer,
+                    backlog: VecDeque::new(),
+                    give_up: Some(self.at.now + UPGRADE_TIMEOUT),
+                    why: None,
+                },
+            );
+            self.woken.insert(id);
+        }
+    }
+
+    /// Reads a connection until it would block. In the turn of another one, nothing is decided: what a newcomer said
+    /// waits for its own turn.
+    fn read(&mut self, id: ConnectionId, turn: Turn) {
+        loop {
+            let mute = self.exchange.is_mute(id);
+            let Some(connection) = self.connections.get_mut(&id) else {
+                return;
+            };
+            match connection.step(turn, mute, &self.websocket) {
+                Step::Blocked => break,
+                Step::Upgraded(feed) => {
+                    connection.give_up = None;
+                    let peer = connection.peer;
+                    self.report(SimEvent::Opened {
+                        connection: id,
+                        feed,
+                        peer,
+                    });
+                    self.exchange.opened(self.at, id, feed);
+                }
+                Step::NotUpgraded(why) => {
+                    let peer = connection.peer;
+                    self.connections.remove(&id);
+                    self.report(SimEvent::NotUpgraded {
+                        connection: id,
+                        peer,
+                        why,
+                    });
+                    return;
+                }
+                Step::Message(message) => {
+                    if turn == Turn::Others
+                        && (self.exchange.is_newcomer(id) || !connection.backlog.is_empty())
+                    {
+                        connection.backlog.push_back(message);
+                        self.woken.insert(id);
+                        continue;
+                    }
+                    for rival in self.exchange.rivals(id, &message) {
+                        self.read(rival, Turn::Others);
+                    }
+                    self.exchange.received(self.at, id, &message);
+                }
+                Step::Farewell(why) => {
+                    connection.why.get_or_insert(why);
+                    // A mute server did not hear it, and waits for the end of the stream.
+                    if !mute {
+                        connection.give_up = Some(self.at.now + LINGER);
+                        self.exchange.ended(self.at, id);
+                    }
+                }
+                Step::Gone(why) => return self.lose(id, why),
+            }
+            self.carry_out();
+        }
+        self.unflushed.insert(id);
+    }
+
+    /// Does what the exchange wants.
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.exchange.next_effect() {
+            match effect {
+                Effect::Send { to, text } => self.send(to, text),
+                Effect::Close { to, code, why } => {
+                    if let Some(connection) = self.ending(to, why)
+                        && let Stage::Open(socket) = &mut connection.stage
+                    {
+                        let farewell = CloseFrame {
+                            code: CloseCode::from(code),
+                            reason: "".into(),
+                        };
+                        // Where there is no room even for this, the client is not told.
+                        if let Err(Error::WriteBufferFull(_)) = socket.close(Some(farewell)) {
+                            connection.finish();
+                        }
+                    }
+                    self.unflushed.insert(to);
+                }
+                Effect::Cut { to } => {
+                    if let Some(connection) = self.ending(to, "cut") {
+                        connection.shut();
+                    }
+                    self.woken.insert(to);
+                }
+                Effect::Dismiss { to, text } => {
+                    if let Some(connection) = self.ending(to, "too slow")
+                        && let Stage::Finishing(socket) = &mut connection.stage
+                    {
+                        let room = text.len() + 16;
+                        socket.set_config(|config| config.max_write_buffer_size += room);
+                        // Best effort: if it cannot be written now, flushing will try until the client is given up.
+                        let _ = socket.write(Message::text(text));
+                    }
+                    self.unflushed.insert(to);
+                }
+                Effect::Reset { to } => {
+                    if let Some(connection) = self.connections.get(&to)
+                        && let Some(stream) = connection.stream()
+                    {
+                        // If this fails, the client sees an orderly end in place of a reset.
+                        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+                    }
+                    self.lose(to, "reset");
+                }
+                Effect::Report(event) => self.report(event),
+            }
+        }
+    }
+
+    fn send(&mut self, to: ConnectionId, text: String) {
+        let Some(connection) = self.connections.get_mut(&to) else {
+            return;
+        };
+        let Stage::Open(socket) = &mut connection.stage else {
+            return;
+        };
+        socket.get_mut().mute = false;
+        match socket.write(Message::text(text)) {
+            Ok(()) => {}
+            Err(error) if would_block(&error) => {}
+            Err(Error::WriteBufferFull(_)) => {
+                // Nothing that was meant to follow may slip in behind the hole.
+                connection.finish();
+                self.exchange.too_slow(self.at, to);
+            }
+            // Reading finds out how it ended.
+            Err(_) => {
+                self.woken.insert(to);
+            }
+        }
+        self.unflushed.insert(to);
+    }
+
+    fn flush(&mut self, id: ConnectionId) {
+        let mute = self.exchange.is_mute(id);
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let (Stage::Open(socket) | Stage::Finishing(socket)) = &mut connection.stage else {
+            return;
+        };
+        socket.get_mut().mute = mute;
+        match socket.flush() {
+            Ok(()) if matches!(connection.stage, Stage::Open(_)) => {}
+            Err(error) if would_block(&error) => {}
+            Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
+                connection.shut();
+                connection.give_up.get_or_insert(self.at.now + LINGER);
+                self.woken.insert(id);
+            }
+            Err(_) => self.lose(id, LOST),
+        }
+    }
+
+    /// A connection that is to end, with a bound on how long that takes.
+    fn ending(&mut self, id: ConnectionId, why: &'static str) -> Option<&mut Connection> {
+        let give_up = self.at.now + LINGER;
+        let mute = self.exchange.is_mute(id);
+        let connection = self.connections.get_mut(&id)?;
+        connection.why.get_or_insert(why);
+        connection.give_up = Some(give_up);
+        if let Stage::Open(socket) = &mut connection.stage {
+            socket.get_mut().mute = mute;
+        }
+        Some(connection)
+    }
+
+    /// Drops connections that took too long to upgrade or to end.
+    fn give_up(&mut self) {
+        let late: Vec<_> = self
+            .connections
+            .iter()
+            .filter(|(id, connection)| {
+                self.patience(**id, connection)
+                    .is_some_and(|due| due <= self.at.now)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in late {
+            self.lose(id, "given up");
+        }
+        self.carry_out();
+    }
+
+    fn patience(&self, id: ConnectionId, connection: &Connection) -> Option<Instant> {
+        // A mute server has no deadlines for what it does not hear.
+        let waits = connection.is_upgrading() && self.exchange.is_mute(id);
+        connection.give_up.filter(|_| !waits)
+    }
+
+    /// Closes a socket, which also takes it out of the poller, and tells the exchange.
+    fn lose(&mut self, id: ConnectionId, why: &'static str) {
+        let Some(connection) = self.connections.remove(&id) else {
+            return;
+        };
+        if connection.feed.get().is_some() && !connection.is_upgrading() {
+            self.exchange.gone(self.at, id);
+            self.report(SimEvent::Closed {
+                connection: id,
+                why: connection.why.unwrap_or(why),
+            });
+        }
+    }
+
+    fn publish(&mut self) {
+        let mut published = self.shared.stats.lock();
+        self.exchange.publish(&mut published);
+    }
+
+    fn report(&self, event: SimEvent) {
+        if let Some(events) = &self.events {
+            // Whoever does not listen misses it, as documented.
+            let _ = events.try_send(event);
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let patience = self
+            .connections
+            .iter()
+            .filter_map(|(id, connection)| self.patience(*id, connection));
+        patience
+            .chain(self.exchange.deadline())
+            .chain(self.accept_at)
+            .min()
+    }
+}
+
+/// One client's socket.
+struct Connection {
+    stage: Stage,
+    /// The feed that the upgrade request named.
+    feed: Arc<OnceLock<Feed>>,
+    peer: SocketAddr,
+    /// Messages read in another connection's turn.
+    backlog: VecDeque<Bytes>,
+    give_up: Option<Instant>,
+    /// How its end began.
+    why: Option<&'static str>,
+}
+
+enum Stage {
+    Arrived(Gate),
+    Upgrading(Box<MidHandshake<ServerHandshake<Gate, Route>>>),
+    Open(Box<WebSocket<Gate>>),
+    /// Nothing more is read from it but its end; what is queued goes out, then our end of stream.
+    Finishing(Box<WebSocket<Gate>>),
+    /// Our end of stream is sent; the client's is awaited.
+    Draining(Box<WebSocket<Gate>>),
+    Gone,
+}
+
+/// What one read found.
+enum Step {
+    Blocked,
+    Upgraded(Feed),
+    NotUpgraded(String),
+    Message(Bytes),
+    /// The session is over, the socket is not.
+    Farewell(&'static str),
+    Gone(&'static str),
+}
+
+/// On whose behalf a connection is read.
+#[derive(Clone, Copy, PartialEq)]
+enum Turn {
+    Own,
+    Others,
+}
+
+impl Connection {
+    fn step(&mut self, turn: Turn, mute: bool, config: &WebSocketConfig) -> Step {
+        if turn == Turn::Own
+            && let Some(message) = self.backlog.pop_front()
+        {
+            return Step::Message(message);
+        }
+        match mem::replace(&mut self.stage, Stage::Gone) {
+            stage @ (Stage::Arrived(_) | Stage::Upgrading(_)) if mute => {
+                self.stage = stage;
+                Step::Blocked
+            }
+            Stage::Arrived(gate) => {
+                let route = Route(Arc::clone(&self.feed));
+                self.upgrade(tungstenite::accept_hdr_with_config(
+                    gate,
+                    route,
+                    Some(*config),
+                ))
+            }
+            Stage::Upgrading(handshake) => self.upgrade(handshake.handshake()),
+            Stage::Open(socket) => self.read_message(socket, mute),
+            Stage::Finishing(mut socket) => {
+                let step = read_to_end(&mut socket.get_mut().stream);
+                self.stage = Stage::Finishing(socket);
+                step
+            }
+            Stage::Draining(mut socket) => {
+                let step = read_to_end(&mut socket.get_mut().stream);
+                self.stage = Stage::Draining(socket);
+                step
+            }
+            Stage::Gone => Step::Gone(LOST),
+        }
+    }
+
+    fn upgrade(
+        &mut self,
+        result: Result<WebSocket<Gate>, HandshakeError<ServerHandshake<Gate, Route>>>,
+    ) -> Step {
+        match (result, self.feed.get()) {
+            (Ok(socket), Some(feed)) => {
+                self.stage = Stage::Open(Box::new(socket));
+                Step::Upgraded(*feed)
+            }
+            // The callback names the feed before it agrees, so this does not happen.
+            (Ok(_), None) => Step::NotUpgraded("no feed".to_owned()),
+            (Err(HandshakeError::Interrupted(handshake)), _) => {
+                self.stage = Stage::Upgrading(Box::new(handshake));
+                Step::Blocked
+            }
+            (Err(HandshakeError::Failure(error)), _) => Step::NotUpgraded(error.to_string()),
+        }
+    }
+
+    fn read_message(&mut self, mut socket: Box<WebSocket<Gate>>, mute: bool) -> Step {
+        socket.get_mut().mute = mute;
+        loop {
+            let bad = match socket.read() {
+                Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
+                    self.stage = Stage::Open(socket);
+                    return Step::Message(message.into_data());
+                }
+                // The answer to it is queued, and leaves with the next read or flush.
+                Ok(Message::Close(_)) => {
+                    self.stage = Stage::Open(socket);
+                    return Step::Farewell("closed by the client");
+                }
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
+                Err(error) if would_block(&error) => {
+                    self.stage = Stage::Open(socket);
+                    return Step::Blocked;
+                }
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
+                    self.stage = Stage::Open(socket);
+                    self.shut();
+                    return Step::Farewell("closed");
+                }
+                Err(Error::Io(_)) => return Step::Gone(LOST),
+                Err(Error::Protocol(
+                    tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
+                )) => return Step::Gone("ended by the client without a close frame"),
+                Err(Error::Capacity(_)) => (CloseCode::Size, "the client's message is too big"),
+                Err(Error::Utf8(_)) => (CloseCode::Invalid, "the client's text is not UTF-8"),
+                Err(_) => (
+                    CloseCode::Protocol,
+                    "the client broke the WebSocket protocol",
+                ),
+            };
+            let (code, why) = bad;
+            // What cannot be written now leaves with the flush.
+            let _ = socket.close(Some(CloseFrame {
+                code,
+                reason: "".into(),
+            }));
+            self.stage = Stage::Finishing(socket);
+            return Step::Farewell(why);
+        }
+    }
+
+    fn is_upgrading(&self) -> bool {
+        matches!(self.stage, Stage::Arrived(_) | Stage::Upgrading(_))
+    }
+
+    fn finish(&mut self) {
+        match mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Open(socket) => self.stage = Stage::Finishing(socket),
+            other => self.stage = other,
+        }
+    }
+
+    /// Sends our end of stream.
+    fn shut(&mut self) {
+        match mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Open(socket) | Stage::Finishing(socket) => {
+                // It fails when the client is gone already, which the next read notices.
+                let _ = socket.get_ref().stream.shutdown(Shutdown::Write);
+                self.stage = Stage::Draining(socket);
+            }
+            other => self.stage = other,
+        }
+    }
+
+    fn stream(&self) -> Option<&TcpStream> {
+        match &self.stage {
+            Stage::Open(socket) | Stage::Finishing(socket) | Stage::Draining(socket) => {
+                Some(&socket.get_ref().stream)
+            }
+            Stage::Arrived(_) | Stage::Upgrading(_) | Stage::Gone => None,
+        }
+    }
+}
+
+/// A socket that can be told to write nothing: the WebSocket above it keeps what it wanted to write, in order and
+/// whole, for the time when it may.
+struct Gate {
+    stream: TcpStream,
+    mute: bool,
+}
+
+impl Read for Gate {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer)
+    }
+}
+
+impl Write for Gate {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.mute {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Finds the feed in the upgrade request, or answers 404.
+struct Route(Arc<OnceLock<Feed>>);
+
+impl Callback for Route {
+    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+        match feed_at(request.uri().path()) {
+            Some(feed) => {
+                self.0.get_or_init(|| feed);
+                Ok(response)
+            }
+            None => {
+                let mut refusal = ErrorResponse::new(None);
+                *refusal.status_mut() = StatusCode::NOT_FOUND;
+                Err(refusal)
+            }
+        }
+    }
+}
+
+fn read_to_end(stream: &mut TcpStream) -> Step {
+    let mut discarded = [0; 4096];
+    loop {
+        match stream.read(&mut discarded) {
+            Ok(0) => return Step::Gone("ended"),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked,
+            Err(_) => return Step::Gone(LOST),
+        }
+    }
+}
+
+fn would_block(error: &Error) -> bool {
+    matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::WouldBlock)
+}
+
+fn read_clocks() -> Moment {
+    Moment {
+        now: clock::now(),
+        utc: clock::utc(),
+    }
+}
+
+const WAKER: Token = Token(usize::MAX);
+const LISTENER: Token = Token(usize::MAX - 1);
+
+/// No connection's number: what holds for it holds for newcomers.
+const NOBODY: ConnectionId = 0;
+
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection that ends may take to do so. Its slot is free meanwhile.
+const LINGER: Duration = Duration::from_secs(5);
+
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
+
+/// The venue's own limit is not known; the largest request of its official SDKs is far below this.
+const LARGEST_MESSAGE: usize = 1 << 20;
+
+const LOST: &str = "lost";

@@ -1,0 +1,727 @@
+//! The loop of a stream's thread: one connection at a time, its session, and what becomes of both.
+//!
+//! ```text
+//!            ┌────────────── Waiting ◀──────────────┐
+//!            ▼ time                                 │ closed, to be tried again
+//!  ───▶ SettingUp ──session up──▶ Live ──fault──▶ Closing ──▶ Over
+//!            └──────────fault, deadline────────────▶┘  closed, fatal or asked to stop
+//! ```
+//!
+//! A turn: take over what callers want; move the connection on; read until nothing is left or the budget is spent, and
+//! give each message to the session; hand what the session made to the hub; say when to be woken. The session gets one
+//! input at a time, and its output is taken before the next.
+//!
+//! Nothing here blocks but [`Transport::wait`], and nothing runs under a lock. With a transport that keeps its own
+//! time, [`step`](Driver::step) runs a stream without sockets and without waiting.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Stream,
+    hub::{Ask, Hub},
+};
+use crate::{
+    backoff::{self, Class},
+    credentials::Credentials,
+    error::{At, Error, Rejection, RejectionKind},
+    event::{EndReason, Gap, Notice, Unparsed},
+    market::Timestamp,
+    phase::Phase,
+    record,
+    transport::{Fault, Incoming, Target, Transport},
+    venue::{Item, Output, Request, Session, Venue, Verdict},
+};
+
+pub(crate) struct Driver<V: Venue, T> {
+    stream: Arc<Stream<V>>,
+    transport: T,
+    hub: Hub<V::Event>,
+    link: Link<V::Session>,
+    /// The stream's share. Taken out when it stops.
+    credentials: Option<Credentials>,
+    out: Output<V::Event>,
+    epoch: u64,
+    failures: u32,
+    was_live: bool,
+    /// When the last message was read, for the gap that may follow.
+    last_message: Option<Instant>,
+}
+
+/// What the driver is doing with its one connection.
+enum Link<S> {
+    Waiting {
+        until: Instant,
+    },
+    SettingUp {
+        deadline: Instant,
+        session: Option<S>,
+    },
+    Live(Box<Live<S>>),
+    Closing {
+        until: Instant,
+        next: Next,
+    },
+    Over(EndReason),
+}
+
+impl<S> Link<S> {
+    fn session(&mut self) -> Option<&mut S> {
+        match self {
+            Self::SettingUp { session, .. } => session.as_mut(),
+            Self::Live(live) => Some(&mut live.session),
+            Self::Waiting { .. } | Self::Closing { .. } | Self::Over(_) => None,
+        }
+    }
+}
+
+struct Live<S> {
+    session: S,
+    since: Instant,
+    /// When the request in flight has to be answered.
+    answer_by: Option<Instant>,
+    /// When anything arrived last.
+    heard: Instant,
+    /// A ping was sent, and anything has to arrive by then.
+    pong_by: Option<Instant>,
+}
+
+/// What comes after closing.
+enum Next {
+    Retry(Instant),
+    End(EndReason),
+}
+
+impl<V: Venue, T: Transport> Driver<V, T> {
+    pub(crate) fn new(stream: Arc<Stream<V>>, transport: T, credentials: Credentials) -> Self {
+        let now = transport.now();
+        Self {
+            stream,
+            transport,
+            hub: Hub::new(),
+            link: Link::Waiting { until: now },
+            credentials: Some(credentials),
+            out: Output::new(now),
+            epoch: 0,
+            failures: 0,
+            was_live: false,
+            last_message: None,
+        }
+    }
+
+    /// Runs the stream to its end. The connection is gone when this returns.
+    pub(crate) fn run(mut self) -> EndReason {
+        loop {
+            let now = self.transport.now();
+            let deadline = self.step(now);
+            if let Link::Over(reason) = &self.link {
+                return reason.clone();
+            }
+            self.transport.wait(deadline);
+        }
+    }
+
+    /// One turn. Returns when the next is due if nothing happens before.
+    pub(crate) fn step(&mut self, now: Instant) -> Option<Instant> {
+        self.take_wishes(now);
+        match &self.link {
+            Link::Waiting { until } if *until <= now => self.connect(now),
+            Link::SettingUp { .. } => self.set_up(now),
+            Link::Live(_) => self.live(now),
+            Link::Closing { .. } => self.closing(now),
+            Link::Waiting { .. } | Link::Over(_) => {}
+        }
+        self.deadline()
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let config = &self.stream.config;
+        match &self.link {
+            Link::Waiting { until } | Link::Closing { until, .. } => Some(*until),
+            Link::SettingUp { deadline, session } => {
+                let session = session.as_ref().and_then(Session::deadline);
+                [Some(*deadline), self.transport.deadline(), session]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+            Link::Live(live) => {
+                let ping = live.pong_by.unwrap_or(live.heard + config.ping_interval);
+                [Some(ping), live.answer_by, live.session.deadline()]
+                    .into_iter()
+                    .flatten()
+                    .min()
+            }
+            Link::Over(_) => None,
+        }
+    }
+
+    // ---- wishes ----
+
+    fn take_wishes(&mut self, now: Instant) {
+        let changes = self.stream.wishes.take_changes();
+        let changed = !changes.subscriptions.is_empty();
+        for (id, wish) in changes.subscriptions {
+            self.hub.update(id, wish);
+        }
+        if changes.stop && self.credentials.is_some() {
+            self.stop(now);
+        } else if changed {
+            self.ask(now);
+            self.publish();
+        }
+    }
+
+    fn stop(&mut self, now: Instant) {
+        // The stream's share of the secret ends here, whatever the peer still does.
+        self.credentials = None;
+        let reason = match &self.link {
+            // It was about to end anyway, for a reason of its own.
+            Link::Closing {
+                next: Next::End(reason),
+                ..
+            }
+            | Link::Over(reason) => reason.clone(),
+            _ => EndReason::Closed,
+        };
+        match &mut self.link {
+            Link::Closing { next, .. } => *next = Next::End(reason),
+            Link::Over(_) => {}
+            _ => self.close(now, Next::End(reason)),
+        }
+    }
+
+    // ---- connecting ----
+
+    fn connect(&mut self, now: Instant) {
+        let Some(credentials) = &self.credentials else {
+            return;
+        };
+        let deadline = now + self.stream.config.setup_timeout;
+        self.transport.connect(Target {
+            endpoint: self.stream.venue.endpoint().clone(),
+            headers: self.stream.venue.headers(),
+            secrets: credentials.clone(),
+            deadline,
+        });
+        self.stream.counters.attempts.add(1);
+        self.link = Link::SettingUp {
+            deadline,
+            session: None,
+        };
+        self.enter(now, Phase::Resolving);
+        self.set_up(now);
+    }
+
+    fn set_up(&mut self, now: Instant) {
+        let Link::SettingUp { deadline, session } = &self.link else {
+            return;
+        };
+        if *deadline <= now {
+            let doing = self.stream.lifecycle.phase();
+            let why = format!(
+                "not authenticated within {:?}",
+                self.stream.config.setup_timeout
+            );
+            let error = Error::Lost {
+                at: self.at(doing),
+                why,
+                source: None,
+            };
+            return self.fail(now, error);
+        }
+        if session.is_some() {
+            if let Err(fault) = self.transport.flush() {
+                return self.fault(now, fault);
+            }
+            self.read(now);
+            return self.time_out_session(now);
+        }
+        match self.transport.progress(now) {
+            Ok(Phase::Live) => {
+                let Some(credentials) = self.credentials.clone() else {
+                    return;
+                };
+                let mut session = self.stream.venue.session(credentials);
+                self.enter(now, Phase::Authenticating);
+                session.handle_open(now, &mut self.out);
+                if let Link::SettingUp { session: slot, .. } = &mut self.link {
+                    *slot = Some(session);
+                }
+                self.settle(now);
+                self.read(now);
+            }
+            Ok(phase) => self.enter(now, phase),
+            Err(fault) => self.fault(now, fault),
+        }
+    }
+
+    fn up(&mut self, now: Instant) {
+        let Link::SettingUp { session, .. } = &mut self.link else {
+            return;
+        };
+        let Some(session) = session.take() else {
+            return;
+        };
+        self.transport.unmask();
+        self.epoch += 1;
+        self.was_live = true;
+        let live = Live {
+            session,
+            since: now,
+            answer_by: None,
+            heard: now,
+            pong_by: None,
+        };
+        self.link = Link::Live(Box::new(live));
+        let epoch = self.epoch;
+        self.stream.lifecycle.change(now, |state| {
+            state.phase = Phase::Live;
+            state.epoch = epoch;
+            state.cause = None;
+            state.retry_at = None;
+        });
+        record!(Info, "live", self.stream.key, epoch = epoch; "connection {epoch} is live");
+        self.ask(now);
+        self.publish();
+    }
+
+    // ---- live ----
+
+    fn live(&mut self, now: Instant) {
+        if let Err(fault) = self.transport.flush() {
+            return self.fault(now, fault);
+        }
+        self.read(now);
+        self.time_out_session(now);
+        let config = &self.stream.config;
+        let Link::Live(live) = &mut self.link else {
+            return;
+        };
+        if live.answer_by.is_some_and(|deadline| deadline <= now) {
+            live.answer_by = None;
+            let why = format!(
+                "the venue did not answer within {:?}",
+                config.request_timeout
+            );
+            self.refuse(now, Rejection::new(RejectionKind::Temporary, None, why));
+        }
+        let config = &self.stream.config;
+        let Link::Live(live) = &mut self.link else {
+            return;
+        };
+        match live.pong_by {
+            Some(deadline) if deadline <= now => {
+                let silent = now.saturating_duration_since(live.heard);
+                let why = format!("nothing was heard for {silent:.1?}, a ping was not answered");
+                let error = Error::Lost {
+                    at: self.at(Phase::Live),
+                    why,
+                    source: None,
+                };
+                self.fail(now, error);
+            }
+            None if live.heard + config.ping_interval <= now => {
+                live.pong_by = Some(now + config.ping_timeout);
+                self.stream.counters.pings.add(1);
+                if let Err(fault) = self.transport.ping() {
+                    self.fault(now, fault);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn time_out_session(&mut self, now: Instant) {
+        let Some(session) = self.link.session() else {
+            return;
+        };
+        if session.deadline().is_some_and(|deadline| deadline <= now) {
+            session.handle_timeout(now, &mut self.out);
+            self.settle(now);
+            self.flush();
+        }
+    }
+
+    /// Reads until nothing is left or the turn's budget is spent. Events lie in the output until then, so that a burst
+    /// becomes few batches, and none waits for a message that is not there yet.
+    fn read(&mut self, now: Instant) {
+        for _ in 0..FRAMES_PER_TURN {
+            let (incoming, read_at) = match self.transport.read() {
+                Ok(Some(read)) => read,
+                Ok(None) => break,
+                Err(fault) => {
+                    self.flush();
+                    return self.fault(now, fault);
+                }
+            };
+            if let Link::Live(live) = &mut self.link {
+                live.heard = live.heard.max(read_at);
+                live.pong_by = None;
+            }
+            // Without a session it has ended the connection, and the rest is still in the buffers.
+            let Some(session) = self.link.session() else {
+                return;
+            };
+            match incoming {
+                Incoming::Message(payload) => {
+                    self.stream.counters.messages.add(1);
+                    self.out.stamp(read_at);
+                    session.handle_frame(read_at, payload.frame(), &mut self.out);
+                    self.last_message = Some(read_at);
+                    self.settle(now);
+                    if self.out.pending() >= EVENTS_PER_BATCH {
+                        self.flush();
+                    }
+                }
+                Incoming::Control => self.stream.counters.control_frames.add(1),
+                Incoming::Close(frame) => {
+                    self.flush();
+                    let why = frame.map_or_else(
+                        || "closed by the peer, without a code".to_owned(),
+                        |(code, reason)| {
+                            format!(
+                                "closed by the peer with code {code} {}",
+                                self.redact(&reason)
+                            )
+                        },
+                    );
+                    let phase = self.stream.lifecycle.phase();
+                    let error = Error::Lost {
+                        at: self.at(phase),
+                        why: why.trim_end().to_owned(),
+                        source: None,
+                    };
+                    return self.fail(now, error);
+                }
+            }
+            // A batch of large messages is a long turn; a stop must not wait for many of them.
+            if read_at.saturating_duration_since(now) >= TURN {
+                break;
+            }
+        }
+        self.flush();
+        self.stream.counters.bytes.set(self.transport.bytes_read());
+        if let Some(at) = self.last_message {
+            self.stream.counters.last_read.set(at);
+        }
+    }
+
+    /// Takes everything the session put out that is not an event.
+    fn settle(&mut self, now: Instant) {
+        while let Some((events, item)) = self.out.next_item() {
+            self.deliver(events);
+            let sent = match item {
+                Item::Unparsed(unparsed) => {
+                    self.unparsed(&unparsed);
+                    Ok(())
+                }
+                Item::Send(message) => self.transport.send(message),
+                Item::SendSecret(message) => self.transport.send_secret(message),
+                Item::Up => {
+                    self.up(now);
+                    Ok(())
+                }
+                Item::Confirmed(confirmed) => {
+                    self.answered();
+                    let left_out = Rejection::new(
+                        RejectionKind::BadRequest,
+                        None,
+                        "the venue left it out of its reply",
+                    );
+                    let error = Error::Refused {
+                        at: self.at(Phase::Live),
+                        rejection: left_out,
+                    };
+                    self.hub.confirm(confirmed, || error.clone());
+                    self.ask(now);
+                    self.publish();
+                    Ok(())
+                }
+                Item::Refused(rejection) => {
+                    self.answered();
+                    self.refuse(now, rejection);
+                    Ok(())
+                }
+                Item::Down(verdict) => {
+                    self.out.clear();
+                    return self.down(now, verdict);
+                }
+            };
+            if let Err(fault) = sent {
+                self.out.clear();
+                return self.fault(now, fault);
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        let events = self.out.take_events();
+        self.deliver(events);
+    }
+
+    fn deliver(&mut self, events: Vec<crate::venue::Stamped<V::Event>>) {
+        self.stream.counters.events.add(events.len() as u64);
+        self.hub.dispatch(events, self.epoch);
+    }
+
+    fn unparsed(&mut self, unparsed: &Unparsed) {
+        self.stream.counters.unparsed.add(1);
+        let Some(credentials) = &self.credentials else {
+            return;
+        };
+        let raw = credentials.masked(&unparsed.raw).into();
+        let why = credentials.redact(&unparsed.why).into();
+        self.hub
+            .notice(&Notice::Unparsed(Unparsed { raw, why, more: 0 }));
+    }
+
+    // ---- requests ----
+
+    /// Makes the next request, if the connection is live and none is in flight.
+    fn ask(&mut self, now: Instant) {
+        let Link::Live(live) = &mut self.link else {
+            return;
+        };
+        let Some(ask) = self.hub.next_request(self.stream.venue.request_limit()) else {
+            let epoch = self.epoch;
+            self.hub.resume(epoch, || self.transport.utc());
+            return;
+        };
+        live.answer_by = Some(now + self.stream.config.request_timeout);
+        self.stream.counters.requests.add(1);
+        let request = match &ask {
+            Ask::Subscribe(topics) => Request::Subscribe(topics),
+            Ask::Unsubscribe(topics) => Request::Unsubscribe(topics),
+        };
+        live.session.request(now, request, &mut self.out);
+        self.settle(now);
+    }
+
+    fn answered(&mut self) {
+        if let Link::Live(live) = &mut self.link {
+            live.answer_by = None;
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, rejection: Rejection) {
+        let error = Error::Refused {
+            at: self.at(Phase::Live),
+            rejection: self.shown(rejection),
+        };
+        record!(Warn, "refused", self.stream.key; "{error}");
+        self.hub.refuse(error);
+        self.ask(now);
+        self.publish();
+    }
+
+    /// What the hub knows, for health.
+    fn publish(&self) {
+        let (confirmed, missing) = self.hub.standing();
+        *self.stream.standing.lock() = super::Standing { confirmed, missing };
+    }
+
+    // ---- ending ----
+
+    fn down(&mut self, now: Instant, verdict: Verdict) {
+        let phase = self.stream.lifecycle.phase();
+        let at = self.at(phase);
+        match verdict {
+            Verdict::Done => self.lose(now, EndReason::Done),
+            Verdict::Protocol(why) => {
+                let why = self.redact(&why);
+                self.fail(now, Error::Protocol { at, why });
+            }
+            Verdict::Rejected(rejection) => {
+                let rejection = self.shown(rejection);
+                self.fail(
+                    now,
+                    match rejection.kind {
+                        RejectionKind::Credentials => Error::Rejected { at, rejection },
+                        RejectionKind::Entitlement => Error::NotEntitled { at, rejection },
+                        RejectionKind::ConnectionLimit => Error::ConnectionLimit { at, rejection },
+                        RejectionKind::SymbolLimit
+                        | RejectionKind::BadRequest
+                        | RejectionKind::SlowClient
+                        | RejectionKind::Temporary => Error::Refused { at, rejection },
+                    },
+                );
+            }
+        }
+    }
+
+    fn fault(&mut self, now: Instant, fault: Fault) {
+        let phase = self.stream.lifecycle.phase();
+        let at = self.at(phase);
+        self.fail(
+            now,
+            match fault {
+                Fault::Resolve(source) => Error::Unresolved { at, source },
+                Fault::Connect(source) => Error::Unreachable { at, source },
+                Fault::Tls { why, certificate } => Error::Tls {
+                    at,
+                    why,
+                    certificate,
+                },
+                Fault::Upgrade {
+                    status,
+                    retry_after,
+                } => Error::Upgrade {
+                    at,
+                    status,
+                    retry_after,
+                },
+                Fault::Protocol(why) => Error::Protocol {
+                    at,
+                    why: self.redact(&why),
+                },
+                Fault::Lost { why, source } => Error::Lost { at, why, source },
+            },
+        );
+    }
+
+    /// The connection failed. Whether the stream ends or tries again follows from the error.
+    fn fail(&mut self, now: Instant, error: Error) {
+        let class = backoff::class(&error, self.was_live);
+        if class == Class::Fatal {
+            return self.lose(now, EndReason::Failed(error));
+        }
+        if let Link::Live(live) = &self.link
+            && now.saturating_duration_since(live.since) >= self.stream.config.backoff.reset_after
+        {
+            self.failures = 0;
+        }
+        self.failures += 1;
+        let random = self.transport.random();
+        let delay = backoff::delay(
+            &self.stream.config.backoff,
+            &error,
+            class,
+            self.failures,
+            random,
+        );
+        record!(Warn, "lost", self.stream.key, attempt = self.failures; "{error}; next attempt in {delay:.1?}");
+        self.disconnected(&error);
+        let failures = self.failures;
+        self.stream.lifecycle.change(now, |state| {
+            state.failures = failures;
+            state.cause = Some(error);
+        });
+        self.close(now, Next::Retry(now + delay));
+    }
+
+    /// The connection and the stream end for good.
+    fn lose(&mut self, now: Instant, reason: EndReason) {
+        if let EndReason::Failed(error) = &reason {
+            self.disconnected(error);
+            let cause = error.clone();
+            self.stream
+                .lifecycle
+                .change(now, |state| state.cause = Some(cause));
+        }
+        self.credentials = None;
+        self.close(now, Next::End(reason));
+    }
+
+    /// Tells the hub, and with it every subscriber, what the connection was worth. Behind what was already decoded.
+    fn disconnected(&mut self, cause: &Error) {
+        self.flush();
+        let gap = matches!(self.link, Link::Live(_)).then(|| Gap {
+            last: self.last_message.map(|at| self.utc_of(at)),
+            cause: cause.clone(),
+            epoch: self.epoch,
+            breaks: 1,
+        });
+        self.hub.disconnected(gap.as_ref());
+        self.publish();
+    }
+
+    /// Closes the connection in good order: never a second one while the peer may still count the first.
+    fn close(&mut self, now: Instant, next: Next) {
+        self.out.clear();
+        self.transport.close();
+        self.link = Link::Closing {
+            until: now + self.stream.config.close_timeout,
+            next,
+        };
+        self.closing(now);
+    }
+
+    fn closing(&mut self, now: Instant) {
+        let Link::Closing { until, .. } = &self.link else {
+            return;
+        };
+        if !self.transport.is_closed() && now < *until {
+            return self.enter(now, Phase::Closing);
+        }
+        self.transport.abort();
+        let Link::Closing { next, .. } =
+            std::mem::replace(&mut self.link, Link::Waiting { until: now })
+        else {
+            return;
+        };
+        match next {
+            Next::Retry(until) => {
+                self.link = Link::Waiting { until };
+                self.stream.lifecycle.change(now, |state| {
+                    state.phase = Phase::Waiting;
+                    state.retry_at = Some(until);
+                });
+            }
+            Next::End(reason) => self.link = Link::Over(reason),
+        }
+    }
+
+    // ---- small things ----
+
+    fn enter(&self, now: Instant, phase: Phase) {
+        if self.stream.lifecycle.phase() != phase {
+            self.stream.lifecycle.change(now, |state| {
+                state.phase = phase;
+                state.retry_at = None;
+            });
+            record!(Debug, "phase", self.stream.key; "{phase}");
+        }
+    }
+
+    /// When, by the wall clock, something happened that the monotonic clock has stamped.
+    fn utc_of(&self, at: Instant) -> Timestamp {
+        let age = self
+            .transport
+            .now()
+            .saturating_duration_since(at)
+            .as_nanos();
+        Timestamp::from_nanos(
+            self.transport
+                .utc()
+                .as_nanos()
+                .saturating_sub(i64::try_from(age).unwrap_or(i64::MAX)),
+        )
+    }
+
+    fn at(&self, phase: Phase) -> At {
+        At::new(&self.stream.key, phase)
+    }
+
+    fn shown(&self, rejection: Rejection) -> Rejection {
+        Rejection {
+            message: self.redact(&rejection.message),
+            ..rejection
+        }
+    }
+
+    /// A server's text as it may be shown. Once the credentials are out, nothing of the server's is shown any more.
+    fn redact(&self, text: &str) -> String {
+        self.credentials
+            .as_ref()
+            .map_or_else(String::new, |credentials| credentials.redact(text))
+    }
+}
+
+/// How much is read before the wishes are looked at again, so that a flood cannot keep a stop waiting.
+const FRAMES_PER_TURN: usize = 512;
+const TURN: Duration = Duration::from_millis(5);
+/// When a batch is handed on even though more is there to be read.
+const EVENTS_PER_BATCH: usize = 1_024;

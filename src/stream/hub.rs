@@ -1,0 +1,685 @@
+//! Topic table and fan-out: who gets which event, and what to ask the venue for.
+//!
+//! Owned by the stream's thread alone, so it has no lock; what callers want comes in through [`Wishes`].
+//!
+//! For each topic the table tracks its members and what the venue was asked and has confirmed. For each member it
+//! tracks the answer to each of its topics. Wanted is what has members; what is wanted and not confirmed is asked for;
+//! what is confirmed and not wanted is taken back. One request is in flight at a time, and each is made for one
+//! member, so that a refusal concerns only that member.
+//!
+//! [`Wishes`]: super::wishes::Wishes
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use super::{
+    queue::{Batch, Picks, Queue},
+    wishes::{SubscriptionId, Wish},
+};
+use crate::{
+    error::Error,
+    event::{Gap, Notice},
+    market::{Symbol, Timestamp},
+    topic::{Channel, Topic},
+    venue::{Confirmed, Routed, Stamped},
+};
+
+pub(crate) struct Hub<E> {
+    /// By slot, so that an event is routed by index and not by hash.
+    members: Vec<Option<Member<E>>>,
+    slots: HashMap<SubscriptionId, usize>,
+    channels: Vec<(Channel, HashMap<Symbol, Entry>)>,
+    /// Members that have topics to ask for, in the order they came.
+    to_ask: VecDeque<SubscriptionId>,
+    in_flight: Option<Asked>,
+    /// Some topics may have been confirmed to members before, and not on this connection.
+    restoring: bool,
+    /// Some topics may be confirmed and have no member.
+    unwanted: bool,
+    /// Which members the batch at hand concerns. Kept for its memory.
+    touched: Vec<usize>,
+}
+
+struct Member<E> {
+    queue: Arc<Queue<E>>,
+    topics: HashMap<Topic, Answer>,
+    version: u64,
+    /// A gap was declared, and its end was not yet.
+    broken: bool,
+    /// Which events of the batch at hand it gets.
+    picks: Vec<u32>,
+}
+
+/// The venue's answer to one topic of one member, and what the member was last told of it: a reconnect that changes
+/// nothing is not news.
+#[derive(Clone, Copy)]
+struct Answer {
+    now: Standing,
+    told: Option<Standing>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Pending,
+    Confirmed,
+    Refused,
+}
+
+impl Answer {
+    fn is(self, standing: Standing) -> bool {
+        self.now == standing
+    }
+}
+
+/// A topic that has members, or that the venue still has to be told to stop.
+#[derive(Default)]
+struct Entry {
+    members: Vec<usize>,
+    upstream: Upstream,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Upstream {
+    #[default]
+    Absent,
+    Requested,
+    Confirmed,
+    /// Being unsubscribed. Whoever comes for it now waits, and is asked for again.
+    Leaving,
+}
+
+/// The request in flight.
+enum Asked {
+    /// For one member.
+    For(SubscriptionId, Vec<Topic>),
+    /// What the last connection had, for everybody at once.
+    Restore(Vec<Topic>),
+    Unsubscribe(Vec<Topic>),
+}
+
+/// A request to make.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Subscribe(Vec<Topic>),
+    Unsubscribe(Vec<Topic>),
+}
+
+impl<E: Routed> Hub<E> {
+    pub(crate) fn new() -> Self {
+        Self {
+            members: Vec::new(),
+            slots: HashMap::new(),
+            channels: Vec::new(),
+            to_ask: VecDeque::new(),
+            in_flight: None,
+            restoring: false,
+            unwanted: false,
+            touched: Vec::new(),
+        }
+    }
+
+    // ---- wishes ----
+
+    /// Takes over what one subscription wants now.
+    pub(crate) fn update(&mut self, id: SubscriptionId, wish: Option<Wish<E>>) {
+        let Some(wish) = wish else {
+            return self.remove(id);
+        };
+        let slot = self.slot_of(id, &wish);
+        let Some(member) = self.members[slot].as_mut() else {
+            return;
+        };
+        member.version = wish.version;
+        let gone: Vec<Topic> = member
+            .topics
+            .keys()
+            .filter(|topic| !wish.topics.contains(topic))
+            .cloned()
+            .collect();
+        let new: Vec<Topic> = wish
+            .topics
+            .into_iter()
+            .filter(|topic| !member.topics.contains_key(topic))
+            .collect();
+        // What was refused is asked for again when the topics change: something may have made room.
+        for answer in member
+            .topics
+            .values_mut()
+            .filter(|answer| answer.is(Standing::Refused))
+        {
+            answer.now = Standing::Pending;
+        }
+        for topic in &gone {
+            member.topics.remove(topic);
+        }
+        let mut confirmed = Vec::new();
+        for topic in new {
+            let entry = self.entry(&topic);
+            entry.members.push(slot);
+            if entry.upstream == Upstream::Confirmed {
+                confirmed.push(topic.clone());
+            }
+            if let Some(member) = &mut self.members[slot] {
+                member.topics.insert(
+                    topic,
+                    Answer {
+                        now: Standing::Pending,
+                        told: None,
+                    },
+                );
+            }
+        }
+        for topic in gone {
+            self.leave(&topic, slot);
+        }
+        if !self.to_ask.contains(&id) {
+            self.to_ask.push_back(id);
+        }
+        self.answer(slot, &confirmed, Standing::Confirmed, None);
+    }
+
+    fn slot_of(&mut self, id: SubscriptionId, wish: &Wish<E>) -> usize {
+        if let Some(slot) = self.slots.get(&id) {
+            return *slot;
+        }
+        let member = Member {
+            queue: Arc::clone(&wish.queue),
+            topics: HashMap::new(),
+            version: 0,
+            broken: false,
+            picks: Vec::new(),
+        };
+        let slot = self
+            .members
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or_else(|| {
+                self.members.push(None);
+                self.members.len() - 1
+            });
+        self.members[slot] = Some(member);
+        self.slots.insert(id, slot);
+        slot
+    }
+
+    fn remove(&mut self, id: SubscriptionId) {
+        let Some(slot) = self.slots.remove(&id) else {
+            return;
+        };
+        self.to_ask.retain(|other| *other != id);
+        if let Some(member) = self.members[slot].take() {
+            for topic in member.topics.keys() {
+                self.leave(topic, slot);
+            }
+        }
+    }
+
+    /// One member fewer. The entry stays for as long as the venue sends the topic.
+    fn leave(&mut self, topic: &Topic, slot: usize) {
+        let entry = self.entry(topic);
+        entry.members.retain(|member| *member != slot);
+        match (entry.members.is_empty(), entry.upstream) {
+            (true, Upstream::Absent) => self.forget(topic),
+            (true, Upstream::Confirmed) => self.unwanted = true,
+            _ => {}
+        }
+    }
+
+    // ---- requests ----
+
+    /// The next request, if none is in flight and there is something to ask.
+    pub(crate) fn next_request(&mut self, limit: usize) -> Option<Ask> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        if self.unwanted {
+            let unwanted: Vec<Topic> = self
+                .topics()
+                .filter(|(_, entry)| {
+                    entry.members.is_empty() && entry.upstream == Upstream::Confirmed
+                })
+                .map(|(topic, _)| topic)
+                .take(limit)
+                .collect();
+            if !unwanted.is_empty() {
+                for topic in &unwanted {
+                    self.entry(topic).upstream = Upstream::Leaving;
+                }
+                self.in_flight = Some(Asked::Unsubscribe(unwanted.clone()));
+                return Some(Ask::Unsubscribe(unwanted));
+            }
+            self.unwanted = false;
+        }
+        if self.restoring {
+            let restored = self.wanting(limit, None);
+            if !restored.is_empty() {
+                return Some(self.ask(restored, Asked::Restore));
+            }
+            self.restoring = false;
+        }
+        while let Some(id) = self.to_ask.front().copied() {
+            let topics = self
+                .slots
+                .get(&id)
+                .map_or_else(Vec::new, |slot| self.wanting(limit, Some(*slot)));
+            if topics.is_empty() {
+                self.to_ask.pop_front();
+                continue;
+            }
+            return Some(self.ask(topics, |topics| Asked::For(id, topics)));
+        }
+        None
+    }
+
+    fn ask(&mut self, topics: Vec<Topic>, asked: impl FnOnce(Vec<Topic>) -> Asked) -> Ask {
+        for topic in &topics {
+            self.entry(topic).upstream = Upstream::Requested;
+        }
+        self.in_flight = Some(asked(topics.clone()));
+        Ask::Subscribe(topics)
+    }
+
+    /// Topics to ask for: those one member waits for, or, without a member, those that an earlier connection had.
+    fn wanting(&self, limit: usize, slot: Option<usize>) -> Vec<Topic> {
+        let range = slot.map_or(0..self.members.len(), |slot| slot..slot + 1);
+        let mut topics: Vec<Topic> = self.members[range]
+            .iter()
+            .flatten()
+            .flat_map(|member| &member.topics)
+            .filter(|(topic, answer)| {
+                let restored = slot.is_some() || answer.told == Some(Standing::Confirmed);
+                answer.is(Standing::Pending)
+                    && restored
+                    && self
+                        .peek(topic)
+                        .is_some_and(|entry| entry.upstream == Upstream::Absent)
+            })
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        topics.sort();
+        topics.dedup();
+        topics.truncate(limit);
+        topics
+    }
+
+    /// The venue answered.
+    pub(crate) fn confirm(&mut self, confirmed: Confirmed, left_out: impl Fn() -> Error) {
+        let asked = self.in_flight.take();
+        let state: Option<HashSet<Topic>> = match confirmed {
+            Confirmed::Request => None,
+            Confirmed::State(topics) => Some(topics.into_iter().collect()),
+        };
+        // A wildcard stands for its whole channel, whatever else the venue lists beside it.
+        let listed = |topic: &Topic| {
+            state.as_ref().is_none_or(|state| {
+                state.contains(topic) || state.contains(&Topic::new(topic.channel, "*"))
+            })
+        };
+        match asked {
+            Some(Asked::For(_, topics) | Asked::Restore(topics)) => {
+                let (granted, refused): (Vec<_>, Vec<_>) = topics.into_iter().partition(listed);
+                self.settle(&granted, Upstream::Confirmed, None);
+                self.settle(&refused, Upstream::Absent, Some(left_out()));
+            }
+            Some(Asked::Unsubscribe(topics)) => self.unsubscribed(&topics),
+            None => {}
+        }
+        // A reply may show that something confirmed earlier is gone.
+        if state.is_some() {
+            let lost: Vec<Topic> = self
+                .topics()
+                .filter(|(topic, entry)| entry.upstream == Upstream::Confirmed && !listed(topic))
+                .map(|(topic, _)| topic)
+                .collect();
+            self.settle(&lost, Upstream::Absent, Some(left_out()));
+        }
+    }
+
+    /// The venue refused the request in flight, or never answered it.
+    pub(crate) fn refuse(&mut self, error: Error) {
+        match self.in_flight.take() {
+            Some(Asked::For(id, topics)) => {
+                // Only this member's request was refused. Others who want one of the topics get a request of their
+                // own: it may be another topic of this one that the venue objected to.
+                let slot = self.slots.get(&id).copied();
+                for topic in &topics {
+                    self.entry(topic).upstream = Upstream::Absent;
+                }
+                if let Some(slot) = slot {
+                    self.answer(slot, &topics, Standing::Refused, Some(error));
+                }
+                self.ask_again(&topics);
+            }
+            Some(Asked::Restore(topics)) => {
+                // Nobody in particular asked: everybody asks again, each for itself.
+                self.restoring = false;
+                for topic in &topics {
+                    self.entry(topic).upstream = Upstream::Absent;
+                }
+                self.ask_again(&topics);
+            }
+            // Nobody wants them, and the venue goes on sending them: they reach no member.
+            Some(Asked::Unsubscribe(topics)) => self.unsubscribed(&topics),
+            None => {}
+        }
+        self.forget_unwanted();
+    }
+
+    fn ask_again(&mut self, topics: &[Topic]) {
+        let waiting: Vec<SubscriptionId> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| {
+                self.members[**slot].as_ref().is_some_and(|member| {
+                    topics.iter().any(|topic| {
+                        member
+                            .topics
+                            .get(topic)
+                            .is_some_and(|answer| answer.is(Standing::Pending))
+                    })
+                })
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        for id in waiting {
+            if !self.to_ask.contains(&id) {
+                self.to_ask.push_back(id);
+            }
+        }
+    }
+
+    fn unsubscribed(&mut self, topics: &[Topic]) {
+        for topic in topics {
+            self.entry(topic).upstream = Upstream::Absent;
+        }
+        // Somebody may have come back for one of them in the meantime.
+        self.ask_again(topics);
+        self.forget_unwanted();
+    }
+
+    /// The venue's word on topics, for every member that wants them.
+    fn settle(&mut self, topics: &[Topic], upstream: Upstream, refusal: Option<Error>) {
+        if topics.is_empty() {
+            return;
+        }
+        let standing = if refusal.is_some() {
+            Standing::Refused
+        } else {
+            Standing::Confirmed
+        };
+        let mut slots = Vec::new();
+        for topic in topics {
+            let entry = self.entry(topic);
+            entry.upstream = upstream;
+            slots.extend_from_slice(&entry.members);
+            // Those who wanted it left while it was asked for.
+            let unwanted = entry.members.is_empty();
+            self.unwanted |= unwanted;
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        for slot in slots {
+            self.answer(slot, topics, standing, refusal.clone());
+        }
+        self.forget_unwanted();
+    }
+
+    fn answer(
+        &mut self,
+        slot: usize,
+        topics: &[Topic],
+        standing: Standing,
+        refusal: Option<Error>,
+    ) {
+        let Some(member) = self.members[slot].as_mut() else {
+            return;
+        };
+        let mut news = Vec::new();
+        for topic in topics {
+            if let Some(answer) = member.topics.get_mut(topic) {
+                answer.now = standing;
+                if answer.told.replace(standing) != Some(standing) {
+                    news.push(topic.clone());
+                }
+            }
+        }
+        self.tell(slot, news, refusal);
+    }
+
+    /// Publishes a member's answers, and gives it notice of what is new.
+    fn tell(&mut self, slot: usize, mut news: Vec<Topic>, refusal: Option<Error>) {
+        let Some(member) = self.members[slot].as_mut() else {
+            return;
+        };
+        if !news.is_empty() {
+            news.sort();
+            member.queue.push_notice(match &refusal {
+                None => Notice::Confirmed { topics: news },
+                Some(error) => Notice::Refused {
+                    topics: news,
+                    error: error.clone(),
+                },
+            });
+        }
+        let count = |standing| {
+            member
+                .topics
+                .values()
+                .filter(|answer| answer.is(standing))
+                .count()
+        };
+        let (pending, confirmed) = (count(Standing::Pending), count(Standing::Confirmed));
+        let any_refused = count(Standing::Refused) > 0;
+        let version = member.version;
+        member.queue.answer(|answers| {
+            answers.version = version;
+            answers.pending = pending;
+            answers.confirmed = confirmed;
+            answers.refused = if any_refused {
+                refusal.or_else(|| answers.refused.take())
+            } else {
+                None
+            };
+        });
+    }
+
+    // ---- the connection ----
+
+    /// The connection is gone, and nothing of it is confirmed any more. Where it was live, that is a gap.
+    pub(crate) fn disconnected(&mut self, gap: Option<&Gap>) {
+        self.in_flight = None;
+        self.unwanted = false;
+        self.restoring = true;
+        for (_, entries) in &mut self.channels {
+            entries.retain(|_, entry| {
+                entry.upstream = Upstream::Absent;
+                !entry.members.is_empty()
+            });
+        }
+        for slot in 0..self.members.len() {
+            let Some(member) = self.members[slot].as_mut() else {
+                continue;
+            };
+            for answer in member.topics.values_mut() {
+                answer.now = Standing::Pending;
+            }
+            if let Some(gap) = gap {
+                member.broken = true;
+                member.queue.push_gap(gap.clone());
+            }
+            self.tell(slot, Vec::new(), None);
+        }
+        self.to_ask = self.slots.keys().copied().collect();
+        self.to_ask.make_contiguous().sort_unstable();
+    }
+
+    /// Tells those that had a gap, and an answer to all of their topics since, that it is over.
+    pub(crate) fn resume(&mut self, epoch: u64, at: impl Fn() -> Timestamp) {
+        for member in self
+            .members
+            .iter_mut()
+            .flatten()
+            .filter(|member| member.broken)
+        {
+            if !member
+                .topics
+                .values()
+                .any(|answer| answer.is(Standing::Pending))
+            {
+                member.broken = false;
+                member
+                    .queue
+                    .push_notice(Notice::Resumed { epoch, at: at() });
+            }
+        }
+    }
+
+    /// Says something to every subscription.
+    pub(crate) fn notice(&self, notice: &Notice) {
+        for member in self.members.iter().flatten() {
+            member.queue.push_notice(notice.clone());
+        }
+    }
+
+    /// How many topics the venue has confirmed, and those that are wanted and not confirmed.
+    pub(crate) fn standing(&self) -> (usize, Vec<Topic>) {
+        let mut confirmed = 0;
+        let mut missing = Vec::new();
+        for (topic, entry) in self.topics() {
+            if entry.upstream == Upstream::Confirmed {
+                confirmed += 1;
+            } else {
+                missing.push(topic);
+            }
+        }
+        missing.sort();
+        (confirmed, missing)
+    }
+
+    // ---- events ----
+
+    /// Hands events to those whose topics they match, each once, in order. Costs what matches.
+    pub(crate) fn dispatch(&mut self, events: Vec<Stamped<E>>, epoch: u64) {
+        if events.is_empty() {
+            return;
+        }
+        for (index, stamped) in events.iter().enumerate() {
+            let channel = stamped.event.channel();
+            let Some((_, entries)) = self.channels.iter().find(|(name, _)| *name == channel) else {
+                continue;
+            };
+            let wildcard = entries.get("*");
+            let by_symbol = stamped
+                .event
+                .symbols()
+                .iter()
+                .filter_map(|symbol| entries.get(symbol));
+            let entries = by_symbol
+                .chain(wildcard)
+                .filter(|entry| entry.upstream != Upstream::Leaving);
+            for slot in entries.flat_map(|entry| &entry.members) {
+                let Some(member) = self.members[*slot].as_mut() else {
+                    continue;
+                };
+                // A batch is far from four thousand million events long: the driver flushes at a thousand or so.
+                let index = index as u32;
+                match member.picks.last() {
+                    // It came by its symbol, and by the wildcard again.
+                    Some(last) if *last == index => continue,
+                    None => self.touched.push(*slot),
+                    Some(_) => {}
+                }
+                member.picks.push(index);
+            }
+        }
+        let batch = Arc::new(Batch { events, epoch });
+        for slot in self.touched.drain(..) {
+            let Some(member) = self.members[slot].as_mut() else {
+                continue;
+            };
+            let total = batch.events.len();
+            if member.picks.len() == total {
+                member.queue.push(&batch, Picks::All);
+            } else if member.picks.len() * PINNING < total {
+                // A few events must not keep a large batch alive for as long as they wait.
+                let few = member.picks.iter().map(|index| {
+                    let Stamped { event, received } = &batch.events[*index as usize];
+                    Stamped {
+                        event: event.clone(),
+                        received: *received,
+                    }
+                });
+                member.queue.push(
+                    &Arc::new(Batch {
+                        events: few.collect(),
+                        epoch,
+                    }),
+                    Picks::All,
+                );
+            } else {
+                member
+                    .queue
+                    .push(&batch, Picks::Some(member.picks.as_slice().into()));
+            }
+            member.picks.clear();
+        }
+    }
+
+    // ---- the table ----
+
+    fn topics(&self) -> impl Iterator<Item = (Topic, &Entry)> {
+        self.channels.iter().flat_map(|(channel, entries)| {
+            entries
+                .iter()
+                .map(|(symbol, entry)| (Topic::new(*channel, symbol), entry))
+        })
+    }
+
+    fn peek(&self, topic: &Topic) -> Option<&Entry> {
+        self.channels
+            .iter()
+            .find(|(name, _)| *name == topic.channel)?
+            .1
+            .get(&topic.symbol)
+    }
+
+    fn entry(&mut self, topic: &Topic) -> &mut Entry {
+        let channel = match self
+            .channels
+            .iter()
+            .position(|(name, _)| *name == topic.channel)
+        {
+            Some(channel) => channel,
+            None => {
+                self.channels.push((topic.channel, HashMap::new()));
+                self.channels.len() - 1
+            }
+        };
+        self.channels[channel]
+            .1
+            .entry(topic.symbol.clone())
+            .or_default()
+    }
+
+    fn forget(&mut self, topic: &Topic) {
+        if let Some((_, entries)) = self
+            .channels
+            .iter_mut()
+            .find(|(name, _)| *name == topic.channel)
+        {
+            entries.remove(&topic.symbol);
+        }
+    }
+
+    fn forget_unwanted(&mut self) {
+        for (_, entries) in &mut self.channels {
+            entries
+                .retain(|_, entry| !entry.members.is_empty() || entry.upstream != Upstream::Absent);
+        }
+    }
+}
+
+/// A subscription that gets less than one in so many events of a batch gets copies.
+const PINNING: usize = 4;

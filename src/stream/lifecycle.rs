@@ -1,0 +1,131 @@
+//! Where one stream is in its life: a [`Phase`] under a Mutex, and its Condvar.
+//!
+//! Only the stream's own thread (and, where that never came to be, its opener) changes it. Who waits here:
+//! `wait_live`, for `Live` or the end. The thread's last change is `Ended`, made by a guard also in a panic, so no wait
+//! can outlive the thread.
+
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::{
+    clock,
+    error::{At, Doing, Error, Result},
+    event::EndReason,
+    key::StreamKey,
+    phase::Phase,
+};
+
+pub(crate) struct Lifecycle {
+    key: StreamKey,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// A stream's state, as a value.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) phase: Phase,
+    pub(crate) since: Instant,
+    /// The last thing that went wrong. Cleared when the stream is live.
+    pub(crate) cause: Option<Error>,
+    /// Failed attempts to connect since the stream was last live and stable.
+    pub(crate) failures: u32,
+    /// When the next attempt is due, while waiting for it.
+    pub(crate) retry_at: Option<Instant>,
+    /// How many connections became live.
+    pub(crate) epoch: u64,
+    pub(crate) ended: Option<EndReason>,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(key: StreamKey) -> Self {
+        let state = State {
+            phase: Phase::Resolving,
+            since: clock::now(),
+            cause: None,
+            failures: 0,
+            retry_at: None,
+            epoch: 0,
+            ended: None,
+        };
+        Self {
+            key,
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// The one way to change the state.
+    pub(crate) fn change(&self, now: Instant, change: impl FnOnce(&mut State)) {
+        {
+            let mut state = self.state.lock();
+            let before = state.phase;
+            change(&mut state);
+            if state.phase != before {
+                state.since = now;
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    /// The last change: the thread is about to be gone.
+    pub(crate) fn end(&self, now: Instant, reason: &EndReason) {
+        self.change(now, |state| {
+            state.phase = Phase::Ended;
+            state.retry_at = None;
+            state.ended.get_or_insert_with(|| reason.clone());
+        });
+    }
+
+    pub(crate) fn phase(&self) -> Phase {
+        self.state.lock().phase
+    }
+
+    pub(crate) fn snapshot(&self) -> State {
+        self.state.lock().clone()
+    }
+
+    /// Blocks until the stream is live, for a bounded time.
+    pub(crate) fn wait_live(&self, deadline: Instant) -> Result<()> {
+        let mut state = self.state.lock();
+        while state.phase != Phase::Live && state.ended.is_none() {
+            if self.changed.wait_until(&mut state, deadline).timed_out() {
+                break;
+            }
+        }
+        if state.phase == Phase::Live {
+            return Ok(());
+        }
+        let ended = state.ended.clone();
+        drop(state);
+        Err(ended.map_or_else(
+            || self.timed_out(Doing::WaitingForLive),
+            |reason| self.ended(reason),
+        ))
+    }
+
+    /// What a call on a stream that ended for `reason` gets.
+    pub(crate) fn ended(&self, reason: EndReason) -> Error {
+        match reason {
+            EndReason::Failed(error) => error,
+            EndReason::Closed | EndReason::Done => Error::Closed {
+                stream: self.key.clone(),
+            },
+        }
+    }
+
+    /// What a call whose deadline passed gets: the phase, the last cause and the next attempt say why.
+    pub(crate) fn timed_out(&self, doing: Doing) -> Error {
+        let state = self.snapshot();
+        Error::TimedOut {
+            doing,
+            at: At::new(&self.key, state.phase),
+            retry_in: state
+                .retry_at
+                .map(|at| at.saturating_duration_since(clock::now()))
+                .filter(|wait| *wait > Duration::ZERO),
+            cause: state.cause.map(std::sync::Arc::new),
+        }
+    }
+}

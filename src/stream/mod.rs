@@ -1,0 +1,406 @@
+//! A shared stream: its parts, its thread, and how it starts and ends.
+//!
+//! # Locks
+//! Each is private to its file. A thread holds one at a time, and never across I/O, a join, a send, a destructor or
+//! user code. (The one exception to "a send" is argued in `queue.rs`.)
+//!
+//! | lock | file | protects | its Condvar |
+//! |---|---|---|---|
+//! | claim table | `registry.rs` | which stream holds which key | the end of a draining stream |
+//! | lifecycle | `lifecycle.rs` | the phase | a change of it |
+//! | wishes | `wishes.rs` | what callers want | none: the waker |
+//! | queue, tail | `queue.rs` | what the stream's thread pushed | none: the wake token |
+//! | queue, front | `queue.rs` | what the reader left | none |
+//! | queue, answers | `queue.rs` | what the venue confirmed | an answer |
+//! | standing | here | the hub's view, for health | none |
+//! | thread | here | the join handle | none |
+
+mod driver;
+mod handle;
+mod hub;
+mod lifecycle;
+mod queue;
+mod registry;
+mod subscription;
+#[cfg(test)]
+mod tests;
+mod wishes;
+
+use std::{
+    any::Any,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread::{JoinHandle, ThreadId},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+
+use self::{driver::Driver, wishes::Wishes};
+pub(crate) use self::{
+    handle::{Lease, end},
+    lifecycle::Lifecycle,
+    queue::Queue,
+    registry::{Acquired, ScopeId, claims},
+    subscription::deadline,
+    wishes::{SubscriptionId, Wake},
+};
+pub use self::{
+    handle::{LineClosed, StreamHandle},
+    subscription::{Delivery, Iter, RecvError, RecvTimeoutError, Subscription, TryRecvError},
+};
+use crate::{
+    clock,
+    config::Config,
+    credentials::Credentials,
+    error::{Error, Result, Source},
+    event::EndReason,
+    health::{CounterValues, Health, SubscriptionHealth},
+    key::StreamKey,
+    record, thread,
+    topic::Topic,
+    transport::websocket::WebSocketTransport,
+    venue::Venue,
+};
+
+/// What the handles, the subscriptions and the thread of one stream share.
+pub(crate) struct Stream<V: Venue> {
+    key: StreamKey,
+    generation: u64,
+    venue: V,
+    config: Arc<Config>,
+    lifecycle: Lifecycle,
+    wishes: Wishes<V::Event>,
+    counters: Counters,
+    standing: Mutex<Standing>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    thread_id: OnceLock<ThreadId>,
+}
+
+/// What the hub published last.
+#[derive(Default)]
+struct Standing {
+    confirmed: usize,
+    missing: Vec<Topic>,
+}
+
+/// A stream, whatever its venue.
+pub(crate) type AnyStream = Arc<dyn Shared>;
+
+/// What can be done with a stream without knowing its venue.
+pub(crate) trait Shared: Any + Send + Sync {
+    fn key(&self) -> &StreamKey;
+    fn generation(&self) -> u64;
+    fn lifecycle(&self) -> &Lifecycle;
+    fn release_timeout(&self) -> Duration;
+    /// Asks the thread to end. Does not wait.
+    fn stop(&self);
+    /// Joins a thread that has ended. Whoever comes second finds nothing to join.
+    fn join(&self);
+    fn is_own_thread(&self) -> bool;
+    fn unsubscribe(&self, id: SubscriptionId);
+    fn add_topics(&self, id: SubscriptionId, topics: Vec<Topic>) -> Result<u64>;
+    fn remove_topics(&self, id: SubscriptionId, topics: &[Topic]) -> Result<u64>;
+    fn health(&self) -> Health;
+}
+
+impl<V: Venue> Stream<V> {
+    pub(crate) fn new(key: StreamKey, generation: u64, venue: V, config: Arc<Config>) -> Arc<Self> {
+        Arc::new(Self {
+            lifecycle: Lifecycle::new(key.clone()),
+            key,
+            generation,
+            venue,
+            config,
+            wishes: Wishes::new(),
+            counters: Counters::default(),
+            standing: Mutex::default(),
+            thread: Mutex::new(None),
+            thread_id: OnceLock::new(),
+        })
+    }
+
+    /// The names of the settings that somebody who asks for `venue` and `config` would have otherwise.
+    pub(crate) fn differences(&self, venue: &V, config: &Config) -> Vec<&'static str> {
+        let (here, there) = (self.venue.settings(), venue.settings());
+        let mut differences: Vec<_> = here
+            .iter()
+            .zip(&there)
+            .filter(|(here, there)| here != there)
+            .map(|(here, _)| here.0)
+            .collect();
+        differences.extend(self.config.differences(config));
+        differences
+    }
+
+    /// Starts the thread of a stream that was just claimed.
+    ///
+    /// # Errors
+    /// [`Error::Spawn`]. The claim is given up then, and whoever joined in the meantime is told.
+    pub(crate) fn start(self: &Arc<Self>, credentials: Credentials) -> Result<()> {
+        record!(Info, "opening", self.key, generation = self.generation; "opening {}", self.venue.label(&credentials));
+        // The guard goes with the thread. Where there is none it is dropped here, and ends the stream all the same.
+        let mut guard = Guard {
+            stream: Arc::clone(self),
+            reason: None,
+        };
+        let spawned = WebSocketTransport::new(&self.config).and_then(|transport| {
+            self.wishes.set_waker(transport.waker());
+            let stream = Arc::clone(self);
+            let name = format!("tl-{}", self.key.fingerprint());
+            let (send_guard, receive_guard) = crossbeam_channel::bounded::<Guard<V>>(1);
+            let handle = thread::spawn(name, move || {
+                // Sent right after the spawn succeeded. Had it failed, this closure would not run.
+                let Ok(mut guard) = receive_guard.recv() else {
+                    return;
+                };
+                guard.reason = Some(run(&stream, transport, credentials));
+            })?;
+            Ok((handle, send_guard))
+        });
+        match spawned {
+            Ok((handle, send_guard)) => {
+                *self.thread.lock() = Some(handle);
+                // It has room for one, and the thread holds the other end.
+                let _ = send_guard.send(guard);
+                Ok(())
+            }
+            Err(error) => {
+                let error = Error::Spawn {
+                    stream: self.key.clone(),
+                    source: Source::new(error),
+                };
+                guard.reason = Some(EndReason::Failed(error.clone()));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// The body of the stream's thread. A panic, of this crate or of user code that runs here, is a reason to end.
+fn run<V: Venue>(
+    stream: &Arc<Stream<V>>,
+    transport: WebSocketTransport,
+    credentials: Credentials,
+) -> EndReason {
+    let _ = stream.thread_id.set(std::thread::current().id());
+    // The driver, and with it the socket, is gone when this returns or unwinds: before the guard frees the key.
+    let body = AssertUnwindSafe(|| Driver::new(Arc::clone(stream), transport, credentials).run());
+    let reason = catch_unwind(body).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let message = text.unwrap_or("no message").to_owned();
+        EndReason::Failed(Error::Panicked {
+            stream: stream.key.clone(),
+            message,
+        })
+    });
+    // A logger is user code: if it blocks, the key stays taken; if it panics, that must keep nobody waiting.
+    let _ = catch_unwind(AssertUnwindSafe(|| match &reason {
+        EndReason::Failed(error) => {
+            record!(Error, "ended", stream.key, code = error.code(); "ended: {error}")
+        }
+        EndReason::Closed | EndReason::Done => {
+            record!(Info, "ended", stream.key; "ended: {reason}")
+        }
+    }));
+    reason
+}
+
+/// Its drop is the last thing that a stream's thread does: it frees the key and tells everybody who waits. A drop, so
+/// that nothing which can go wrong before it leaves anybody waiting.
+struct Guard<V: Venue> {
+    stream: Arc<Stream<V>>,
+    reason: Option<EndReason>,
+}
+
+impl<V: Venue> Drop for Guard<V> {
+    fn drop(&mut self) {
+        let stream = &self.stream;
+        let reason = self.reason.take().unwrap_or_else(|| {
+            EndReason::Failed(Error::Panicked {
+                stream: stream.key.clone(),
+                message: "no message".to_owned(),
+            })
+        });
+        // The key first: whoever learns below that the stream has ended may open it again at once, and must not join
+        // the dead one.
+        claims().vacate(&stream.key, stream.generation);
+        stream.lifecycle.end(clock::now(), &reason);
+        for queue in stream.wishes.close(&reason) {
+            queue.end(&reason);
+        }
+    }
+}
+
+impl<V: Venue> Shared for Stream<V> {
+    fn key(&self) -> &StreamKey {
+        &self.key
+    }
+
+    fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    fn release_timeout(&self) -> Duration {
+        self.config.release_timeout
+    }
+
+    fn stop(&self) {
+        self.wishes.stop();
+    }
+
+    fn join(&self) {
+        let handle = self.thread.lock().take();
+        if let Some(handle) = handle {
+            // A panic was caught inside and has been told to everybody already.
+            let _ = handle.join();
+        }
+    }
+
+    fn is_own_thread(&self) -> bool {
+        self.thread_id.get() == Some(&std::thread::current().id())
+    }
+
+    fn unsubscribe(&self, id: SubscriptionId) {
+        self.wishes.unsubscribe(id);
+    }
+
+    fn add_topics(&self, id: SubscriptionId, topics: Vec<Topic>) -> Result<u64> {
+        topics
+            .iter()
+            .try_for_each(|topic| self.venue.validate(topic))?;
+        self.wishes
+            .edit(id, |wanted| wanted.extend(topics))
+            .map_err(|reason| self.lifecycle.ended(reason))
+    }
+
+    fn remove_topics(&self, id: SubscriptionId, topics: &[Topic]) -> Result<u64> {
+        self.wishes
+            .edit(id, |wanted| wanted.retain(|topic| !topics.contains(topic)))
+            .map_err(|reason| self.lifecycle.ended(reason))
+    }
+
+    fn health(&self) -> Health {
+        let now = clock::now();
+        let state = self.lifecycle.snapshot();
+        let wishes = self.wishes.view();
+        let (leases, draining) = claims().holds(&self.key, self.generation);
+        let (confirmed, missing) = {
+            let standing = self.standing.lock();
+            (standing.confirmed, standing.missing.clone())
+        };
+        Health {
+            stream: self.key.clone(),
+            generation: self.generation,
+            phase: state.phase,
+            in_phase: now.saturating_duration_since(state.since),
+            cause: state.cause.map(|error| error.to_string()),
+            failures: state.failures,
+            next_attempt_in: state.retry_at.map(|at| at.saturating_duration_since(now)),
+            epoch: state.epoch,
+            leases,
+            draining_for: draining.map(|since| now.saturating_duration_since(since)),
+            topics_wanted: wishes.topics,
+            topics_confirmed: confirmed,
+            topics_missing: missing,
+            last_message_age: self.counters.last_read.age(now),
+            counters: self.counters.values(),
+            subscriptions: wishes
+                .queues
+                .iter()
+                .map(|(id, queue)| SubscriptionHealth::of(id.number(), queue))
+                .collect(),
+        }
+    }
+}
+
+/// Says that a stream did not end in time. Its key stays taken, and is freed when its thread ends.
+fn record_stuck(stream: &AnyStream, bound: Duration) {
+    let phase = stream.lifecycle().phase();
+    record!(Error, "stuck", stream.key(), phase = phase; "did not end within {bound:?}, stuck in phase {phase}");
+}
+
+/// Counted by the stream's thread alone, read by anybody.
+#[derive(Default)]
+struct Counters {
+    attempts: Counter,
+    messages: Counter,
+    events: Counter,
+    control_frames: Counter,
+    pings: Counter,
+    requests: Counter,
+    unparsed: Counter,
+    bytes: Counter,
+    last_read: LastRead,
+}
+
+impl Counters {
+    fn values(&self) -> CounterValues {
+        CounterValues {
+            attempts: self.attempts.get(),
+            messages: self.messages.get(),
+            events: self.events.get(),
+            control_frames: self.control_frames.get(),
+            pings: self.pings.get(),
+            requests: self.requests.get(),
+            unparsed: self.unparsed.get(),
+            bytes: self.bytes.get(),
+        }
+    }
+}
+
+/// One writer, so a plain load and store count exactly.
+#[derive(Default)]
+struct Counter(AtomicU64);
+
+impl Counter {
+    fn add(&self, more: u64) {
+        self.set(self.get() + more);
+    }
+
+    fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// When something was read last, as nanoseconds since the stream was opened, plus one.
+struct LastRead {
+    opened: Instant,
+    nanos: Counter,
+}
+
+impl Default for LastRead {
+    fn default() -> Self {
+        Self {
+            opened: clock::now(),
+            nanos: Counter::default(),
+        }
+    }
+}
+
+impl LastRead {
+    fn set(&self, at: Instant) {
+        let nanos = at.saturating_duration_since(self.opened).as_nanos();
+        self.nanos
+            .set(u64::try_from(nanos).unwrap_or(u64::MAX - 1) + 1);
+    }
+
+    fn age(&self, now: Instant) -> Option<Duration> {
+        let nanos = self.nanos.get().checked_sub(1)?;
+        Some(now.saturating_duration_since(self.opened + Duration::from_nanos(nanos)))
+    }
+}

@@ -1,0 +1,348 @@
+//! Subscription and Delivery: the reader's side of a queue.
+
+use std::{
+    cell::Cell,
+    fmt,
+    marker::PhantomData,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::Receiver;
+
+use super::{
+    handle::Lease,
+    queue::{Entries, Queue},
+    wishes::SubscriptionId,
+};
+use crate::{
+    clock,
+    error::{Doing, Error, Result},
+    event::{EndReason, Update},
+    health::SubscriptionHealth,
+    topic::{Payload, Topics},
+    venue::Routed,
+};
+
+/// One reader's view of a stream: every event of its topics, in the order the venue sent them.
+///
+/// `Send`, but neither `Sync` nor `Clone`: a second view is a second subscription. It keeps its stream alive. Dropping
+/// it unsubscribes from what nobody else wants; if it was the last hold on the stream, that ends, and the drop waits
+/// for it, for [`Config::release_timeout`](crate::Config::release_timeout) at most.
+///
+/// Updates that are queued come before [`Update::Ended`], which is the last.
+///
+/// # Examples
+/// In `select!`, the arm's delivery is iterated for all that is queued. Reading only a part of it is fine: the rest
+/// comes again.
+/// ```
+/// use std::time::Duration;
+/// use trunkline::{Manager, Update, alpaca, select, sim::{Sim, SimConfig}};
+///
+/// let sim = Sim::start(SimConfig::default())?;
+/// let feed = Manager::new().open(&sim.stocks(), &sim.credentials())?;
+/// let quotes = feed.subscribe(alpaca::quotes(["AAPL"]))?;
+/// let trades = feed.subscribe(alpaca::trades(["MSFT"]))?;
+/// let mut seen = 0;
+/// while seen < 10 {
+///     select! {
+///         recv(quotes.receiver()) -> delivery => for update in delivery? {
+///             if let Some(quote) = update.event()? { assert_eq!(&*quote.symbol, "AAPL"); seen += 1 }
+///         },
+///         recv(trades.receiver()) -> delivery => for update in delivery? {
+///             if let Some(trade) = update.event()? { assert_eq!(&*trade.trade().unwrap().symbol, "MSFT"); seen += 1 }
+///         },
+///         default(Duration::from_secs(10)) => panic!("nothing came"),
+///     }
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use = "a subscription that is dropped ends at once"]
+pub struct Subscription<T: Payload<Source: Routed>> {
+    queue: Arc<Queue<T::Source>>,
+    receiver: Receiver<Delivery<T>>,
+    id: SubscriptionId,
+    version: Cell<u64>,
+    /// Below the queue on purpose: the lease goes last, after the subscription was taken off the stream.
+    lease: Lease,
+}
+
+impl<T: Payload<Source: Routed>> Subscription<T> {
+    pub(super) fn new(
+        queue: Arc<Queue<T::Source>>,
+        receiver: Receiver<Delivery<T>>,
+        id: SubscriptionId,
+        lease: Lease,
+    ) -> Self {
+        Self {
+            queue,
+            receiver,
+            id,
+            version: Cell::new(1),
+            lease,
+        }
+    }
+
+    /// The next update. Blocks until there is one.
+    ///
+    /// # Errors
+    /// [`RecvError`] once [`Update::Ended`] was taken.
+    pub fn recv(&self) -> Result<Update<T>, RecvError> {
+        self.wait(None).map_err(|_| RecvError)
+    }
+
+    /// The next update, if one is queued. Never blocks.
+    ///
+    /// # Errors
+    /// [`TryRecvError::Empty`], or [`TryRecvError::Ended`] once [`Update::Ended`] was taken.
+    pub fn try_recv(&self) -> Result<Update<T>, TryRecvError> {
+        let empty = || {
+            if self.queue.is_over() {
+                TryRecvError::Ended
+            } else {
+                TryRecvError::Empty
+            }
+        };
+        self.queue.pop().ok_or_else(empty)
+    }
+
+    /// The next update. Blocks for `timeout` at most.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Ended`] once [`Update::Ended`] was taken.
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<Update<T>, RecvTimeoutError> {
+        // A time-out beyond what the clock can express is none.
+        self.wait(clock::now().checked_add(timeout))
+    }
+
+    /// The next update. Blocks until `deadline` at most.
+    ///
+    /// # Errors
+    /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Ended`] once [`Update::Ended`] was taken.
+    pub fn recv_deadline(&self, deadline: Instant) -> Result<Update<T>, RecvTimeoutError> {
+        self.wait(Some(deadline))
+    }
+
+    /// Updates until [`Update::Ended`], which is the last. Blocks for each. `&subscription` iterates likewise.
+    pub fn iter(&self) -> Iter<'_, T> {
+        Iter { subscription: self }
+    }
+
+    /// The channel that fires when something is queued, for `select!`. It never disconnects, and never fires again
+    /// once [`Update::Ended`] was taken.
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver<Delivery<T>> {
+        &self.receiver
+    }
+
+    /// Blocks until the venue has confirmed every topic, for `timeout` at most: from here on their events are seen.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] (or another refusal) as soon as the venue refuses a topic, [`Error::TimedOut`] with the
+    /// stream's last cause, or the error the stream ended with.
+    pub fn wait_confirmed(&self, timeout: Duration) -> Result<()> {
+        let answers = self
+            .queue
+            .wait_answered(self.version.get(), deadline(timeout));
+        match (answers.ended, answers.refused) {
+            (Some(EndReason::Failed(error)), _) => Err(error),
+            (Some(EndReason::Closed | EndReason::Done), _) => Err(Error::Closed {
+                stream: self.lease.stream().key().clone(),
+            }),
+            (None, Some(error)) => Err(error),
+            (None, None) if answers.version >= self.version.get() && answers.pending == 0 => Ok(()),
+            (None, None) => Err(self
+                .lease
+                .stream()
+                .lifecycle()
+                .timed_out(Doing::WaitingForConfirmation)),
+        }
+    }
+
+    /// Adds topics, without touching what is there. Does not wait for the venue; see
+    /// [`wait_confirmed`](Self::wait_confirmed).
+    ///
+    /// # Errors
+    /// [`Error::InvalidTopic`] if the venue has no such topic, and nothing is added then; or the end of the stream.
+    pub fn add<U: Payload<Source = T::Source>>(&self, topics: Topics<U>) -> Result<()> {
+        self.version.set(
+            self.lease
+                .stream()
+                .add_topics(self.id, topics.into_parts().0)?,
+        );
+        Ok(())
+    }
+
+    /// Removes topics. Events of theirs that are queued, or on their way, may still come.
+    ///
+    /// # Errors
+    /// The end of the stream.
+    pub fn remove<U: Payload<Source = T::Source>>(&self, topics: Topics<U>) -> Result<()> {
+        self.version.set(
+            self.lease
+                .stream()
+                .remove_topics(self.id, &topics.into_parts().0)?,
+        );
+        Ok(())
+    }
+
+    /// Depth, drops and lag, right now.
+    #[must_use]
+    pub fn health(&self) -> SubscriptionHealth {
+        SubscriptionHealth::of(self.id.number(), &self.queue)
+    }
+
+    fn wait(&self, deadline: Option<Instant>) -> Result<Update<T>, RecvTimeoutError> {
+        loop {
+            if let Some(update) = self.queue.pop() {
+                return Ok(update);
+            }
+            if self.queue.is_over() {
+                return Err(RecvTimeoutError::Ended);
+            }
+            // A token only says that something may be queued: it may be left from what `pop` took before.
+            let token = match deadline {
+                None => self.receiver.recv().map_err(|_| RecvTimeoutError::Ended),
+                Some(deadline) => self
+                    .receiver
+                    .recv_deadline(deadline)
+                    .map_err(|_| RecvTimeoutError::Timeout),
+            };
+            token?.spend();
+        }
+    }
+}
+
+impl<T: Payload<Source: Routed>> Drop for Subscription<T> {
+    fn drop(&mut self) {
+        self.lease.stream().unsubscribe(self.id);
+        self.queue.discard();
+    }
+}
+
+impl<'a, T: Payload<Source: Routed>> IntoIterator for &'a Subscription<T> {
+    type Item = Update<T>;
+    type IntoIter = Iter<'a, T>;
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+impl<T: Payload<Source: Routed>> fmt::Debug for Subscription<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription")
+            .field("stream", self.lease.stream().key())
+            .field("health", &self.health())
+            .finish()
+    }
+}
+
+/// Blocking iterator over a [`Subscription`]'s updates.
+#[derive(Debug)]
+pub struct Iter<'a, T: Payload<Source: Routed>> {
+    subscription: &'a Subscription<T>,
+}
+
+impl<T: Payload<Source: Routed>> Iterator for Iter<'_, T> {
+    type Item = Update<T>;
+    fn next(&mut self) -> Option<Update<T>> {
+        self.subscription.recv().ok()
+    }
+}
+
+/// What was queued when a `select!` arm fired. Iterate it; it ends when nothing is queued any more. Dropped half-read,
+/// it gives the rest back and lets the arm fire again.
+#[must_use = "iterate it for the updates"]
+pub struct Delivery<T: Payload<Source: Routed>> {
+    queue: Weak<Queue<T::Source>>,
+    taken: Option<Taken<T::Source>>,
+    yields: PhantomData<fn() -> T>,
+}
+
+/// A queue, and what was taken out of it.
+type Taken<E> = (Arc<Queue<E>>, Entries<E>);
+
+impl<T: Payload<Source: Routed>> Delivery<T> {
+    pub(super) fn new(queue: Weak<Queue<T::Source>>) -> Self {
+        Self {
+            queue,
+            taken: None,
+            yields: PhantomData,
+        }
+    }
+
+    /// Lets go of a token whose message was understood: it must not be sent again.
+    pub(super) fn spend(mut self) {
+        self.queue = Weak::new();
+    }
+}
+
+impl<T: Payload<Source: Routed>> Iterator for Delivery<T> {
+    type Item = Update<T>;
+
+    fn next(&mut self) -> Option<Update<T>> {
+        if self.taken.is_none() {
+            let queue = self.queue.upgrade()?;
+            let entries = queue.take();
+            self.taken = Some((queue, entries));
+        }
+        let (queue, entries) = self.taken.as_mut()?;
+        queue.next(entries)
+    }
+}
+
+impl<T: Payload<Source: Routed>> Drop for Delivery<T> {
+    fn drop(&mut self) {
+        match self.taken.take() {
+            Some((queue, rest)) => {
+                queue.restore(rest);
+                queue.rearm();
+            }
+            // Taken from the channel and never looked at: what it stood for is still queued.
+            None => {
+                if let Some(queue) = self.queue.upgrade() {
+                    queue.rearm();
+                }
+            }
+        }
+    }
+}
+
+impl<T: Payload<Source: Routed>> fmt::Debug for Delivery<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Delivery").finish_non_exhaustive()
+    }
+}
+
+/// The subscription has ended, and [`Update::Ended`] was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the subscription has ended")]
+pub struct RecvError;
+
+/// Why [`Subscription::try_recv`] has nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TryRecvError {
+    /// Nothing is queued.
+    #[error("nothing is queued")]
+    Empty,
+    /// The subscription has ended, and [`Update::Ended`] was taken.
+    #[error("the subscription has ended")]
+    Ended,
+}
+
+/// Why [`Subscription::recv_timeout`] has nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecvTimeoutError {
+    /// Nothing came in time.
+    #[error("nothing came in time")]
+    Timeout,
+    /// The subscription has ended, and [`Update::Ended`] was taken.
+    #[error("the subscription has ended")]
+    Ended,
+}
+
+/// The point in time that is `timeout` away; a very long one is a year.
+pub(crate) fn deadline(timeout: Duration) -> Instant {
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
+    clock::now() + timeout.min(YEAR)
+}

@@ -1,0 +1,706 @@
+//! The driver on a transport without sockets, with the test as the peer and the clock.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{Stream, StreamHandle, Subscription, driver::Driver, handle::Lease};
+use crate::{
+    Config, Credentials, EndReason, Error, Gap, Notice, Overflow, Phase, Quote, RecvTimeoutError,
+    Topics, TryRecvError, Update,
+    alpaca::{self, Feed, MarketData},
+    stream::{Shared, deadline},
+    transport::{
+        Fault,
+        memory::{MemoryTransport, Peer},
+    },
+    venue::Venue,
+};
+
+/// A stream whose thread is the test.
+struct Bench {
+    peer: Peer,
+    driver: Driver<MarketData, MemoryTransport>,
+    stream: Arc<Stream<MarketData>>,
+    next: Option<Instant>,
+}
+
+const SECRET: &str = "s-e-c-r-e-t";
+const AUTHENTICATED: &str = r#"[{"T":"success","msg":"authenticated"}]"#;
+const CONNECTED: &str = r#"[{"T":"success","msg":"connected"}]"#;
+
+impl Bench {
+    fn new(config: Config) -> Self {
+        let venue = alpaca::stocks(Feed::Iex);
+        let credentials = Credentials::new("PKTEST", SECRET).unwrap();
+        let key = crate::StreamKey::new(venue.endpoint(), &credentials);
+        let stream = Stream::new(key, 0, venue, Arc::new(config));
+        let (peer, transport) = Peer::new();
+        let driver = Driver::new(Arc::clone(&stream), transport, credentials);
+        Self {
+            peer,
+            driver,
+            stream,
+            next: None,
+        }
+    }
+
+    fn live() -> Self {
+        let mut bench = Self::new(Config::default());
+        bench.log_in();
+        bench.sent();
+        bench
+    }
+
+    fn log_in(&mut self) {
+        self.step();
+        self.peer.say(CONNECTED);
+        self.step();
+        self.peer.say(AUTHENTICATED);
+        self.step();
+        assert_eq!(self.phase(), Phase::Live);
+    }
+
+    fn step(&mut self) {
+        self.next = self.driver.step(self.peer.now());
+    }
+
+    fn say(&mut self, text: &str) {
+        self.peer.say(text);
+        self.step();
+    }
+
+    /// Lets time pass until something is due.
+    fn leap(&mut self) -> Duration {
+        let before = self.peer.now();
+        let now = self.peer.advance_to(self.next.expect("something is due"));
+        self.step();
+        now - before
+    }
+
+    fn phase(&self) -> Phase {
+        self.stream.lifecycle.phase()
+    }
+
+    /// The lease is of a slot that the claim table does not have, so it counts for nothing.
+    fn subscribe(&self, topics: Topics<Quote>) -> Subscription<Quote> {
+        let lease = Lease::counted(Arc::clone(&self.stream) as Arc<dyn Shared>);
+        StreamHandle::new(Arc::clone(&self.stream), lease, self.stream.config.queue)
+            .subscribe(topics)
+            .unwrap()
+    }
+
+    fn sent(&self) -> Vec<String> {
+        self.peer.take_sent()
+    }
+}
+
+fn quote(symbol: &str, bid: u32) -> String {
+    format!(
+        r#"[{{"T":"q","S":"{symbol}","bx":"V","bp":{bid},"bs":1,"ax":"Q","ap":{bid}.5,"as":1,"c":["R"],"z":"C","t":"2026-03-17T14:30:05Z"}}]"#
+    )
+}
+
+fn quotes_of(symbols: &[&str]) -> String {
+    let list = symbols
+        .iter()
+        .map(|symbol| format!("\"{symbol}\""))
+        .collect::<Vec<_>>()
+        .join(",");
+    format!(r#"[{{"T":"subscription","trades":[],"quotes":[{list}],"bars":null}}]"#)
+}
+
+/// One word an update, for comparing.
+fn words(subscription: &Subscription<Quote>) -> Vec<String> {
+    std::iter::from_fn(|| subscription.try_recv().ok())
+        .map(|update| match update {
+            Update::Event(quote) => format!("{}@{}", quote.symbol, quote.bid_price),
+            Update::Gap(Gap { epoch, breaks, .. }) => format!("gap{epoch}x{breaks}"),
+            Update::Dropped(dropped) => format!("dropped{}", dropped.count),
+            Update::Notice(Notice::Confirmed { topics }) => format!("confirmed{topics:?}"),
+            Update::Notice(Notice::Refused { topics, .. }) => format!("refused{topics:?}"),
+            Update::Notice(Notice::Resumed { epoch, .. }) => format!("resumed{epoch}"),
+            Update::Notice(Notice::Unparsed(unparsed)) => {
+                format!("unparsed:{}+{}", unparsed.raw, unparsed.more)
+            }
+            Update::Ended(ended) => format!("ended:{ended}"),
+        })
+        .collect()
+}
+
+#[test]
+fn the_secret_is_sent_once_after_the_welcome_and_masked_until_live() {
+    let mut bench = Bench::new(Config::default());
+    bench.step();
+    assert_eq!(
+        bench.sent(),
+        Vec::<String>::new(),
+        "the server speaks first"
+    );
+    assert!(bench.peer.is_masked());
+    bench.say(CONNECTED);
+    assert_eq!(
+        bench.sent(),
+        [format!(
+            r#"{{"action":"auth","key":"PKTEST","secret":"{SECRET}"}}"#
+        )]
+    );
+    bench.say(AUTHENTICATED);
+    assert!(!bench.peer.is_masked());
+    assert_eq!(bench.phase(), Phase::Live);
+}
+
+#[test]
+fn topics_are_counted_across_subscriptions_and_nobody_is_disturbed() {
+    let mut bench = Bench::live();
+    let one = bench.subscribe(alpaca::quotes(["AAPL"]));
+    bench.step();
+    bench.sent();
+    bench.say(&quotes_of(&["AAPL"]));
+    let two = bench.subscribe(alpaca::quotes(["AAPL", "MSFT"]));
+    bench.step();
+    assert_eq!(
+        bench.sent(),
+        [r#"{"action":"subscribe","quotes":["MSFT"]}"#],
+        "AAPL is there already"
+    );
+    bench.say(&quote("AAPL", 1));
+    bench.say(&quotes_of(&["AAPL", "MSFT"]));
+    bench.say(&quote("MSFT", 2));
+    drop(one);
+    bench.step();
+    assert_eq!(
+        bench.sent(),
+        Vec::<String>::new(),
+        "somebody still wants AAPL"
+    );
+    bench.say(&quote("AAPL", 3));
+    two.remove(alpaca::quotes(["AAPL"])).unwrap();
+    bench.step();
+    assert_eq!(
+        bench.sent(),
+        [r#"{"action":"unsubscribe","quotes":["AAPL"]}"#]
+    );
+    assert_eq!(
+        words(&two),
+        [
+            "confirmed[quotes:AAPL]",
+            "AAPL@1",
+            "confirmed[quotes:MSFT]",
+            "MSFT@2",
+            "AAPL@3"
+        ]
+    );
+    assert_eq!(bench.peer.attempts(), 1);
+}
+
+#[test]
+fn a_refused_symbol_of_one_caller_does_not_sink_another() {
+    let mut bench = Bench::live();
+    let bad = bench.subscribe(alpaca::quotes(["AAPL", "BAD"]));
+    let good = bench.subscribe(alpaca::quotes(["AAPL", "MSFT"]));
+    bench.step();
+    assert_eq!(
+        bench.sent(),
+        [r#"{"action":"subscribe","quotes":["AAPL","BAD"]}"#],
+        "one request at a time"
+    );
+    bench.say(r#"[{"T":"error","code":400,"msg":"invalid syntax"}]"#);
+    assert_eq!(
+        bench.sent(),
+        [r#"{"action":"subscribe","quotes":["AAPL","MSFT"]}"#]
+    );
+    bench.say(&quotes_of(&["AAPL", "MSFT"]));
+    assert_eq!(words(&good), ["confirmed[quotes:AAPL, quotes:MSFT]"]);
+    assert_eq!(
+        words(&bad),
+        ["refused[quotes:AAPL, quotes:BAD]", "confirmed[quotes:AAPL]"]
+    );
+    let error = bad.wait_confirmed(Duration::ZERO).unwrap_err();
+    assert!(
+        matches!(&error, Error::Refused { rejection, .. } if rejection.code == Some(400)),
+        "{error:?}"
+    );
+    good.wait_confirmed(Duration::ZERO).unwrap();
+    assert_eq!(bench.stream.health().topics_missing.len(), 1);
+}
+
+#[test]
+fn what_a_full_state_reply_leaves_out_was_refused_in_silence() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["AAPL", "MSFT"]));
+    bench.step();
+    bench.say(&quotes_of(&["AAPL"]));
+    assert_eq!(
+        words(&subscription),
+        ["confirmed[quotes:AAPL]", "refused[quotes:MSFT]"]
+    );
+}
+
+#[test]
+fn a_request_that_is_never_answered_is_refused_in_time_and_the_next_one_goes_out() {
+    let mut bench = Bench::live();
+    let silent = bench.subscribe(alpaca::quotes(["AAPL"]));
+    let next = bench.subscribe(alpaca::quotes(["MSFT"]));
+    bench.step();
+    bench.sent();
+    assert_eq!(bench.leap(), Config::default().request_timeout);
+    assert_eq!(words(&silent), ["refused[quotes:AAPL]"]);
+    assert_eq!(
+        bench.sent(),
+        [r#"{"action":"subscribe","quotes":["MSFT"]}"#]
+    );
+    bench.say(&quotes_of(&["MSFT"]));
+    assert_eq!(words(&next), ["confirmed[quotes:MSFT]"]);
+}
+
+#[test]
+fn a_broken_line_is_a_gap_behind_what_was_read_and_resumes_with_everything_back() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["AAPL", "MSFT"]));
+    bench.step();
+    bench.say(&quotes_of(&["AAPL", "MSFT"]));
+    bench.peer.say(quote("AAPL", 1));
+    bench.peer.cut();
+    bench.peer.say(quote("AAPL", 2));
+    bench.step();
+    assert_eq!(
+        words(&subscription),
+        ["confirmed[quotes:AAPL, quotes:MSFT]", "AAPL@1", "gap1x1"]
+    );
+    assert_eq!(bench.phase(), Phase::Waiting);
+    bench.sent();
+    bench.leap();
+    bench.say(CONNECTED);
+    bench.say(AUTHENTICATED);
+    assert_eq!(
+        bench.sent()[1..],
+        [r#"{"action":"subscribe","quotes":["AAPL","MSFT"]}"#]
+    );
+    bench.say(&quotes_of(&["AAPL", "MSFT"]));
+    bench.say(&quote("AAPL", 3));
+    assert_eq!(
+        words(&subscription),
+        ["resumed2", "AAPL@3"],
+        "what the dead connection left behind is not delivered"
+    );
+}
+
+#[test]
+fn gaps_of_a_flapping_line_merge() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["AAPL"]));
+    bench.step();
+    bench.say(&quotes_of(&["AAPL"]));
+    words(&subscription);
+    for _ in 0..50 {
+        bench.peer.cut();
+        bench.step();
+        bench.leap();
+        bench.say(CONNECTED);
+        bench.say(AUTHENTICATED);
+        bench.say(&quotes_of(&["AAPL"]));
+    }
+    assert_eq!(words(&subscription), ["gap50x50", "resumed51"]);
+}
+
+#[test]
+fn the_whole_set_up_has_one_deadline() {
+    let mut bench = Bench::new(Config::default());
+    bench.step();
+    let start = bench.peer.now();
+    bench.peer.advance(Duration::from_secs(8));
+    bench.say(CONNECTED);
+    bench.leap();
+    assert_eq!(bench.peer.now() - start, Config::default().setup_timeout);
+    assert_eq!(bench.phase(), Phase::Waiting);
+    let cause = bench.stream.lifecycle.snapshot().cause.unwrap();
+    assert!(
+        matches!(&cause, Error::Lost { at, .. } if at.phase == Phase::Authenticating),
+        "{cause:?}"
+    );
+}
+
+#[test]
+fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
+    type Is = fn(&Error) -> bool;
+    let cases: [(&[&str], bool, Is); 9] = [
+        (
+            &["garbage"],
+            false,
+            |error| matches!(error, Error::Protocol { at, .. } if at.phase == Phase::Authenticating),
+        ),
+        (&["[]garbage"], false, |error| {
+            matches!(error, Error::Protocol { .. })
+        }),
+        (
+            &[r#"[{"T":"success","msg":"hello"}]"#],
+            false,
+            |error| matches!(error, Error::Protocol { why, .. } if why.contains("hello")),
+        ),
+        (
+            &[CONNECTED, r#"[{"T":"success","msg":"maybe"}]"#],
+            false,
+            |error| matches!(error, Error::Protocol { .. }),
+        ),
+        (
+            &[
+                CONNECTED,
+                r#"[{"T":"error","code":402,"msg":"auth failed"}]"#,
+            ],
+            true,
+            |error| matches!(error, Error::Rejected { .. }),
+        ),
+        (
+            &[
+                CONNECTED,
+                r#"[{"T":"error","code":409,"msg":"insufficient subscription"}]"#,
+            ],
+            true,
+            |error| matches!(error, Error::NotEntitled { .. }),
+        ),
+        (
+            &[
+                CONNECTED,
+                r#"[{"T":"error","code":406,"msg":"connection limit exceeded"}]"#,
+            ],
+            false,
+            |error| matches!(error, Error::ConnectionLimit { .. }),
+        ),
+        (
+            &[
+                CONNECTED,
+                r#"[{"T":"error","code":404,"msg":"auth timeout"}]"#,
+            ],
+            false,
+            |error| matches!(error, Error::Refused { .. }),
+        ),
+        (
+            &[
+                CONNECTED,
+                r#"[{"T":"error","code":500,"msg":"internal error"}]"#,
+            ],
+            false,
+            |error| matches!(error, Error::Refused { .. }),
+        ),
+    ];
+    for (frames, fatal, is) in cases {
+        let mut bench = Bench::new(Config::default());
+        bench.step();
+        for frame in frames {
+            bench.say(frame);
+        }
+        let cause = bench
+            .stream
+            .lifecycle
+            .snapshot()
+            .cause
+            .unwrap_or_else(|| panic!("{frames:?}: no cause"));
+        assert!(is(&cause), "{frames:?}: {cause:?}");
+        assert_eq!(cause.stream(), Some(&bench.stream.key));
+        assert_eq!(bench.next.is_none(), fatal, "{frames:?}");
+        assert!(!bench.peer.is_connected());
+    }
+}
+
+#[test]
+fn a_reflected_secret_is_shown_nowhere() {
+    let mut bench = Bench::new(Config::default());
+    bench.step();
+    bench.say(CONNECTED);
+    bench.say(&format!(
+        r#"[{{"T":"error","code":500,"msg":"no user PKTEST with\n{SECRET}"}}]"#
+    ));
+    let cause = bench.stream.lifecycle.snapshot().cause.unwrap();
+    let shown = format!(
+        "{cause} {cause:?} {} {:?}",
+        bench.stream.health(),
+        bench.stream.health()
+    );
+    assert!(
+        !shown.contains(SECRET) && !shown.contains("PKTEST"),
+        "{shown}"
+    );
+    assert!(
+        cause.to_string().contains("no user ****** with\\n***"),
+        "{cause}"
+    );
+}
+
+#[test]
+fn one_odd_item_costs_one_item() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["*"]));
+    bench.step();
+    bench.say(&quotes_of(&["*"]));
+    words(&subscription);
+    let good = quote("AAPL", 1);
+    let inner = good.trim_matches(['[', ']']).to_owned() + "]";
+    let inner = inner.replace("\"c\":[\"R\"]]", "\"c\":[\"R\"]");
+    let inner = inner.trim_end_matches(']');
+    let null = inner.replace("\"bp\":1,", "\"bp\":null,");
+    bench.say(&format!(
+        r#"[{inner},{{"T":"new thing","S":"AAPL"}},{inner},{null},{inner}]"#
+    ));
+    bench.say("[1,2");
+    bench.say(r#"{"T":"heartbeat"}"#);
+    assert_eq!(
+        words(&subscription),
+        [
+            "AAPL@1",
+            r#"unparsed:{"T":"new thing","S":"AAPL"}+0"#,
+            "AAPL@1",
+            &format!("unparsed:{null}+0"),
+            "AAPL@1",
+            "unparsed:1+0",
+            "unparsed:2+0",
+            "unparsed:+0",
+            r#"unparsed:{"T":"heartbeat"}+0"#,
+        ]
+    );
+    assert_eq!(bench.stream.health().counters.unparsed, 6);
+    assert_eq!(bench.phase(), Phase::Live);
+}
+
+#[test]
+fn a_flood_of_unparsed_items_is_counted_and_does_not_grow() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["AAPL"]));
+    bench.step();
+    bench.say(&quotes_of(&["AAPL"]));
+    words(&subscription);
+    for _ in 0..1_000 {
+        bench.say(r#"[{"T":"?"}]"#);
+    }
+    let words = words(&subscription);
+    assert_eq!(words.len(), 64);
+    assert_eq!(words.last().unwrap(), r#"unparsed:{"T":"?"}+936"#);
+}
+
+#[test]
+fn a_wildcard_and_its_symbol_deliver_an_event_once() {
+    let mut bench = Bench::live();
+    let both = bench.subscribe(alpaca::quotes(["*", "AAPL"]));
+    let other = bench.subscribe(alpaca::quotes(["MSFT"]));
+    bench.step();
+    bench.say(&quotes_of(&["*"]));
+    bench.say(&quotes_of(&["*"]));
+    bench.say(&quote("AAPL", 1));
+    assert_eq!(words(&both), ["confirmed[quotes:*, quotes:AAPL]", "AAPL@1"]);
+    assert_eq!(words(&other), ["confirmed[quotes:MSFT]"]);
+}
+
+#[test]
+fn an_unanswered_ping_gives_the_line_up_and_any_sign_of_life_saves_it() {
+    let config = Config::default();
+    let mut bench = Bench::live();
+    assert_eq!(bench.leap(), config.ping_interval);
+    assert_eq!(bench.sent().last().unwrap(), "<ping>");
+    bench.peer.pong();
+    bench.step();
+    assert_eq!(bench.leap(), config.ping_interval);
+    assert_eq!(bench.phase(), Phase::Live);
+    assert_eq!(bench.leap(), config.ping_timeout);
+    assert_eq!(bench.phase(), Phase::Waiting);
+}
+
+#[test]
+fn refused_and_unresolved_try_again_and_a_wait_says_why() {
+    let mut bench = Bench::new(Config::default());
+    let refused = || {
+        Fault::Connect(crate::Source::new(std::io::Error::from(
+            std::io::ErrorKind::ConnectionRefused,
+        )))
+    };
+    bench.peer.fail_next(refused());
+    bench.peer.fail_next(refused());
+    bench.step();
+    assert_eq!(bench.phase(), Phase::Waiting);
+    let error = bench
+        .stream
+        .lifecycle
+        .wait_live(deadline(Duration::ZERO))
+        .unwrap_err();
+    let Error::TimedOut {
+        cause: Some(cause), ..
+    } = &error
+    else {
+        panic!("{error:?}")
+    };
+    assert!(matches!(**cause, Error::Unreachable { .. }), "{cause:?}");
+    assert!(error.is_retryable());
+    assert_eq!(
+        bench.leap(),
+        Duration::from_millis(250),
+        "half of the first bound, by the jitter of this transport"
+    );
+    assert_eq!(
+        bench.leap(),
+        Duration::from_millis(500),
+        "half of twice the first bound"
+    );
+    assert_eq!(bench.peer.attempts(), 3);
+}
+
+#[test]
+fn a_stop_in_every_phase_ends_at_once_or_within_the_close_bound() {
+    for mute in [false, true] {
+        for phase in ["waiting", "authenticating", "live"] {
+            let mut bench = Bench::new(Config::default());
+            if phase == "waiting" {
+                bench.peer.fail_next(Fault::Lost {
+                    why: "no".to_owned(),
+                    source: None,
+                });
+            }
+            bench.step();
+            if phase == "live" {
+                bench.say(CONNECTED);
+                bench.say(AUTHENTICATED);
+            }
+            let subscription = bench.subscribe(alpaca::quotes(["AAPL"]));
+            bench.step();
+            if mute {
+                bench.peer.never_answers_close();
+            }
+            bench.stream.stop();
+            bench.step();
+            if mute && phase != "waiting" {
+                assert_eq!(bench.phase(), Phase::Closing, "{phase}");
+                assert_eq!(bench.leap(), Config::default().close_timeout, "{phase}");
+            }
+            assert_eq!(bench.next, None, "{phase}: it is over");
+            assert!(!bench.peer.is_connected());
+            drop(subscription);
+        }
+    }
+}
+
+#[test]
+fn never_two_connections_however_often_it_reconnects() {
+    let mut bench = Bench::live();
+    bench.peer.never_answers_close();
+    for _ in 0..20 {
+        bench.peer.cut();
+        bench.step();
+        while bench.phase() != Phase::Authenticating {
+            bench.leap();
+        }
+        bench.say(CONNECTED);
+        bench.say(AUTHENTICATED);
+    }
+    assert_eq!(bench.peer.overlaps(), 0);
+    assert_eq!(bench.peer.attempts(), 21);
+}
+
+/// Every event is delivered, queued or declared dropped, and the hole is where the events are missing.
+#[test]
+fn a_full_queue_drops_where_its_policy_says_and_says_so_there() {
+    let cases: [(Overflow, &[&str]); 3] = [
+        (
+            Overflow::DropOldest,
+            &["dropped7", "A@8", "A@9", "A@10", "ended"],
+        ),
+        (
+            Overflow::DropNewest,
+            &["A@1", "A@2", "A@3", "dropped7", "ended"],
+        ),
+        (Overflow::End, &["A@1", "A@2", "A@3", "ended"]),
+    ];
+    for (policy, expected) in cases {
+        for per_turn in [1, 2, 5, 10] {
+            let mut bench = Bench::live();
+            let subscription = bench.subscribe(alpaca::quotes(["A"]).queue(3, policy));
+            bench.step();
+            bench.say(&quotes_of(&["A"]));
+            assert_eq!(words(&subscription), ["confirmed[quotes:A]"]);
+            for index in 1..=10 {
+                bench.peer.say(quote("A", index));
+                if index % per_turn == 0 {
+                    bench.step();
+                }
+            }
+            bench.step();
+            let health = subscription.health();
+            assert_eq!(
+                (
+                    health.events_routed,
+                    health.events_queued,
+                    health.events_dropped
+                ),
+                (10, 3, 7),
+                "{policy}"
+            );
+            for queue in bench.stream.wishes.close(&EndReason::Closed) {
+                queue.end(&EndReason::Closed);
+            }
+            let words: Vec<_> = words(&subscription)
+                .into_iter()
+                .map(|word| word.split(':').next().unwrap().to_owned())
+                .collect();
+            assert_eq!(words, expected, "{policy}, {per_turn} a turn");
+            assert_eq!(subscription.health().events_delivered, 3);
+        }
+    }
+}
+
+#[test]
+fn a_gap_stays_between_the_events_it_stood_between() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["A"]).queue(4, Overflow::DropOldest));
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    words(&subscription);
+    for index in 1..=3 {
+        bench.say(&quote("A", index));
+    }
+    bench.peer.cut();
+    bench.step();
+    bench.leap();
+    bench.say(CONNECTED);
+    bench.say(AUTHENTICATED);
+    bench.say(&quotes_of(&["A"]));
+    bench.say(&quote("A", 4));
+    bench.say(&quote("A", 5));
+    bench.say(&quote("A", 6));
+    assert_eq!(
+        words(&subscription),
+        ["dropped2", "A@3", "gap1x1", "resumed2", "A@4", "A@5", "A@6"]
+    );
+}
+
+#[test]
+fn after_the_end_was_taken_the_channel_stays_silent() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["A"]));
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    bench.say(&quote("A", 1));
+    // One token is taken and not looked at, so that another is on its way.
+    drop(subscription.receiver().try_recv().unwrap());
+    bench.say(&quote("A", 2));
+    for queue in bench.stream.wishes.close(&EndReason::Closed) {
+        queue.end(&EndReason::Closed);
+    }
+    let mut delivery = subscription.receiver().try_recv().unwrap();
+    assert_eq!(delivery.by_ref().take(2).count(), 2);
+    drop(delivery);
+    let delivery = subscription
+        .receiver()
+        .try_recv()
+        .expect("half-read, so it fires again");
+    let rest: Vec<_> = delivery.collect();
+    assert!(
+        matches!(rest[..], [Update::Event(_), Update::Ended(_)]),
+        "{rest:?}"
+    );
+    assert!(subscription.receiver().try_recv().is_err());
+    assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Ended);
+    assert_eq!(
+        subscription
+            .recv_timeout(Duration::from_secs(60))
+            .unwrap_err(),
+        RecvTimeoutError::Ended
+    );
+}

@@ -1,0 +1,209 @@
+//! What the callers want of a stream: desired state under a lock, announced by the waker.
+//!
+//! Not a queue of commands, which could grow: the newest wish of each subscription, and whether to stop. The stream's
+//! thread takes what changed, once per turn. The waker is called after the lock was let go; the thread looks at the
+//! wishes before it sleeps, and a wake that comes in between ends that sleep at once, so no wish is overlooked.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use super::queue::Queue;
+use crate::{event::EndReason, topic::Topic};
+
+/// Wakes the stream's thread out of its wait.
+pub(crate) trait Wake: Send + Sync {
+    /// Never blocks.
+    fn wake(&self);
+}
+
+/// One subscription of one stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct SubscriptionId(u64);
+
+impl SubscriptionId {
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
+pub(crate) struct Wishes<E> {
+    state: Mutex<State<E>>,
+}
+
+struct State<E> {
+    waker: Option<Arc<dyn Wake>>,
+    stop: bool,
+    /// The stream has ended: whoever subscribes now is told so.
+    closed: Option<EndReason>,
+    subscriptions: HashMap<SubscriptionId, Wish<E>>,
+    changed: BTreeSet<SubscriptionId>,
+    last_id: u64,
+}
+
+/// What one subscription wants.
+pub(crate) struct Wish<E> {
+    pub(crate) queue: Arc<Queue<E>>,
+    pub(crate) topics: HashSet<Topic>,
+    /// Goes up with each change of the topics.
+    pub(crate) version: u64,
+}
+
+impl<E> Clone for Wish<E> {
+    fn clone(&self) -> Self {
+        Self {
+            queue: Arc::clone(&self.queue),
+            topics: self.topics.clone(),
+            version: self.version,
+        }
+    }
+}
+
+/// What changed since the last look. A subscription without a wish is gone.
+pub(crate) struct Changes<E> {
+    pub(crate) stop: bool,
+    pub(crate) subscriptions: Vec<(SubscriptionId, Option<Wish<E>>)>,
+}
+
+/// For health.
+pub(crate) struct View<E> {
+    pub(crate) queues: Vec<(SubscriptionId, Arc<Queue<E>>)>,
+    pub(crate) topics: usize,
+}
+
+impl<E> Wishes<E> {
+    pub(crate) fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                waker: None,
+                stop: false,
+                closed: None,
+                subscriptions: HashMap::new(),
+                changed: BTreeSet::new(),
+                last_id: 0,
+            }),
+        }
+    }
+
+    /// From here on changes wake the thread. Its first turn sees the earlier ones.
+    pub(crate) fn set_waker(&self, waker: Arc<dyn Wake>) {
+        self.state.lock().waker = Some(waker);
+    }
+
+    pub(crate) fn stop(&self) {
+        self.change(|state| state.stop = true);
+    }
+
+    /// A new subscription, or why the stream has ended.
+    pub(crate) fn subscribe(
+        &self,
+        queue: &Arc<Queue<E>>,
+        topics: Vec<Topic>,
+    ) -> Result<SubscriptionId, EndReason> {
+        self.change(|state| {
+            if let Some(reason) = &state.closed {
+                return Err(reason.clone());
+            }
+            state.last_id += 1;
+            let id = SubscriptionId(state.last_id);
+            let wish = Wish {
+                queue: Arc::clone(queue),
+                topics: topics.into_iter().collect(),
+                version: 1,
+            };
+            state.subscriptions.insert(id, wish);
+            state.changed.insert(id);
+            Ok(id)
+        })
+    }
+
+    /// Changes a subscription's topics; returns their new version, or why the stream has ended.
+    pub(crate) fn edit(
+        &self,
+        id: SubscriptionId,
+        edit: impl FnOnce(&mut HashSet<Topic>),
+    ) -> Result<u64, EndReason> {
+        self.change(
+            |state| match (&state.closed, state.subscriptions.get_mut(&id)) {
+                (None, Some(wish)) => {
+                    edit(&mut wish.topics);
+                    wish.version += 1;
+                    state.changed.insert(id);
+                    Ok(wish.version)
+                }
+                (reason, _) => Err(reason.clone().unwrap_or(EndReason::Closed)),
+            },
+        )
+    }
+
+    pub(crate) fn unsubscribe(&self, id: SubscriptionId) {
+        // The wish is destroyed after the lock was let go.
+        let _gone = self.change(|state| {
+            let gone = state.subscriptions.remove(&id);
+            if gone.is_some() {
+                state.changed.insert(id);
+            }
+            gone
+        });
+    }
+
+    /// What changed since the last call. For the stream's thread.
+    pub(crate) fn take_changes(&self) -> Changes<E> {
+        let mut state = self.state.lock();
+        let changed = std::mem::take(&mut state.changed);
+        let subscriptions = changed
+            .into_iter()
+            .map(|id| (id, state.subscriptions.get(&id).cloned()))
+            .collect();
+        Changes {
+            stop: state.stop,
+            subscriptions,
+        }
+    }
+
+    /// The stream has ended. Returns the subscriptions that have to be told, each exactly once.
+    pub(crate) fn close(&self, reason: &EndReason) -> Vec<Arc<Queue<E>>> {
+        let subscriptions = {
+            let mut state = self.state.lock();
+            state.closed.get_or_insert_with(|| reason.clone());
+            state.waker = None;
+            state.changed.clear();
+            std::mem::take(&mut state.subscriptions)
+        };
+        subscriptions.into_values().map(|wish| wish.queue).collect()
+    }
+
+    /// Every subscription in the order they were made, and how many topics they want together.
+    pub(crate) fn view(&self) -> View<E> {
+        let state = self.state.lock();
+        let mut queues: Vec<_> = state
+            .subscriptions
+            .iter()
+            .map(|(id, wish)| (*id, Arc::clone(&wish.queue)))
+            .collect();
+        queues.sort_by_key(|(id, _)| *id);
+        let topics: HashSet<&Topic> = state
+            .subscriptions
+            .values()
+            .flat_map(|wish| &wish.topics)
+            .collect();
+        View {
+            topics: topics.len(),
+            queues,
+        }
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut State<E>) -> R) -> R {
+        let (result, waker) = {
+            let mut state = self.state.lock();
+            (change(&mut state), state.waker.clone())
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        result
+    }
+}

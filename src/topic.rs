@@ -1,0 +1,234 @@
+//! What can be subscribed to: a channel and a symbol, and how much of it may wait for a slow reader.
+
+use std::{fmt, marker::PhantomData, str::FromStr};
+
+use crate::{
+    error::{Error, Result},
+    market::Symbol,
+};
+
+/// A kind of message that a venue offers, by the venue's own name for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Channel(&'static str);
+
+impl Channel {
+    /// The channel called `name` by its venue.
+    #[must_use]
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// The venue's name for it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        self.0
+    }
+}
+
+impl fmt::Display for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// One channel of one symbol; the symbol `*` stands for all of them.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Topic {
+    /// The channel.
+    pub channel: Channel,
+    /// The symbol, or `*`.
+    pub symbol: Symbol,
+}
+
+impl Topic {
+    /// A topic.
+    #[must_use]
+    pub fn new(channel: Channel, symbol: impl Into<Symbol>) -> Self {
+        Self {
+            channel,
+            symbol: symbol.into(),
+        }
+    }
+
+    /// Whether it stands for every symbol of its channel.
+    #[must_use]
+    pub fn is_wildcard(&self) -> bool {
+        self.symbol.as_str() == "*"
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.channel, self.symbol)
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Topic {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a subscription yields: the venue's events of type `Source`, seen as `Self`.
+///
+/// Implement it for your own venue's event type (with `Source = Self`, returning a clone) to subscribe to that.
+pub trait Payload: Sized + 'static {
+    /// The event type of the venues that this can be read from.
+    type Source: Send + Sync + 'static;
+
+    /// This view of `event`, or nothing where the event is of another kind.
+    fn project(event: &Self::Source) -> Option<Self>;
+}
+
+/// Topics to subscribe to, typed by what they yield, and the queue that holds what was not read yet.
+///
+/// Venues give functions that make them, such as [`alpaca::quotes`](crate::alpaca::quotes).
+///
+/// # Examples
+/// ```
+/// use trunkline::{alpaca, MarketEvent, Overflow, Topics};
+/// let quotes = alpaca::quotes(["AAPL", "MSFT"]).queue(1_000, Overflow::DropOldest);
+/// let mixed = Topics::<MarketEvent>::mixed().and(quotes).and(alpaca::trades(["AAPL"]));
+/// assert_eq!(mixed.iter().count(), 3);
+/// ```
+pub struct Topics<T> {
+    topics: Vec<Topic>,
+    queue: Option<QueueLimit>,
+    yields: PhantomData<fn() -> T>,
+}
+
+impl<T: Payload> Topics<T> {
+    /// Topics that yield `T`.
+    pub fn new(topics: impl IntoIterator<Item = Topic>) -> Self {
+        let mut topics: Vec<_> = topics.into_iter().collect();
+        topics.sort();
+        topics.dedup();
+        Self {
+            topics,
+            queue: None,
+            yields: PhantomData,
+        }
+    }
+
+    /// No topics yet; [`and`](Self::and) adds them.
+    #[must_use]
+    pub fn mixed() -> Self {
+        Self::new([])
+    }
+
+    /// These topics and those of `other`, whatever those yield by themselves. The queue stays this one's.
+    #[must_use]
+    pub fn and<U: Payload<Source = T::Source>>(self, other: Topics<U>) -> Self {
+        Self {
+            queue: self.queue,
+            ..Self::new(self.topics.into_iter().chain(other.topics))
+        }
+    }
+
+    /// Lets `events` events wait for the reader, and says what to do with more. By default the queue of
+    /// [`Config`](crate::Config) holds.
+    #[must_use]
+    pub fn queue(self, events: usize, overflow: Overflow) -> Self {
+        Self {
+            queue: Some(QueueLimit { events, overflow }),
+            ..self
+        }
+    }
+
+    /// The topics, sorted, each once.
+    pub fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.topics.iter()
+    }
+
+    pub(crate) fn into_parts(self) -> (Vec<Topic>, Option<QueueLimit>) {
+        (self.topics, self.queue)
+    }
+}
+
+impl<T> Clone for Topics<T> {
+    fn clone(&self) -> Self {
+        Self {
+            topics: self.topics.clone(),
+            queue: self.queue,
+            yields: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Topics<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topics")
+            .field("topics", &self.topics)
+            .field("queue", &self.queue)
+            .finish()
+    }
+}
+
+/// How many events may wait in a subscription's queue, and what happens to more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueLimit {
+    /// Events that may wait. A reader that works through what it has taken holds up to as many again.
+    pub events: usize,
+    /// What happens to more.
+    pub overflow: Overflow,
+}
+
+impl QueueLimit {
+    /// A limit of `events`, treated as `overflow` says.
+    #[must_use]
+    pub const fn new(events: usize, overflow: Overflow) -> Self {
+        Self { events, overflow }
+    }
+}
+
+/// What a subscription's queue does when it is full. Whatever it does is declared to the reader, in place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Overflow {
+    /// Drop the oldest events: the reader finds the hole first, then the newest events.
+    DropOldest,
+    /// Drop the events that do not fit: the reader finds the oldest events, then the hole.
+    DropNewest,
+    /// End the subscription: what was delivered has no hole.
+    End,
+}
+
+impl fmt::Display for Overflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::DropOldest => "drop-oldest",
+            Self::DropNewest => "drop-newest",
+            Self::End => "end",
+        })
+    }
+}
+
+impl FromStr for Overflow {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        [Self::DropOldest, Self::DropNewest, Self::End]
+            .into_iter()
+            .find(|policy| policy.to_string() == name)
+            .ok_or_else(|| Error::InvalidConfig {
+                why: format!(
+                    "`{}` is no overflow policy: drop-oldest, drop-newest or end",
+                    name.escape_debug()
+                ),
+            })
+    }
+}

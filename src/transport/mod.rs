@@ -1,0 +1,138 @@
+//! What the driver needs of the outside: one connection at a time, a wait, and the clock.
+//!
+//! [`websocket`] is the real one, and the only one that touches a socket; [`memory`] is its twin for tests of the
+//! driver. A transport knows nothing of any venue's protocol, and never tries again by itself.
+
+#[cfg(test)]
+pub(crate) mod memory;
+mod resolve;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
+pub(crate) mod websocket;
+mod wire;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tungstenite::{Bytes, Utf8Bytes};
+
+use crate::{
+    credentials::Credentials,
+    error::Source,
+    key::Endpoint,
+    market::Timestamp,
+    phase::Phase,
+    venue::{Frame, Message, SecretMessage},
+};
+
+/// One connection at a time. No call blocks but [`wait`](Self::wait).
+pub(crate) trait Transport {
+    /// Begins to connect. There is no connection now.
+    fn connect(&mut self, target: Target);
+
+    /// Moves the set-up on. `Live` stands for an open WebSocket.
+    fn progress(&mut self, now: Instant) -> Result<Phase, Fault>;
+
+    /// When [`progress`](Self::progress) wants to be called even if nothing happens.
+    fn deadline(&self) -> Option<Instant>;
+
+    /// The next thing that arrived, and when; nothing if all was read.
+    fn read(&mut self) -> Result<Option<(Incoming, Instant)>, Fault>;
+
+    /// Sends a message, or keeps what the socket does not take now.
+    fn send(&mut self, message: Message) -> Result<(), Fault>;
+
+    /// The same for a message that must leave no copy.
+    fn send_secret(&mut self, message: SecretMessage) -> Result<(), Fault>;
+
+    fn ping(&mut self) -> Result<(), Fault>;
+
+    /// Sends on what an earlier call had to keep.
+    fn flush(&mut self) -> Result<(), Fault>;
+
+    /// Secrets need no longer be masked in what arrives.
+    fn unmask(&mut self);
+
+    /// Begins to close in good order.
+    fn close(&mut self);
+
+    /// Goes on closing; says whether the peer's end was seen, or there is no connection.
+    fn is_closed(&mut self) -> bool;
+
+    /// Ends the connection, whatever state it is in: shut down, deregistered, closed.
+    fn abort(&mut self);
+
+    /// Sleeps until something happens on the connection, a wake, or the deadline.
+    fn wait(&mut self, deadline: Option<Instant>);
+
+    fn now(&self) -> Instant;
+
+    fn utc(&self) -> Timestamp;
+
+    /// A random number between 0 and 1, 1 excluded.
+    fn random(&mut self) -> f64;
+
+    /// Bytes read from the connections so far.
+    fn bytes_read(&self) -> u64;
+}
+
+/// Where to connect to, and how to ask.
+pub(crate) struct Target {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) headers: Vec<(&'static str, String)>,
+    /// Masked in what arrives until [`Transport::unmask`].
+    pub(crate) secrets: Credentials,
+    /// For the whole set-up. The driver keeps it; here it shares the time out among addresses.
+    pub(crate) deadline: Instant,
+}
+
+/// What arrives.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Message(Payload),
+    /// A ping, which was answered, or a pong: a sign of life.
+    Control,
+    /// The peer's close frame.
+    Close(Option<(u16, String)>),
+}
+
+/// A message's content, where it was read to.
+#[derive(Debug)]
+pub(crate) enum Payload {
+    Text(Utf8Bytes),
+    Binary(Bytes),
+}
+
+impl Payload {
+    pub(crate) fn frame(&self) -> Frame<'_> {
+        match self {
+            Self::Text(text) => Frame::Text(text.as_str()),
+            Self::Binary(bytes) => Frame::Binary(bytes),
+        }
+    }
+}
+
+/// How a connection failed.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    Resolve(Source),
+    Connect(Source),
+    Tls {
+        why: String,
+        certificate: bool,
+    },
+    Upgrade {
+        status: u16,
+        retry_after: Option<Duration>,
+    },
+    Protocol(String),
+    Lost {
+        why: String,
+        source: Option<Source>,
+    },
+}
+
+/// Wakes a transport out of [`Transport::wait`].
+pub(crate) type Waker = Arc<dyn crate::stream::Wake>;

@@ -1,0 +1,696 @@
+//! TCP, TLS, the WebSocket and the poller.
+//!
+//! ```text
+//!  connect ▶ Resolving ▶ Connecting ▶ (Securing) ▶ Upgrading ▶ Open ▶ Closing
+//!            helper       each address   rustls       tungstenite
+//!            thread       in turn
+//! ```
+//!
+//! Readiness is edge-triggered: what the poller reports once holds until a call would block. `more` remembers that
+//! something may be left to read, in the socket or in the buffers above it, and then [`wait`](Transport::wait) only
+//! looks at the poller instead of sleeping.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{Shutdown, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use tungstenite::{
+    Error as WsError, HandshakeError, Message as WsMessage, WebSocket,
+    client::IntoClientRequest as _,
+    error::ProtocolError,
+    handshake::{MidHandshake, client::ClientHandshake},
+    http::{HeaderName, HeaderValue, header},
+    protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+};
+
+use super::{Fault, Incoming, Payload, Target, Transport, Waker, resolve::Lookup, wire::Wire};
+use crate::{
+    clock,
+    config::Config,
+    error::{Result as CrateResult, Source},
+    market::Timestamp,
+    phase::Phase,
+    stream::Wake,
+    venue::{Message, SecretMessage},
+};
+
+/// The only socket.
+pub(crate) struct WebSocketTransport {
+    poll: Poll,
+    events: Events,
+    waker: Waker,
+    limits: WebSocketConfig,
+    #[cfg(feature = "tls")]
+    tls: Arc<rustls::ClientConfig>,
+    state: State,
+    /// The socket of the state, for shutting it down whatever became of the layers above.
+    socket: Option<Arc<TcpStream>>,
+    /// Something may be left to read.
+    more: bool,
+    /// Something was kept because the socket did not take it.
+    unsent: bool,
+    /// A secret frame that waits until nothing else is on its way out.
+    secret: Option<SecretMessage>,
+    random: u64,
+    bytes_read: u64,
+}
+
+enum State {
+    Idle,
+    Resolving(Lookup, Target),
+    Connecting {
+        rest: VecDeque<SocketAddr>,
+        give_up: Instant,
+        target: Target,
+    },
+    #[cfg(feature = "tls")]
+    Securing(Box<Wire>, Target),
+    Upgrading(Box<MidHandshake<ClientHandshake<Wire>>>),
+    Open(Box<WebSocket<Wire>>),
+    /// The close frame is queued. The peer's own, and then its end of stream, are still to come.
+    Closing(Box<WebSocket<Wire>>),
+    /// The same before there was a WebSocket: only the end of stream is to come.
+    HalfClosed,
+}
+
+impl WebSocketTransport {
+    /// A transport with a poller of its own.
+    pub(crate) fn new(config: &Config) -> CrateResult<Self, io::Error> {
+        let poll = Poll::new()?;
+        let waker: Waker = Arc::new(PollWaker(mio::Waker::new(poll.registry(), WAKE)?));
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
+        Ok(Self {
+            poll,
+            events: Events::with_capacity(8),
+            waker,
+            limits: WebSocketConfig::default()
+                .read_buffer_size(config.read_buffer_size)
+                .max_message_size(Some(config.max_message_size))
+                .max_frame_size(Some(config.max_message_size))
+                .write_buffer_size(0)
+                .max_write_buffer_size(MAX_UNSENT),
+            #[cfg(feature = "tls")]
+            tls: super::tls::client_config(config)
+                .map_err(|error| io::Error::other(error.to_string()))?,
+            state: State::Idle,
+            socket: None,
+            more: false,
+            unsent: false,
+            secret: None,
+            random: u64::from_ne_bytes(seed),
+            bytes_read: 0,
+        })
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        Arc::clone(&self.waker)
+    }
+
+    /// Tries the next address. `earlier` is why the one before it failed.
+    fn connect_next(
+        &mut self,
+        mut rest: VecDeque<SocketAddr>,
+        target: Target,
+        earlier: Option<io::Error>,
+    ) -> Result<(), Fault> {
+        self.drop_socket();
+        let mut failure = earlier;
+        while let Some(address) = rest.pop_front() {
+            match self.begin(address) {
+                Ok(()) => {
+                    // Each address gets an equal share of the time that is left, so one that hangs does not cost the
+                    // others theirs.
+                    let now = clock::now();
+                    let share = target.deadline.saturating_duration_since(now)
+                        / (1 + u32::try_from(rest.len()).unwrap_or(u32::MAX - 1));
+                    self.state = State::Connecting {
+                        give_up: now + share,
+                        rest,
+                        target,
+                    };
+                    return Ok(());
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
+        let failure = failure.unwrap_or_else(|| io::ErrorKind::TimedOut.into());
+        Err(Fault::Connect(Source::new(failure)))
+    }
+
+    fn begin(&mut self, address: SocketAddr) -> io::Result<()> {
+        let mut socket = TcpStream::connect(address)?;
+        self.poll.registry().register(
+            &mut socket,
+            SOCKET,
+            Interest::READABLE | Interest::WRITABLE,
+        )?;
+        // Without this, a pong or a request would wait for the peer's acknowledgement of the one before it.
+        let _ = socket.set_nodelay(true);
+        self.socket = Some(Arc::new(socket));
+        Ok(())
+    }
+
+    /// Whether the TCP connection is there.
+    fn is_connected(&self) -> io::Result<bool> {
+        let Some(socket) = &self.socket else {
+            return Err(io::ErrorKind::NotConnected.into());
+        };
+        if let Some(error) = socket.take_error()? {
+            return Err(error);
+        }
+        match socket.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
+            // What macOS says while it is still connecting.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn connected(&mut self, target: Target) -> Result<(), Fault> {
+        let Some(socket) = &self.socket else {
+            return Err(Fault::Connect(Source::new(io::Error::from(
+                io::ErrorKind::NotConnected,
+            ))));
+        };
+        #[cfg_attr(
+            not(feature = "tls"),
+            expect(unused_mut, reason = "only TLS changes it")
+        )]
+        let mut wire = Wire::new(Arc::clone(socket), &target.secrets);
+        if !target.endpoint.is_secure() {
+            return self.upgrade(wire, &target);
+        }
+        #[cfg(feature = "tls")]
+        {
+            let tls = super::tls::connection(&self.tls, target.endpoint.host()).map_err(|why| {
+                Fault::Tls {
+                    why,
+                    certificate: true,
+                }
+            })?;
+            wire.secure(tls);
+            self.state = State::Securing(Box::new(wire), target);
+            Ok(())
+        }
+        #[cfg(not(feature = "tls"))]
+        Err(Fault::Tls {
+            why: "built without the feature `tls`".to_owned(),
+            certificate: true,
+        })
+    }
+
+    fn upgrade(&mut self, wire: Wire, target: &Target) -> Result<(), Fault> {
+        let protocol = |error: WsError| Fault::Protocol(error.to_string());
+        let mut request = target
+            .endpoint
+            .request_url()
+            .into_client_request()
+            .map_err(protocol)?;
+        for (name, value) in &target.headers {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(*name), HeaderValue::try_from(value))
+            {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        let middle = ClientHandshake::start(wire, request, Some(self.limits)).map_err(protocol)?;
+        self.state = State::Upgrading(Box::new(middle));
+        Ok(())
+    }
+
+    fn websocket(&mut self) -> Option<&mut WebSocket<Wire>> {
+        match &mut self.state {
+            State::Open(websocket) | State::Closing(websocket) => Some(websocket),
+            _ => None,
+        }
+    }
+
+    /// What a call on the WebSocket came to: something, not now, or a fault.
+    fn outcome<T>(&mut self, result: Result<T, WsError>) -> Result<Option<T>, Fault> {
+        match result {
+            Ok(value) => Ok(Some(value)),
+            Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(fault(error)),
+        }
+    }
+
+    /// Ends the socket: shut down before it is closed, because a copy in a forked child would keep it open.
+    fn drop_socket(&mut self) {
+        if let Some(websocket) = self.websocket() {
+            let read = websocket.get_ref().bytes_read();
+            self.bytes_read += read;
+        }
+        self.state = State::Idle;
+        self.more = false;
+        self.unsent = false;
+        self.secret = None;
+        if let Some(socket) = self.socket.take() {
+            let _ = socket.shutdown(Shutdown::Both);
+            // The layers above went with the state, so nobody else holds it.
+            if let Some(mut socket) = Arc::into_inner(socket) {
+                let _ = self.poll.registry().deregister(&mut socket);
+            }
+        }
+    }
+
+    /// Reads the rest of a connection that nobody wants any more; says whether its end was seen.
+    fn drain(&mut self) -> bool {
+        let mut scratch = [0; 4_096];
+        for _ in 0..DRAIN_BUDGET {
+            let Some(socket) = &self.socket else {
+                return true;
+            };
+            match io::Read::read(&mut &**socket, &mut scratch) {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.more = false;
+                    return false;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return true,
+            }
+        }
+        self.more = true;
+        false
+    }
+}
+
+impl Transport for WebSocketTransport {
+    fn connect(&mut self, target: Target) {
+        self.drop_socket();
+        let lookup = Lookup::start(target.endpoint.host(), target.endpoint.port(), &self.waker);
+        self.state = State::Resolving(lookup, target);
+        self.more = true;
+    }
+
+    fn progress(&mut self, now: Instant) -> Result<Phase, Fault> {
+        loop {
+            match std::mem::replace(&mut self.state, State::Idle) {
+                State::Resolving(lookup, target) => match lookup.take() {
+                    None => {
+                        self.state = State::Resolving(lookup, target);
+                        self.more = false;
+                        return Ok(Phase::Resolving);
+                    }
+                    Some(Err(source)) => return Err(Fault::Resolve(source)),
+                    Some(Ok(addresses)) => self.connect_next(addresses.into(), target, None)?,
+                },
+                State::Connecting {
+                    rest,
+                    give_up,
+                    target,
+                } => match self.is_connected() {
+                    Ok(true) => self.connected(target)?,
+                    Ok(false) if now < give_up => {
+                        self.state = State::Connecting {
+                            rest,
+                            give_up,
+                            target,
+                        };
+                        self.more = false;
+                        return Ok(Phase::Connecting);
+                    }
+                    Ok(false) => self.connect_next(rest, target, None)?,
+                    Err(error) => self.connect_next(rest, target, Some(error))?,
+                },
+                #[cfg(feature = "tls")]
+                State::Securing(mut wire, target) => match wire.handshake() {
+                    Ok(true) => self.upgrade(*wire, &target)?,
+                    Ok(false) => {
+                        self.state = State::Securing(wire, target);
+                        self.more = false;
+                        return Ok(Phase::Securing);
+                    }
+                    Err(error) => {
+                        self.state = State::HalfClosed;
+                        return Err(tls_fault(error));
+                    }
+                },
+                State::Upgrading(middle) => match middle.handshake() {
+                    Ok((websocket, response)) => {
+                        self.state = State::Open(Box::new(websocket));
+                        // Straight after the upgrade frames may lie in the buffers already.
+                        self.more = true;
+                        if response
+                            .headers()
+                            .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
+                        {
+                            return Err(Fault::Protocol(
+                                "the server uses an extension that nobody offered".to_owned(),
+                            ));
+                        }
+                    }
+                    Err(HandshakeError::Interrupted(middle)) => {
+                        self.state = State::Upgrading(Box::new(middle));
+                        self.more = false;
+                        return Ok(Phase::Upgrading);
+                    }
+                    Err(HandshakeError::Failure(error)) => {
+                        self.state = State::HalfClosed;
+                        return Err(fault(error));
+                    }
+                },
+                state @ (State::Open(_) | State::Closing(_)) => {
+                    self.state = state;
+                    return Ok(Phase::Live);
+                }
+                state @ (State::Idle | State::HalfClosed) => {
+                    self.state = state;
+                    return Err(Fault::Lost {
+                        why: "there is no connection".to_owned(),
+                        source: None,
+                    });
+                }
+            }
+        }
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Connecting { give_up, .. } => Some(*give_up),
+            _ => None,
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<(Incoming, Instant)>, Fault> {
+        let Some(websocket) = self.websocket() else {
+            return Ok(None);
+        };
+        let result = websocket.read();
+        let read_at = websocket.get_ref().read_at();
+        let Some(message) = self.outcome(result)? else {
+            self.more = false;
+            return Ok(None);
+        };
+        self.more = true;
+        let incoming = match message {
+            WsMessage::Text(text) => Incoming::Message(Payload::Text(text)),
+            WsMessage::Binary(bytes) => Incoming::Message(Payload::Binary(bytes)),
+            WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) => Incoming::Control,
+            WsMessage::Close(frame) => {
+                Incoming::Close(frame.map(|frame| (frame.code.into(), frame.reason.to_string())))
+            }
+        };
+        Ok(Some((incoming, read_at)))
+    }
+
+    fn send(&mut self, message: Message) -> Result<(), Fault> {
+        let message = match message {
+            Message::Text(text) => WsMessage::text(text),
+            Message::Binary(bytes) => WsMessage::binary(bytes),
+        };
+        self.write(message)
+    }
+
+    fn send_secret(&mut self, message: SecretMessage) -> Result<(), Fault> {
+        self.secret = Some(message);
+        self.unsent = true;
+        self.flush()
+    }
+
+    fn ping(&mut self) -> Result<(), Fault> {
+        self.write(WsMessage::Ping(tungstenite::Bytes::new()))
+    }
+
+    fn flush(&mut self) -> Result<(), Fault> {
+        if !self.unsent {
+            return Ok(());
+        }
+        let Some(websocket) = self.websocket() else {
+            return Ok(());
+        };
+        let flushed = websocket.flush();
+        if self.outcome(flushed)?.is_none() {
+            return Ok(());
+        }
+        // Nothing is pending above: a queued pong can no longer get into the middle of the secret frame.
+        if let Some(secret) = self.secret.take()
+            && let Some(websocket) = self.websocket()
+        {
+            let sent = websocket.get_mut().put_secret(secret).map_err(WsError::Io);
+            if self.outcome(sent)?.is_none() {
+                return Ok(());
+            }
+        }
+        self.unsent = false;
+        Ok(())
+    }
+
+    fn unmask(&mut self) {
+        if let Some(websocket) = self.websocket() {
+            websocket.get_mut().unmask();
+            // What the mask held back is in no socket any more: the poller would not tell.
+            self.more = true;
+        }
+    }
+
+    fn close(&mut self) {
+        self.secret = None;
+        match std::mem::replace(&mut self.state, State::HalfClosed) {
+            State::Open(mut websocket) => {
+                let frame = CloseFrame {
+                    code: CloseCode::Normal,
+                    reason: "".into(),
+                };
+                // A fault here shows again as soon as the end of the stream is looked for.
+                let _ = websocket.close(Some(frame));
+                self.unsent = true;
+                self.state = State::Closing(websocket);
+            }
+            state @ State::Closing(_) => self.state = state,
+            // No layer above has anything to say any more. One that hangs in its set-up is shut down below it.
+            State::Idle | State::Resolving(..) | State::HalfClosed | State::Upgrading(_) => {
+                self.shut_down_writing()
+            }
+            #[cfg(feature = "tls")]
+            State::Securing(..) => self.shut_down_writing(),
+            State::Connecting { .. } => self.drop_socket(),
+        }
+        self.more = true;
+    }
+
+    fn is_closed(&mut self) -> bool {
+        match &mut self.state {
+            State::Closing(websocket) => {
+                let _ = websocket.flush();
+                for _ in 0..DRAIN_BUDGET {
+                    match websocket.read() {
+                        Ok(WsMessage::Close(_)) => {
+                            // Both have said so: no need to wait for the server to end the TCP connection first.
+                            websocket.get_mut().shut_down_writing();
+                        }
+                        Ok(_) => {}
+                        Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                            self.more = false;
+                            return false;
+                        }
+                        Err(
+                            WsError::ConnectionClosed | WsError::AlreadyClosed | WsError::Io(_),
+                        ) => return true,
+                        Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
+                            return true;
+                        }
+                        Err(_) => {
+                            // It does not even close by the rules. Its end of stream is all that is left to see.
+                            websocket.get_mut().shut_down_writing();
+                            self.state = State::HalfClosed;
+                            return self.drain();
+                        }
+                    }
+                }
+                self.more = true;
+                false
+            }
+            State::Idle | State::Resolving(..) => true,
+            _ => self.drain(),
+        }
+    }
+
+    fn abort(&mut self) {
+        self.drop_socket();
+    }
+
+    fn wait(&mut self, deadline: Option<Instant>) {
+        let timeout = if self.more {
+            Some(Duration::ZERO)
+        } else {
+            deadline.map(|deadline| deadline.saturating_duration_since(clock::now()))
+        };
+        match self.poll.poll(&mut self.events, timeout) {
+            Ok(()) => {}
+            // A signal. The caller looks at everything again anyway.
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A poller that fails would turn the loop into a spin. There is no way to go on without one; the panic
+            // ends the stream with a typed error for everybody who waits.
+            #[expect(clippy::panic, reason = "there is no way to go on without a poller")]
+            Err(error) => panic!("the poller failed: {error}"),
+        }
+        for event in &self.events {
+            if event.token() == SOCKET {
+                self.more = true;
+            }
+        }
+    }
+
+    fn now(&self) -> Instant {
+        clock::now()
+    }
+
+    fn utc(&self) -> Timestamp {
+        clock::utc()
+    }
+
+    /// SplitMix64: jitter needs to differ between processes, not to be unpredictable.
+    fn random(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn bytes_read(&self) -> u64 {
+        let current = match &self.state {
+            State::Open(websocket) | State::Closing(websocket) => websocket.get_ref().bytes_read(),
+            _ => 0,
+        };
+        self.bytes_read + current
+    }
+}
+
+impl WebSocketTransport {
+    fn write(&mut self, message: WsMessage) -> Result<(), Fault> {
+        let Some(websocket) = self.websocket() else {
+            return Ok(());
+        };
+        let written = websocket.write(message);
+        self.unsent = true;
+        self.outcome(written)?;
+        self.flush()
+    }
+
+    fn shut_down_writing(&self) {
+        if let Some(socket) = &self.socket {
+            // A socket that is gone already needs no shutting down.
+            let _ = socket.shutdown(Shutdown::Write);
+        }
+    }
+}
+
+impl Drop for WebSocketTransport {
+    fn drop(&mut self) {
+        self.drop_socket();
+    }
+}
+
+struct PollWaker(mio::Waker);
+
+impl Wake for PollWaker {
+    fn wake(&self) {
+        // An eventfd that cannot be written to is full of wakes already.
+        let _ = self.0.wake();
+    }
+}
+
+/// Everything tungstenite can say, without its `Debug`, which may show whole messages.
+fn fault(error: WsError) -> Fault {
+    let lost = |why: &str| Fault::Lost {
+        why: why.to_owned(),
+        source: None,
+    };
+    match error {
+        WsError::Http(response) => Fault::Upgrade {
+            status: response.status().as_u16(),
+            retry_after: response
+                .headers()
+                .get(header::RETRY_AFTER)
+                .and_then(|value| value.to_str().ok())
+                .and_then(|value| retry_after(value, clock::utc())),
+        },
+        WsError::Io(error) => {
+            let source = Source::new(error);
+            Fault::Lost {
+                why: source.to_string(),
+                source: Some(source),
+            }
+        }
+        WsError::ConnectionClosed | WsError::AlreadyClosed => lost("closed by the peer"),
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            lost("ended by the peer without a close frame")
+        }
+        WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
+            lost("ended by the peer during the upgrade")
+        }
+        WsError::WriteBufferFull(_) => lost("the peer does not read what it is sent"),
+        WsError::AttackAttempt => Fault::Protocol(
+            "the upgrade response is too long or comes in too small pieces".to_owned(),
+        ),
+        other => Fault::Protocol(other.to_string()),
+    }
+}
+
+#[cfg(feature = "tls")]
+fn tls_fault(error: io::Error) -> Fault {
+    let rustls_error = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match rustls_error {
+        Some(tls) => Fault::Tls {
+            why: tls.to_string(),
+            certificate: matches!(tls, rustls::Error::InvalidCertificate(_)),
+        },
+        None => {
+            let source = Source::new(error);
+            Fault::Lost {
+                why: format!("during the TLS handshake: {source}"),
+                source: Some(source),
+            }
+        }
+    }
+}
+
+/// `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3).
+fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    if let Ok(seconds) = value.trim().parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = jiff::fmt::rfc2822::DateTimeParser::new()
+        .parse_timestamp(value.trim())
+        .ok()?;
+    let nanos = i64::try_from(date.as_nanosecond())
+        .ok()?
+        .saturating_sub(now.as_nanos());
+    u64::try_from(nanos).ok().map(Duration::from_nanos)
+}
+
+const SOCKET: Token = Token(0);
+const WAKE: Token = Token(1);
+/// Requests are small. A peer that lets this much pile up does not read.
+const MAX_UNSENT: usize = 1 << 20;
+/// Reads per turn from a connection that is being closed, so that a flood cannot outlast the bound.
+const DRAIN_BUDGET: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now: Timestamp = "2026-11-06T08:49:00Z".parse().unwrap();
+        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
+        assert_eq!(
+            retry_after("Fri, 06 Nov 2026 08:49:37 GMT", now),
+            Some(Duration::from_secs(37))
+        );
+        assert_eq!(retry_after("Fri, 06 Nov 2026 08:40:00 GMT", now), None);
+        assert_eq!(retry_after("soon", now), None);
+    }
+}

@@ -1,0 +1,384 @@
+//! The contract between a venue's protocol and the stream that carries it. Sans-IO: no sockets, threads, clock or
+//! randomness on this side.
+//!
+//! A [`Venue`] is immutable and shared. For each connection it mints a fresh [`Session`], so the state of a dead
+//! connection is dropped, never reset field by field. What users want to be subscribed to lives outside the session;
+//! after a reconnect the new session is asked for it again.
+//!
+//! ```text
+//!              handle_open ─┐                  ┌─ out.event(..), out.unparsed(..)
+//!  connection  handle_frame ├─▶  Session  ──▶  ├─ out.send(..), out.send_secret(..)
+//!  clock       handle_timeout│                 ├─ out.up(), out.down(..)
+//!  users       request ─────┘                  └─ out.confirmed(..), out.refused(..)
+//! ```
+
+use std::{collections::VecDeque, fmt, time::Instant};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    credentials::{Credentials, json_escape},
+    error::{Rejection, Result},
+    event::Unparsed,
+    key::Endpoint,
+    market::Symbol,
+    topic::{Channel, Topic},
+};
+
+/// An exchange and its protocol at one endpoint. Cheap to share, immutable.
+pub trait Venue: Send + Sync + 'static {
+    /// What its streams carry.
+    type Event: Routed;
+    /// The protocol of one connection.
+    type Session: Session<Event = Self::Event>;
+
+    /// Where it is.
+    fn endpoint(&self) -> &Endpoint;
+
+    /// What the record of an opening stream calls it. Must not show a credential.
+    fn label(&self, credentials: &Credentials) -> String {
+        let _ = credentials;
+        self.endpoint().to_string()
+    }
+
+    /// Whatever else distinguishes two streams with the same key, by name and value: a codec, for example. A second
+    /// opener whose settings differ gets an error that names them.
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Headers for the upgrade request. Never a secret: dependencies log them.
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
+    /// Refuses credentials that cannot be meant, before anything is connected.
+    ///
+    /// # Errors
+    /// Whatever is wrong with them.
+    fn admit(&self, credentials: &Credentials) -> Result<()> {
+        let _ = credentials;
+        Ok(())
+    }
+
+    /// Refuses a topic that this venue does not have, before anything is sent.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTopic`](crate::Error::InvalidTopic), usually.
+    fn validate(&self, topic: &Topic) -> Result<()> {
+        let _ = topic;
+        Ok(())
+    }
+
+    /// How many topics one request may name.
+    fn request_limit(&self) -> usize {
+        100
+    }
+
+    /// The protocol's state for a new connection. Drop the credentials once they were sent.
+    fn session(&self, credentials: Credentials) -> Self::Session;
+}
+
+/// The protocol of one connection: frames, deadlines and wishes in, everything else out.
+///
+/// Runs on the stream's own thread, never under a lock. Must not block: a stream whose session blocks cannot be
+/// stopped in time.
+pub trait Session: Send {
+    /// What it makes of frames.
+    type Event;
+
+    /// The WebSocket is open.
+    fn handle_open(&mut self, now: Instant, out: &mut Output<Self::Event>);
+
+    /// A whole message arrived.
+    fn handle_frame(&mut self, now: Instant, frame: Frame<'_>, out: &mut Output<Self::Event>);
+
+    /// The time that [`deadline`](Self::deadline) named has come.
+    fn handle_timeout(&mut self, now: Instant, out: &mut Output<Self::Event>) {
+        let _ = (now, out);
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) wants to be called.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Sends one request. Called only between [`Output::up`] and the end, and not again before the answer, which is
+    /// [`Output::confirmed`] or [`Output::refused`].
+    fn request(&mut self, now: Instant, request: Request<'_>, out: &mut Output<Self::Event>);
+}
+
+/// A change of what the venue should send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Send these, too.
+    Subscribe(&'a [Topic]),
+    /// Send these no longer.
+    Unsubscribe(&'a [Topic]),
+}
+
+/// A whole WebSocket message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// Text, checked to be UTF-8.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+impl<'a> Frame<'a> {
+    /// The payload of either kind.
+    #[must_use]
+    pub fn bytes(self) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Binary(bytes) => bytes,
+        }
+    }
+}
+
+/// A message to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Message {
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Binary(Vec<u8>),
+}
+
+/// Says where an event belongs, so that it reaches those who asked for it.
+pub trait Routed: Clone + Send + Sync + 'static {
+    /// The channel it came on.
+    fn channel(&self) -> Channel;
+
+    /// The symbols it is about. Those who asked for the whole channel get it in any case.
+    fn symbols(&self) -> &[Symbol];
+}
+
+/// A message that holds a secret. It is built in memory that is wiped, and sent past everything that keeps or logs
+/// copies.
+pub struct SecretMessage {
+    bytes: Zeroizing<Vec<u8>>,
+    text: bool,
+}
+
+impl SecretMessage {
+    /// Builds a text message from the pieces that `write` hands out.
+    ///
+    /// `write` is called twice with the same pieces: once to measure, once to fill a buffer of exactly that size.
+    ///
+    /// # Examples
+    /// ```
+    /// # use trunkline::{Credentials, venue::{Piece, SecretMessage}};
+    /// # let credentials = Credentials::new("PKEXAMPLE", "sEXAMPLE").unwrap();
+    /// let login = credentials.expose(|key, secret| {
+    ///     SecretMessage::text(|piece| {
+    ///         piece(Piece::Plain(r#"{"key":""#));
+    ///         piece(Piece::JsonString(key));
+    ///         piece(Piece::Plain(r#"","secret":""#));
+    ///         piece(Piece::JsonString(secret));
+    ///         piece(Piece::Plain(r#""}"#));
+    ///     })
+    /// });
+    /// assert_eq!(format!("{login:?}"), "SecretMessage(***)");
+    /// ```
+    pub fn text(write: impl Fn(&mut dyn FnMut(Piece<'_>))) -> Self {
+        let mut len = 0;
+        write(&mut |piece| piece.each(|bytes| len += bytes.len()));
+        let mut bytes = Zeroizing::new(Vec::with_capacity(Self::HEADROOM + len));
+        bytes.resize(Self::HEADROOM, 0);
+        write(&mut |piece| piece.each(|piece| bytes.extend_from_slice(piece)));
+        Self { bytes, text: true }
+    }
+
+    /// The buffer, with room for a WebSocket header in front of the payload, and whether it is text.
+    pub(crate) fn into_parts(self) -> (Zeroizing<Vec<u8>>, bool) {
+        (self.bytes, self.text)
+    }
+
+    /// The longest header of a client's frame: two bytes, an eight-byte length, a four-byte mask (RFC 6455, 5.2).
+    pub(crate) const HEADROOM: usize = 14;
+}
+
+impl fmt::Debug for SecretMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretMessage(***)")
+    }
+}
+
+/// A piece of a [`SecretMessage`].
+#[derive(Clone, Copy)]
+pub enum Piece<'a> {
+    /// Written as it is.
+    Plain(&'a str),
+    /// Escaped as the inside of a JSON string. Credentials are ASCII without control characters.
+    JsonString(&'a str),
+}
+
+impl Piece<'_> {
+    fn each(self, mut write: impl FnMut(&[u8])) {
+        match self {
+            Self::Plain(text) => write(text.as_bytes()),
+            Self::JsonString(text) => json_escape(text.as_bytes(), write),
+        }
+    }
+}
+
+impl fmt::Debug for Piece<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Piece(***)")
+    }
+}
+
+/// How a session ends its connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Verdict {
+    /// The venue refused. Whether the stream ends or tries again follows from the kind of rejection.
+    Rejected(Rejection),
+    /// The venue did not keep to its protocol. Tried again.
+    Protocol(String),
+    /// There is nothing more to come. Ends the stream, in good order.
+    Done,
+}
+
+/// Where a [`Session`] puts what it makes. Order is kept.
+///
+/// Events lie in one vector that becomes the batch that subscribers share; everything else is rare, and remembers how
+/// many events stood before it.
+pub struct Output<E> {
+    received: Instant,
+    events: Vec<Stamped<E>>,
+    rest: VecDeque<(usize, Item)>,
+}
+
+/// An event, and when the socket read that brought it returned.
+pub(crate) struct Stamped<E> {
+    pub(crate) event: E,
+    pub(crate) received: Instant,
+}
+
+/// Something a session put out that is not an event.
+pub(crate) enum Item {
+    Unparsed(Unparsed),
+    Send(Message),
+    SendSecret(SecretMessage),
+    Up,
+    Down(Verdict),
+    Confirmed(Confirmed),
+    Refused(Rejection),
+}
+
+/// What the venue confirmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Confirmed {
+    /// The request, as it was sent.
+    Request,
+    /// Everything that the venue sends now: what the request asked for and is not in here was refused.
+    State(Vec<Topic>),
+}
+
+impl<E> Output<E> {
+    /// An empty one: the driver's, or that of a test of a session. Events are stamped with `received`.
+    #[must_use]
+    pub fn new(received: Instant) -> Self {
+        Self {
+            received,
+            events: Vec::new(),
+            rest: VecDeque::new(),
+        }
+    }
+
+    /// An event for those who subscribed to it.
+    pub fn event(&mut self, event: E) {
+        self.events.push(Stamped {
+            event,
+            received: self.received,
+        });
+    }
+
+    /// Something that could not be read. It is counted, and shown to every subscription.
+    pub fn unparsed(&mut self, item: Unparsed) {
+        self.push(Item::Unparsed(item));
+    }
+
+    /// A message to send.
+    pub fn send(&mut self, message: Message) {
+        self.push(Item::Send(message));
+    }
+
+    /// A message to send that must not be logged or kept.
+    pub fn send_secret(&mut self, message: SecretMessage) {
+        self.push(Item::SendSecret(message));
+    }
+
+    /// The connection is authenticated, and requests can be sent.
+    pub fn up(&mut self) {
+        self.push(Item::Up);
+    }
+
+    /// The connection is of no more use.
+    pub fn down(&mut self, verdict: Verdict) {
+        self.push(Item::Down(verdict));
+    }
+
+    /// The answer to the request in flight.
+    pub fn confirmed(&mut self, confirmed: Confirmed) {
+        self.push(Item::Confirmed(confirmed));
+    }
+
+    /// The request in flight was refused whole. Nothing else was changed.
+    pub fn refused(&mut self, rejection: Rejection) {
+        self.push(Item::Refused(rejection));
+    }
+
+    /// The events so far, for tests of a session.
+    pub fn events(&self) -> impl Iterator<Item = &E> {
+        self.events.iter().map(|stamped| &stamped.event)
+    }
+
+    fn push(&mut self, item: Item) {
+        self.rest.push_back((self.events.len(), item));
+    }
+
+    pub(crate) fn stamp(&mut self, received: Instant) {
+        self.received = received;
+    }
+
+    /// How many events wait to be taken.
+    pub(crate) fn pending(&self) -> usize {
+        self.events.len()
+    }
+
+    /// The events in front of the next item, and that item; nothing when only events are left.
+    pub(crate) fn next_item(&mut self) -> Option<(Vec<Stamped<E>>, Item)> {
+        let (before, item) = self.rest.pop_front()?;
+        let after = self.events.split_off(before);
+        let events = std::mem::replace(&mut self.events, after);
+        for (position, _) in &mut self.rest {
+            *position -= before;
+        }
+        Some((events, item))
+    }
+
+    /// The events that are left once every item was taken.
+    pub(crate) fn take_events(&mut self) -> Vec<Stamped<E>> {
+        debug_assert!(self.rest.is_empty());
+        std::mem::take(&mut self.events)
+    }
+
+    /// Forgets everything: what is left of a dead connection is never delivered.
+    pub(crate) fn clear(&mut self) {
+        self.events.clear();
+        self.rest.clear();
+    }
+}
+
+impl<E> fmt::Debug for Output<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("events", &self.events.len())
+            .field("rest", &self.rest.len())
+            .finish()
+    }
+}
