@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     error::{Error, Result},
+    resolver::Resolver,
     topic::{Overflow, QueueLimit},
 };
 
@@ -47,6 +48,8 @@ pub struct Config {
     pub read_buffer_size: usize,
     /// The queue of subscriptions that do not choose one. Default 65,536 events, drop the oldest.
     pub queue: QueueLimit,
+    /// How host names become addresses. Default: the operating system's resolver.
+    pub resolver: Resolver,
     /// Which certificates to trust for `wss://`.
     pub roots: Roots,
     /// Further certificates to trust, PEM.
@@ -67,6 +70,7 @@ impl Default for Config {
             max_message_size: 4 << 20,
             read_buffer_size: 16 << 10,
             queue: QueueLimit::new(65_536, Overflow::DropOldest),
+            resolver: Resolver::default(),
             roots: Roots::default(),
             extra_roots: Vec::new(),
         }
@@ -117,6 +121,7 @@ impl Config {
             backoff,
             max_message_size,
             read_buffer_size,
+            resolver,
             roots,
             extra_roots,
         } = self;
@@ -136,6 +141,7 @@ impl Config {
                 "read_buffer_size",
                 *read_buffer_size == other.read_buffer_size,
             ),
+            ("resolver", *resolver == other.resolver),
             ("roots", *roots == other.roots),
             ("extra_roots", *extra_roots == other.extra_roots),
         ]

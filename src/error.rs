@@ -225,6 +225,14 @@ pub enum Error {
         source: Source,
     },
 
+    /// This process is a forked child of the one that opened the stream, and has no part in it: no thread was copied,
+    /// and the connection is the parent's. Open streams after the fork, in the process that uses them.
+    #[error("{stream}: belongs to the parent of this forked process")]
+    Forked {
+        /// The stream.
+        stream: StreamKey,
+    },
+
     /// The stream's thread panicked. This is a bug, of this crate or of user code that runs there.
     #[error("{stream}: the stream's thread panicked: {message}")]
     Panicked {
@@ -262,6 +270,7 @@ impl Error {
             Self::StillShared { .. } => "still_shared",
             Self::Overflow { .. } => "overflow",
             Self::Spawn { .. } => "spawn",
+            Self::Forked { .. } => "forked",
             Self::Panicked { .. } => "panicked",
         }
     }
@@ -276,7 +285,8 @@ impl Error {
             Self::InvalidEndpoint { .. }
             | Self::InvalidTopic { .. }
             | Self::InvalidConfig { .. }
-            | Self::SettingsConflict { .. } => Remedy::FixRequest,
+            | Self::SettingsConflict { .. }
+            | Self::Forked { .. } => Remedy::FixRequest,
             Self::Tls {
                 certificate: true, ..
             } => Remedy::FixRequest,
@@ -330,6 +340,7 @@ impl Error {
             | Self::StillShared { stream, .. }
             | Self::Overflow { stream, .. }
             | Self::Spawn { stream, .. }
+            | Self::Forked { stream }
             | Self::Panicked { stream, .. } => Some(stream),
             other => other.at().map(|at| &at.stream),
         }

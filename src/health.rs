@@ -49,6 +49,54 @@ pub struct Health {
     pub subscriptions: Vec<SubscriptionHealth>,
 }
 
+/// A snapshot of a manager's streams, and of the process's name lookups.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ManagerHealth {
+    /// The streams that were opened from the manager and are held, or still ending.
+    pub streams: Vec<Health>,
+    /// The name lookups that run now, of the whole process.
+    pub lookups: Vec<PendingLookup>,
+}
+
+impl fmt::Display for ManagerHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} streams", self.streams.len())?;
+        for stream in &self.streams {
+            write!(f, "\n{stream}")?;
+        }
+        for lookup in &self.lookups {
+            write!(f, "\n{lookup}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A name lookup that runs on its helper thread. Nothing can cancel it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct PendingLookup {
+    /// `host:port`.
+    pub host: String,
+    /// For how long it has been running.
+    pub running_for: Duration,
+    /// Whether the streams that asked have all been stopped since.
+    pub is_abandoned: bool,
+}
+
+impl fmt::Display for PendingLookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.is_abandoned { ", abandoned" } else { "" };
+        write!(
+            f,
+            "looking up {} for {:.1?}{whose}",
+            self.host, self.running_for
+        )
+    }
+}
+
 /// What a stream counted since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]

@@ -10,7 +10,8 @@ use crate::{
 /// A WebSocket endpoint in canonical form: scheme and host in lower case, the default port left out, no trailing
 /// slash. Two spellings of one endpoint are equal.
 ///
-/// A query stays part of the endpoint but is never shown, as it may hold a token. User names and passwords in the URL
+/// A query stays part of the endpoint but is never shown, as it may hold a token. (The WebSocket library logs the
+/// upgrade request at TRACE, and the query with it: put nothing secret there.) User names and passwords in the URL
 /// are refused.
 ///
 /// # Examples

@@ -120,10 +120,13 @@ mod key;
 mod manager;
 mod market;
 mod phase;
+mod process;
 mod record;
+mod resolver;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stream;
+mod sync;
 mod thread;
 mod topic;
 mod transport;
@@ -135,7 +138,7 @@ pub use self::{
     credentials::{Credentials, Fingerprint},
     error::{At, CredentialsFault, Doing, Error, Rejection, RejectionKind, Remedy, Result, Source},
     event::{Dropped, EndReason, Ended, Event, Gap, Notice, Unparsed, Update},
-    health::{CounterValues, Health, SubscriptionHealth},
+    health::{CounterValues, Health, ManagerHealth, PendingLookup, SubscriptionHealth},
     key::{Endpoint, StreamKey},
     manager::{Manager, ShutdownGuard, StreamShutdown},
     market::{
@@ -143,6 +146,7 @@ pub use self::{
         TRADES, Timestamp, Trade, TradeCancel, TradeCorrection, TradeEvent, UPDATED_BARS, topics,
     },
     phase::Phase,
+    resolver::Resolver,
     stream::{
         Delivery, Iter, LineClosed, RecvError, RecvTimeoutError, StreamHandle, Subscription,
         TryRecvError,

@@ -15,10 +15,12 @@ use crate::{
     config::Config,
     credentials::Credentials,
     error::{At, Error, Result},
-    health::Health,
+    health::ManagerHealth,
     key::StreamKey,
     phase::Phase,
+    process::Process,
     stream::{self, Acquired, AnyStream, Lease, ScopeId, Stream, StreamHandle, claims, deadline},
+    transport,
     venue::Venue,
 };
 
@@ -50,7 +52,7 @@ impl Manager {
     pub fn with_config(config: Config) -> Result<Self> {
         config.validate()?;
         #[cfg(feature = "tls")]
-        crate::transport::tls::validate(&config)?;
+        transport::tls::validate(&config)?;
         Ok(Self::scope(config))
     }
 
@@ -102,6 +104,10 @@ impl Manager {
         timeout: Duration,
     ) -> Result<StreamHandle<V>> {
         venue.admit(credentials)?;
+        if claims_process().is_parent() {
+            let stream = StreamKey::new(venue.endpoint(), credentials);
+            return Err(Error::Forked { stream });
+        }
         let config = &self.scope.config;
         let endpoint = venue.endpoint();
         if endpoint.is_secure() && !cfg!(feature = "tls") {
@@ -157,6 +163,9 @@ impl Manager {
     ///
     /// Says what became of each. A stream that did not end in time keeps its key until it does.
     pub fn shutdown(&self, timeout: Duration) -> Vec<StreamShutdown> {
+        if claims_process().is_parent() {
+            return Vec::new();
+        }
         let started = clock::now();
         let streams = claims().shutdown(self.scope.id);
         for stream in &streams {
@@ -179,14 +188,21 @@ impl Manager {
         }
     }
 
-    /// Snapshots of the streams that were opened from this manager and are held, or still ending.
+    /// A snapshot of the streams that were opened from this manager and are held, or still ending, and of the name
+    /// lookups of the process.
     #[must_use]
-    pub fn health(&self) -> Vec<Health> {
-        claims()
-            .streams(self.scope.id)
-            .iter()
-            .map(|stream| stream.health())
-            .collect()
+    pub fn health(&self) -> ManagerHealth {
+        if claims_process().is_parent() {
+            return ManagerHealth {
+                streams: Vec::new(),
+                lookups: Vec::new(),
+            };
+        }
+        let streams = claims().streams(self.scope.id);
+        ManagerHealth {
+            streams: streams.iter().map(|stream| stream.health()).collect(),
+            lookups: transport::resolve::pending(),
+        }
     }
 
     /// The configuration.
@@ -205,6 +221,12 @@ impl Manager {
             }),
         }
     }
+}
+
+/// The process whose streams the claim table holds: the one that opened, or asked, first.
+fn claims_process() -> Process {
+    static PROCESS: LazyLock<Process> = LazyLock::new(Process::this);
+    *PROCESS
 }
 
 impl Default for Manager {

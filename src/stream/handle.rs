@@ -54,6 +54,7 @@ impl<V: Venue> StreamHandle<V> {
         &self,
         topics: Topics<T>,
     ) -> Result<Subscription<T>> {
+        self.stream.lifecycle.check_process()?;
         let (topics, limit) = topics.into_parts();
         let limit = limit.unwrap_or(self.queue);
         if limit.events == 0 {
@@ -111,6 +112,7 @@ impl<V: Venue> StreamHandle<V> {
     /// At once [`Error::StillShared`], if others hold the stream: it stays open. [`Error::TimedOut`] if its thread did
     /// not end in time: its key stays taken until it does.
     pub fn close(self, timeout: Duration) -> Result<LineClosed> {
+        self.stream.lifecycle.check_process()?;
         let Self { stream, lease, .. } = self;
         let started = clock::now();
         match lease.give_back() {
@@ -176,6 +178,9 @@ impl Lease {
 
     /// Gives the lease back, once.
     fn give_back(&self) -> Released {
+        if self.stream.lifecycle().check_process().is_err() {
+            return Released::Stale;
+        }
         if self
             .given_back
             .swap(true, std::sync::atomic::Ordering::Relaxed)
@@ -188,7 +193,9 @@ impl Lease {
 
 impl Clone for Lease {
     fn clone(&self) -> Self {
-        claims().retain(self.stream.key(), self.stream.generation());
+        if self.stream.lifecycle().check_process().is_ok() {
+            claims().retain(self.stream.key(), self.stream.generation());
+        }
         Self::counted(Arc::clone(&self.stream))
     }
 }

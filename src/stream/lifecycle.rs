@@ -6,18 +6,19 @@
 
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
-
 use crate::{
     clock,
     error::{At, Doing, Error, Result},
     event::EndReason,
     key::StreamKey,
     phase::Phase,
+    process::Process,
+    sync::{Condvar, Mutex},
 };
 
 pub(crate) struct Lifecycle {
     key: StreamKey,
+    process: Process,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -51,6 +52,7 @@ impl Lifecycle {
         };
         Self {
             key,
+            process: Process::this(),
             state: Mutex::new(state),
             changed: Condvar::new(),
         }
@@ -78,16 +80,42 @@ impl Lifecycle {
         });
     }
 
+    /// # Errors
+    /// [`Error::Forked`] in a child of the process that opened the stream.
+    pub(crate) fn check_process(&self) -> Result<()> {
+        if self.process.is_parent() {
+            return Err(Error::Forked {
+                stream: self.key.clone(),
+            });
+        }
+        Ok(())
+    }
+
     pub(crate) fn phase(&self) -> Phase {
+        if self.process.is_parent() {
+            return Phase::Ended;
+        }
         self.state.lock().phase
     }
 
     pub(crate) fn snapshot(&self) -> State {
+        if let Err(forked) = self.check_process() {
+            return State {
+                phase: Phase::Ended,
+                since: clock::now(),
+                cause: Some(forked.clone()),
+                failures: 0,
+                retry_at: None,
+                epoch: 0,
+                ended: Some(EndReason::Failed(forked)),
+            };
+        }
         self.state.lock().clone()
     }
 
     /// Blocks until the stream is live, for a bounded time.
     pub(crate) fn wait_live(&self, deadline: Instant) -> Result<()> {
+        self.check_process()?;
         let mut state = self.state.lock();
         while state.phase != Phase::Live && state.ended.is_none() {
             if self.changed.wait_until(&mut state, deadline).timed_out() {

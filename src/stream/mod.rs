@@ -19,10 +19,13 @@ mod driver;
 mod handle;
 mod hub;
 mod lifecycle;
+#[cfg(all(test, loom))]
+mod model;
 mod queue;
 mod registry;
 mod subscription;
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 mod wishes;
 
@@ -276,6 +279,7 @@ impl<V: Venue> Shared for Stream<V> {
     }
 
     fn add_topics(&self, id: SubscriptionId, topics: Vec<Topic>) -> Result<u64> {
+        self.lifecycle.check_process()?;
         topics
             .iter()
             .try_for_each(|topic| self.venue.validate(topic))?;
@@ -285,6 +289,7 @@ impl<V: Venue> Shared for Stream<V> {
     }
 
     fn remove_topics(&self, id: SubscriptionId, topics: &[Topic]) -> Result<u64> {
+        self.lifecycle.check_process()?;
         self.wishes
             .edit(id, |wanted| wanted.retain(|topic| !topics.contains(topic)))
             .map_err(|reason| self.lifecycle.ended(reason))
@@ -293,13 +298,7 @@ impl<V: Venue> Shared for Stream<V> {
     fn health(&self) -> Health {
         let now = clock::now();
         let state = self.lifecycle.snapshot();
-        let wishes = self.wishes.view();
-        let (leases, draining) = claims().holds(&self.key, self.generation);
-        let (confirmed, missing) = {
-            let standing = self.standing.lock();
-            (standing.confirmed, standing.missing.clone())
-        };
-        Health {
+        let mut health = Health {
             stream: self.key.clone(),
             generation: self.generation,
             phase: state.phase,
@@ -308,19 +307,33 @@ impl<V: Venue> Shared for Stream<V> {
             failures: state.failures,
             next_attempt_in: state.retry_at.map(|at| at.saturating_duration_since(now)),
             epoch: state.epoch,
-            leases,
-            draining_for: draining.map(|since| now.saturating_duration_since(since)),
-            topics_wanted: wishes.topics,
-            topics_confirmed: confirmed,
-            topics_missing: missing,
+            leases: 0,
+            draining_for: None,
+            topics_wanted: 0,
+            topics_confirmed: 0,
+            topics_missing: Vec::new(),
             last_message_age: self.counters.last_read.age(now),
             counters: self.counters.values(),
-            subscriptions: wishes
-                .queues
-                .iter()
-                .map(|(id, queue)| SubscriptionHealth::of(id.number(), queue))
-                .collect(),
+            subscriptions: Vec::new(),
+        };
+        if self.lifecycle.check_process().is_err() {
+            return health;
         }
+        let (leases, draining) = claims().holds(&self.key, self.generation);
+        health.leases = leases;
+        health.draining_for = draining.map(|since| now.saturating_duration_since(since));
+        let wishes = self.wishes.view();
+        health.topics_wanted = wishes.topics;
+        health.subscriptions = wishes
+            .queues
+            .iter()
+            .map(|(id, queue)| SubscriptionHealth::of(id.number(), queue))
+            .collect();
+        let standing = self.standing.lock();
+        health.topics_confirmed = standing.confirmed;
+        health.topics_missing.clone_from(&standing.missing);
+        drop(standing);
+        health
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     error::Error,
     event::{Dropped, EndReason, Ended, Event, Gap, Notice, Update},
     key::StreamKey,
+    process::Process,
     topic::{Overflow, Payload, QueueLimit},
     venue::{Routed, Stamped},
 };
@@ -133,6 +134,7 @@ struct Tail<E> {
 pub(crate) struct Queue<E> {
     limit: QueueLimit,
     stream: StreamKey,
+    process: Process,
     tail: Mutex<Tail<E>>,
     front: Mutex<Entries<E>>,
     answers: Mutex<Answers>,
@@ -196,6 +198,7 @@ impl<E: Routed> Queue<E> {
         let queue = Arc::new_cyclic(|queue| Self {
             limit,
             stream: stream.clone(),
+            process: Process::this(),
             tail: Mutex::new(Tail {
                 queue: Entries::new(),
                 discarded: false,
@@ -425,12 +428,25 @@ impl<E: Routed> Queue<E> {
         if !front.is_empty() {
             return front;
         }
+        if self.process.is_parent() {
+            return self.forked();
+        }
         let mut tail = self.tail.lock();
         tail.unparsed = 0;
         let taken = std::mem::replace(&mut tail.queue, Entries::new());
         // Nothing comes after the end, and the end is told once.
         tail.discarded |= taken.ended.is_some();
         taken
+    }
+
+    /// All that is left to read in a forked child: that there is nothing to read.
+    fn forked(&self) -> Entries<E> {
+        let mut entries = Entries::new();
+        if !self.is_over() {
+            let stream = self.stream.clone();
+            entries.ended = Some(EndReason::Failed(Error::Forked { stream }));
+        }
+        entries
     }
 
     /// Gives back what a reader did not read.
@@ -449,6 +465,9 @@ impl<E: Routed> Queue<E> {
 
     /// Sends the token if something is queued.
     pub(crate) fn rearm(&self) {
+        if self.process.is_parent() {
+            return;
+        }
         let in_front = !self.front.lock().is_empty();
         if in_front || !self.tail.lock().queue.is_empty() {
             self.token.send();
@@ -529,6 +548,9 @@ impl<E: Routed> Queue<E> {
     }
 
     pub(crate) fn answers(&self) -> Answers {
+        if self.process.is_parent() {
+            return Answers::default();
+        }
         self.answers.lock().clone()
     }
 

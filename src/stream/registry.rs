@@ -33,9 +33,11 @@ use std::{
     time::Instant,
 };
 
-use parking_lot::{Condvar, Mutex};
-
-use crate::{clock, key::StreamKey};
+use crate::{
+    clock,
+    key::StreamKey,
+    sync::{Condvar, Mutex},
+};
 
 /// A claim table whose slots point at `S`, a shared stream.
 pub(crate) struct Registry<S> {
@@ -298,13 +300,25 @@ impl<S> Slot<S> {
     }
 }
 
-/// The one claim table, whoever asks.
+#[cfg(all(test, loom))]
+impl<S> Registry<S> {
+    /// Lets every deadline pass, as the model checker's clock.
+    pub(super) fn time_passes(&self) {
+        let slots = self.slots.lock();
+        crate::sync::model::time_passes();
+        drop(slots);
+        self.changed.notify_all();
+    }
+}
+
+/// The one claim table, whoever asks. Not for a forked child: a thread that was not copied may hold its lock for ever.
 pub(crate) fn claims() -> &'static Registry<super::AnyStream> {
     static CLAIMS: LazyLock<Registry<super::AnyStream>> = LazyLock::new(Registry::new);
     &CLAIMS
 }
 
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests {
     use std::{sync::Arc, time::Duration};
 

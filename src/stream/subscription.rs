@@ -141,6 +141,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`Error::Refused`] (or another refusal) as soon as the venue refuses a topic, [`Error::TimedOut`] with the
     /// stream's last cause, or the error the stream ended with.
     pub fn wait_confirmed(&self, timeout: Duration) -> Result<()> {
+        self.lease.stream().lifecycle().check_process()?;
         let answers = self
             .queue
             .wait_answered(self.version.get(), deadline(timeout));
@@ -215,8 +216,10 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
 
 impl<T: Payload<Source: Routed>> Drop for Subscription<T> {
     fn drop(&mut self) {
-        self.lease.stream().unsubscribe(self.id);
-        self.queue.discard();
+        if self.lease.stream().lifecycle().check_process().is_ok() {
+            self.lease.stream().unsubscribe(self.id);
+            self.queue.discard();
+        }
     }
 }
 

@@ -4,8 +4,9 @@
 //! driver. A transport knows nothing of any venue's protocol, and never tries again by itself.
 
 #[cfg(test)]
+#[cfg(not(loom))]
 pub(crate) mod memory;
-mod resolve;
+pub(crate) mod resolve;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub(crate) mod websocket;

@@ -3,15 +3,15 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs as _},
+    net::{IpAddr, SocketAddr},
     sync::{Arc, LazyLock, Weak},
+    time::Instant,
 };
 
 use parking_lot::Mutex;
 
 use super::Waker;
-use crate::{error::Source, thread};
+use crate::{clock, error::Source, health::PendingLookup, resolver::Resolver, thread};
 
 /// A lookup that was asked for. Dropping it abandons it.
 pub(super) struct Lookup {
@@ -20,10 +20,16 @@ pub(super) struct Lookup {
 
 type Answer = Result<Vec<SocketAddr>, Source>;
 
-/// Who waits for a host and port. There is an entry for as long as there is a thread.
-static RUNNING: LazyLock<Mutex<Running>> = LazyLock::new(Mutex::default);
+/// A host, a port, and which resolver was asked.
+type Question = (String, u16, usize);
 
-type Running = HashMap<(String, u16), Vec<Waiter>>;
+/// There is an entry for as long as there is a helper thread.
+static RUNNING: LazyLock<Mutex<HashMap<Question, Running>>> = LazyLock::new(Mutex::default);
+
+struct Running {
+    since: Instant,
+    waiters: Vec<Waiter>,
+}
 
 struct Waiter {
     answer: Weak<Mutex<Option<Answer>>>,
@@ -32,39 +38,41 @@ struct Waiter {
 
 impl Lookup {
     /// Asks for the addresses of a host. `waker` is called when the answer is there.
-    pub(super) fn start(host: &str, port: u16, waker: &Waker) -> Self {
+    pub(super) fn start(resolver: &Resolver, host: &str, port: u16, waker: &Waker) -> Self {
         let answer = Arc::new(Mutex::new(None));
         if let Ok(address) = host.parse::<IpAddr>() {
             *answer.lock() = Some(Ok(vec![SocketAddr::new(address, port)]));
             return Self { answer };
         }
-        let key = (host.to_owned(), port);
+        let question = (host.to_owned(), port, resolver.id());
         let waiter = Waiter {
             answer: Arc::downgrade(&answer),
             waker: Arc::clone(waker),
         };
-        let is_running = match RUNNING.lock().entry(key.clone()) {
+        let is_running = match RUNNING.lock().entry(question.clone()) {
             Entry::Occupied(mut running) => {
+                let waiters = &mut running.get_mut().waiters;
                 // Those who gave up would pile up behind a resolver that hangs.
-                running
-                    .get_mut()
-                    .retain(|waiter| waiter.answer.strong_count() > 0);
-                running.get_mut().push(waiter);
+                waiters.retain(|waiter| waiter.answer.strong_count() > 0);
+                waiters.push(waiter);
                 true
             }
             Entry::Vacant(none) => {
-                none.insert(vec![waiter]);
+                none.insert(Running {
+                    since: clock::now(),
+                    waiters: vec![waiter],
+                });
                 false
             }
         };
         if !is_running {
-            let helper = thread::spawn("tl-resolve".to_owned(), {
-                let key = key.clone();
-                move || finish(&key, &resolve(&key.0, key.1))
-            });
-            if let Err(error) = helper {
-                finish(&key, &Err(Source::new(error)));
-            }
+            let helper = Helper(question);
+            let resolver = resolver.clone();
+            // A helper that cannot be started is dropped with the closure, and says so.
+            drop(thread::spawn("tl-resolve".to_owned(), move || {
+                let answer = resolver.resolve(&helper.0.0, helper.0.1);
+                helper.finish(answer.map_err(Source::new));
+            }));
         }
         Self { answer }
     }
@@ -75,29 +83,46 @@ impl Lookup {
     }
 }
 
-fn resolve(host: &str, port: u16) -> Answer {
-    match (host, port).to_socket_addrs() {
-        Ok(addresses) => {
-            let addresses: Vec<_> = addresses.collect();
-            if addresses.is_empty() {
-                return Err(Source::new(io::Error::new(
-                    io::ErrorKind::NotFound,
-                    "the name has no address",
-                )));
+/// The lookups that run now. Those that nobody waits for any more are still on their thread.
+pub(crate) fn pending() -> Vec<PendingLookup> {
+    let now = clock::now();
+    let running = RUNNING.lock();
+    let mut pending: Vec<_> = running
+        .iter()
+        .map(|((host, port, _), running)| PendingLookup {
+            host: format!("{host}:{port}"),
+            running_for: now.saturating_duration_since(running.since),
+            is_abandoned: running
+                .waiters
+                .iter()
+                .all(|waiter| waiter.answer.strong_count() == 0),
+        })
+        .collect();
+    drop(running);
+    pending.sort_by(|one, other| one.host.cmp(&other.host));
+    pending
+}
+
+/// The helper thread's duty to answer, which it has even if the resolver panics or the thread never ran.
+struct Helper(Question);
+
+impl Helper {
+    /// Tells everybody who waits. The entry goes first: whoever asks from here on gets a lookup of their own.
+    fn finish(&self, answer: Answer) {
+        let running = RUNNING.lock().remove(&self.0);
+        for waiter in running.into_iter().flat_map(|running| running.waiters) {
+            if let Some(slot) = waiter.answer.upgrade() {
+                *slot.lock() = Some(answer.clone());
+                waiter.waker.wake();
             }
-            Ok(addresses)
         }
-        Err(error) => Err(Source::new(error)),
     }
 }
 
-/// Tells everybody who waits. The entry goes first: whoever asks from here on gets a lookup of their own.
-fn finish(key: &(String, u16), answer: &Answer) {
-    let waiters = RUNNING.lock().remove(key).unwrap_or_default();
-    for waiter in waiters {
-        if let Some(slot) = waiter.answer.upgrade() {
-            *slot.lock() = Some(answer.clone());
-            waiter.waker.wake();
-        }
+impl Drop for Helper {
+    fn drop(&mut self) {
+        // After a `finish`, nobody is left to tell.
+        let failed = std::io::Error::other("the lookup's thread could not be started, or panicked");
+        self.finish(Err(Source::new(failed)));
     }
 }

@@ -35,6 +35,7 @@ use crate::{
     error::{Result as CrateResult, Source},
     market::Timestamp,
     phase::Phase,
+    resolver::Resolver,
     stream::Wake,
     venue::{Message, SecretMessage},
 };
@@ -45,6 +46,7 @@ pub(crate) struct WebSocketTransport {
     events: Events,
     waker: Waker,
     limits: WebSocketConfig,
+    resolver: Resolver,
     #[cfg(feature = "tls")]
     tls: Arc<rustls::ClientConfig>,
     state: State,
@@ -95,6 +97,7 @@ impl WebSocketTransport {
                 .max_frame_size(Some(config.max_message_size))
                 .write_buffer_size(0)
                 .max_write_buffer_size(MAX_UNSENT),
+            resolver: config.resolver.clone(),
             #[cfg(feature = "tls")]
             tls: super::tls::client_config(config)
                 .map_err(|error| io::Error::other(error.to_string()))?,
@@ -286,7 +289,13 @@ impl WebSocketTransport {
 impl Transport for WebSocketTransport {
     fn connect(&mut self, target: Target) {
         self.drop_socket();
-        let lookup = Lookup::start(target.endpoint.host(), target.endpoint.port(), &self.waker);
+        let endpoint = &target.endpoint;
+        let lookup = Lookup::start(
+            &self.resolver,
+            endpoint.host(),
+            endpoint.port(),
+            &self.waker,
+        );
         self.state = State::Resolving(lookup, target);
         self.more = true;
     }
@@ -462,8 +471,14 @@ impl Transport for WebSocketTransport {
                 };
                 // A fault here shows again as soon as the end of the stream is looked for.
                 let _ = websocket.close(Some(frame));
-                self.unsent = true;
-                self.state = State::Closing(websocket);
+                if websocket.get_ref().is_masking() {
+                    // The mask holds a share of the secret, and nothing may be read without it. So nothing is read
+                    // any more, but for the end of the stream.
+                    websocket.get_mut().shut_down_writing();
+                } else {
+                    self.unsent = true;
+                    self.state = State::Closing(websocket);
+                }
             }
             state @ State::Closing(_) => self.state = state,
             // No layer above has anything to say any more. One that hangs in its set-up is shut down below it.

@@ -107,6 +107,13 @@ impl Wire {
         self.bytes_read
     }
 
+    /// Whether secrets are still looked for in what arrives.
+    pub(super) fn is_masking(&self) -> bool {
+        self.mask
+            .as_ref()
+            .is_some_and(|mask| !mask.secrets.is_none())
+    }
+
     /// From here on bytes are handed on as they come. What is held back still comes first.
     pub(super) fn unmask(&mut self) {
         if let Some(mask) = &mut self.mask {

@@ -1,0 +1,18 @@
+//! Which process this is. A fork copies memory and one thread: in the child, no stream's thread runs, and any lock may
+//! be held for ever by a thread that was not copied. So whatever a stream's memory is used for there, this is asked
+//! first, before any lock.
+
+/// The process that something was made in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Process(u32);
+
+impl Process {
+    pub(crate) fn this() -> Self {
+        Self(std::process::id())
+    }
+
+    /// Whether this is a forked child of the process that it was made in.
+    pub(crate) fn is_parent(self) -> bool {
+        self != Self::this()
+    }
+}

@@ -1,0 +1,91 @@
+//! The lock and the Condvar of the registry and the lifecycle: parking_lot's, or, under `--cfg loom`, the model
+//! checker's behind the same few methods.
+//!
+//! The checker never lets a timed wait time out. Deadlines are modelled as an event instead: time stands still until
+//! [`model::Clock`] passes, which wakes whoever waits.
+
+#[cfg(not(all(test, loom)))]
+pub(crate) use parking_lot::{Condvar, Mutex};
+
+#[cfg(all(test, loom))]
+pub(crate) use self::model::{Condvar, Mutex};
+
+#[cfg(all(test, loom))]
+pub(crate) mod model {
+    use std::{
+        ops::{Deref, DerefMut},
+        time::Instant,
+    };
+
+    use loom::sync::atomic::{AtomicBool, Ordering};
+
+    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+
+    /// Taken out while it waits.
+    pub(crate) struct MutexGuard<'a, T>(Option<loom::sync::MutexGuard<'a, T>>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(loom::sync::Mutex::new(value))
+        }
+
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            MutexGuard(Some(self.0.lock().unwrap()))
+        }
+    }
+
+    impl<T> Deref for MutexGuard<'_, T> {
+        type Target = T;
+        fn deref(&self) -> &T {
+            self.0.as_ref().unwrap()
+        }
+    }
+
+    impl<T> DerefMut for MutexGuard<'_, T> {
+        fn deref_mut(&mut self) -> &mut T {
+            self.0.as_mut().unwrap()
+        }
+    }
+
+    pub(crate) struct Condvar(loom::sync::Condvar);
+
+    pub(crate) struct WaitTimeoutResult(bool);
+
+    impl WaitTimeoutResult {
+        pub(crate) fn timed_out(&self) -> bool {
+            self.0
+        }
+    }
+
+    impl Condvar {
+        pub(crate) fn new() -> Self {
+            Self(loom::sync::Condvar::new())
+        }
+
+        /// Whatever the deadline: it has passed when the model's clock has.
+        pub(crate) fn wait_until<T>(
+            &self,
+            guard: &mut MutexGuard<'_, T>,
+            _deadline: Instant,
+        ) -> WaitTimeoutResult {
+            if !HAS_PASSED.load(Ordering::SeqCst) {
+                guard.0 = guard.0.take().map(|guard| self.0.wait(guard).unwrap());
+            }
+            WaitTimeoutResult(HAS_PASSED.load(Ordering::SeqCst))
+        }
+
+        pub(crate) fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
+
+    loom::lazy_static! {
+        static ref HAS_PASSED: AtomicBool = AtomicBool::new(false);
+    }
+
+    /// Lets every deadline pass. Called under the lock that the waiters hold when they look, or a wake could fall
+    /// between their look and their wait.
+    pub(crate) fn time_passes() {
+        HAS_PASSED.store(true, Ordering::SeqCst);
+    }
+}
