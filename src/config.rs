@@ -42,6 +42,8 @@ pub struct Config {
     pub ping_timeout: Duration,
     /// When to connect again.
     pub backoff: Backoff,
+    /// How many failures all streams of the process together may show a host.
+    pub attempt_budget: AttemptBudget,
     /// The largest message accepted, in bytes. A larger one costs the connection. Default 4 MiB.
     pub max_message_size: usize,
     /// The socket's read buffer, in bytes. Default 16 KiB; more helps only at tens of messages per read.
@@ -67,6 +69,7 @@ impl Default for Config {
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
             backoff: Backoff::default(),
+            attempt_budget: AttemptBudget::default(),
             max_message_size: 4 << 20,
             read_buffer_size: 16 << 10,
             queue: QueueLimit::new(65_536, Overflow::DropOldest),
@@ -119,6 +122,7 @@ impl Config {
             ping_interval,
             ping_timeout,
             backoff,
+            attempt_budget,
             max_message_size,
             read_buffer_size,
             resolver,
@@ -133,6 +137,7 @@ impl Config {
             ("ping_interval", *ping_interval == other.ping_interval),
             ("ping_timeout", *ping_timeout == other.ping_timeout),
             ("backoff", *backoff == other.backoff),
+            ("attempt_budget", *attempt_budget == other.attempt_budget),
             (
                 "max_message_size",
                 *max_message_size == other.max_message_size,
@@ -173,6 +178,25 @@ impl Default for Backoff {
             cap: Duration::from_secs(30),
             reset_after: Duration::from_secs(30),
             connection_limit: (Duration::from_secs(5), Duration::from_secs(15)),
+        }
+    }
+}
+
+/// A bound on failed attempts per host, shared by every stream of the process. Attempts that succeed are free.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AttemptBudget {
+    /// Failures that are followed by further attempts as the backoff says. Default 20.
+    pub burst: u32,
+    /// Above that, one attempt per so much time. Default 1 s.
+    pub interval: Duration,
+}
+
+impl Default for AttemptBudget {
+    fn default() -> Self {
+        Self {
+            burst: 20,
+            interval: Duration::from_secs(1),
         }
     }
 }

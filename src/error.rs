@@ -352,6 +352,18 @@ impl Error {
         self.at().map(|at| at.phase)
     }
 
+    /// The text with its causes, on one line: for records and health, which have no source to ask.
+    pub(crate) fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+
     fn at(&self) -> Option<&At> {
         match self {
             Self::Draining { at, .. }

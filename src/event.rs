@@ -302,5 +302,5 @@ fn list(topics: &[Topic]) -> String {
 
 #[cfg(feature = "serde")]
 fn as_text<S: serde::Serializer>(error: &Error, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(error)
+    serializer.serialize_str(&error.with_causes())
 }

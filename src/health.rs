@@ -133,6 +133,8 @@ pub struct SubscriptionHealth {
     pub events_delivered: u64,
     /// Events that did not fit and were declared dropped.
     pub events_dropped: u64,
+    /// Events that a newer one of their topic took the place of.
+    pub events_conflated: u64,
     /// Events that wait.
     pub events_queued: u64,
     /// How many may wait.
@@ -157,6 +159,7 @@ impl SubscriptionHealth {
             events_routed: counts.routed,
             events_delivered: counts.delivered,
             events_dropped: counts.dropped,
+            events_conflated: counts.conflated,
             events_queued: counts.queued,
             capacity: queue.limit().events,
             overflow: queue.limit().overflow,

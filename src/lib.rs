@@ -110,6 +110,7 @@
 
 pub mod alpaca;
 mod backoff;
+mod budget;
 mod clock;
 mod config;
 mod credentials;
@@ -134,7 +135,7 @@ pub mod venue;
 
 pub(crate) use self::record::record;
 pub use self::{
-    config::{Backoff, Config, Roots},
+    config::{AttemptBudget, Backoff, Config, Roots},
     credentials::{Credentials, Fingerprint},
     error::{At, CredentialsFault, Doing, Error, Rejection, RejectionKind, Remedy, Result, Source},
     event::{Dropped, EndReason, Ended, Event, Gap, Notice, Unparsed, Update},
@@ -148,8 +149,8 @@ pub use self::{
     phase::Phase,
     resolver::Resolver,
     stream::{
-        Delivery, Iter, LineClosed, RecvError, RecvTimeoutError, StreamHandle, Subscription,
-        TryRecvError,
+        Delivery, Iter, LineClosed, Phases, RecvError, RecvTimeoutError, StreamHandle,
+        Subscription, TryRecvError,
     },
     topic::{Channel, Overflow, Payload, QueueLimit, Topic, Topics},
 };

@@ -148,6 +148,12 @@ impl<T: Payload> Topics<T> {
         }
     }
 
+    /// Lets only the newest event of each topic wait: for readers that want the latest, and not every one.
+    #[must_use]
+    pub fn conflate(self) -> Self {
+        self.queue(65_536, Overflow::Conflate)
+    }
+
     /// The topics, sorted, each once.
     pub fn iter(&self) -> impl Iterator<Item = &Topic> {
         self.topics.iter()
@@ -203,6 +209,9 @@ pub enum Overflow {
     DropOldest,
     /// Drop the events that do not fit: the reader finds the oldest events, then the hole.
     DropNewest,
+    /// Keep only the newest event of each topic: it takes the place of the older one that waits. More topics than the
+    /// queue is long, and the oldest events are dropped. What came before a gap is not replaced from behind it.
+    Conflate,
     /// End the subscription: what was delivered has no hole.
     End,
 }
@@ -212,6 +221,7 @@ impl fmt::Display for Overflow {
         f.write_str(match self {
             Self::DropOldest => "drop-oldest",
             Self::DropNewest => "drop-newest",
+            Self::Conflate => "conflate",
             Self::End => "end",
         })
     }
@@ -221,14 +231,19 @@ impl FromStr for Overflow {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
-        [Self::DropOldest, Self::DropNewest, Self::End]
-            .into_iter()
-            .find(|policy| policy.to_string() == name)
-            .ok_or_else(|| Error::InvalidConfig {
-                why: format!(
-                    "`{}` is no overflow policy: drop-oldest, drop-newest or end",
-                    name.escape_debug()
-                ),
-            })
+        [
+            Self::DropOldest,
+            Self::DropNewest,
+            Self::Conflate,
+            Self::End,
+        ]
+        .into_iter()
+        .find(|policy| policy.to_string() == name)
+        .ok_or_else(|| Error::InvalidConfig {
+            why: format!(
+                "`{}` is no overflow policy: drop-oldest, drop-newest, conflate or end",
+                name.escape_debug()
+            ),
+        })
     }
 }

@@ -196,6 +196,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     // ---- connecting ----
 
     fn connect(&mut self, now: Instant) {
+        let wait = self.budget_wait(now);
+        if wait > Duration::ZERO {
+            return self.wait_until(now, now + wait);
+        }
         let Some(credentials) = &self.credentials else {
             return;
         };
@@ -553,7 +557,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     fn fault(&mut self, now: Instant, fault: Fault) {
-        let phase = self.stream.lifecycle.phase();
+        // The set-up may have gone through several phases since anybody was told.
+        let phase = match &self.link {
+            Link::SettingUp { session: None, .. } => self.transport.phase(),
+            _ => self.stream.lifecycle.phase(),
+        };
         let at = self.at(phase);
         self.fail(
             now,
@@ -595,6 +603,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
         self.failures += 1;
         let random = self.transport.random();
+        self.spend(now);
         let delay = backoff::delay(
             &self.stream.config.backoff,
             &error,
@@ -602,7 +611,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.failures,
             random,
         );
-        record!(Warn, "lost", self.stream.key, attempt = self.failures; "{error}; next attempt in {delay:.1?}");
+        let delay = delay.max(self.budget_wait(now));
+        record!(Warn, "lost", self.stream.key, attempt = self.failures; "{}; next attempt in {delay:.1?}", error.with_causes());
         self.disconnected(&error);
         let failures = self.failures;
         self.stream.lifecycle.change(now, |state| {
@@ -615,6 +625,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// The connection and the stream end for good.
     fn lose(&mut self, now: Instant, reason: EndReason) {
         if let EndReason::Failed(error) = &reason {
+            self.spend(now);
             self.disconnected(error);
             let cause = error.clone();
             self.stream
@@ -663,18 +674,33 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             return;
         };
         match next {
-            Next::Retry(until) => {
-                self.link = Link::Waiting { until };
-                self.stream.lifecycle.change(now, |state| {
-                    state.phase = Phase::Waiting;
-                    state.retry_at = Some(until);
-                });
-            }
+            Next::Retry(until) => self.wait_until(now, until),
             Next::End(reason) => self.link = Link::Over(reason),
         }
     }
 
+    fn wait_until(&mut self, now: Instant, until: Instant) {
+        self.link = Link::Waiting { until };
+        self.stream.lifecycle.change(now, |state| {
+            state.phase = Phase::Waiting;
+            state.retry_at = Some(until);
+        });
+    }
+
     // ---- small things ----
+
+    /// How long the host has to be left alone, for what all streams have shown it.
+    fn budget_wait(&self, now: Instant) -> Duration {
+        let host = self.stream.venue.endpoint().authority();
+        let limit = &self.stream.config.attempt_budget;
+        self.transport.budget().wait(&host, now, limit)
+    }
+
+    fn spend(&self, now: Instant) {
+        let host = self.stream.venue.endpoint().authority();
+        let limit = &self.stream.config.attempt_budget;
+        self.transport.budget().spend(&host, now, limit);
+    }
 
     fn enter(&self, now: Instant, phase: Phase) {
         if self.stream.lifecycle.phase() != phase {

@@ -8,6 +8,7 @@ use std::{
 
 use super::{
     AnyStream, Stream,
+    lifecycle::Phases,
     queue::Queue,
     registry::{Released, claims},
     subscription::{Subscription, deadline},
@@ -86,6 +87,12 @@ impl<V: Venue> StreamHandle<V> {
     #[must_use]
     pub fn phase(&self) -> Phase {
         self.stream.lifecycle.phase()
+    }
+
+    /// The phases that the stream enters from now on, for those who want to know without asking.
+    #[must_use]
+    pub fn phases(&self) -> Phases {
+        self.stream.lifecycle.phases()
     }
 
     /// Why the stream ended, once it has.

@@ -15,7 +15,8 @@ use std::{
 };
 
 use super::{
-    queue::{Batch, Picks, Queue},
+    entries::{Batch, Picks},
+    queue::Queue,
     wishes::{SubscriptionId, Wish},
 };
 use crate::{
@@ -561,6 +562,9 @@ impl<E: Routed> Hub<E> {
     // ---- events ----
 
     /// Hands events to those whose topics they match, each once, in order. Costs what matches.
+    ///
+    /// Only to topics that are confirmed: the venue may be sending an event for another topic, for example a wildcard,
+    /// and stop before this one's turn comes, which would leave a hole that nobody declares.
     pub(crate) fn dispatch(&mut self, events: Vec<Stamped<E>>, epoch: u64) {
         if events.is_empty() {
             return;
@@ -578,7 +582,7 @@ impl<E: Routed> Hub<E> {
                 .filter_map(|symbol| entries.get(symbol));
             let entries = by_symbol
                 .chain(wildcard)
-                .filter(|entry| entry.upstream != Upstream::Leaving);
+                .filter(|entry| entry.upstream == Upstream::Confirmed);
             for slot in entries.flat_map(|entry| &entry.members) {
                 let Some(member) = self.members[*slot].as_mut() else {
                     continue;

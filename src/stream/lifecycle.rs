@@ -4,7 +4,13 @@
 //! `wait_live`, for `Live` or the end. The thread's last change is `Ended`, made by a guard also in a panic, so no wait
 //! can outlive the thread.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, Sender};
 
 use crate::{
     clock,
@@ -21,6 +27,52 @@ pub(crate) struct Lifecycle {
     process: Process,
     state: Mutex<State>,
     changed: Condvar,
+    watchers: Mutex<Vec<Weak<Watcher>>>,
+}
+
+/// One reader of phase changes. Both ends are here, so that the oldest change can make room for the newest; the stream
+/// holds it weakly, and forgets it with its reader.
+struct Watcher {
+    sender: Sender<Phase>,
+    receiver: Receiver<Phase>,
+}
+
+/// The phases that a stream enters, from when this was asked for. Made by
+/// [`StreamHandle::phases`](crate::StreamHandle::phases).
+///
+/// As an iterator it blocks for each, and ends after [`Phase::Ended`]. Of changes that are not read, the newest 64 are
+/// kept.
+pub struct Phases {
+    watcher: Arc<Watcher>,
+    is_over: bool,
+}
+
+impl Phases {
+    /// The channel that the phases come through, for `select!` and for reading with a time-out. Nothing comes after
+    /// [`Phase::Ended`].
+    #[must_use]
+    pub fn receiver(&self) -> &Receiver<Phase> {
+        &self.watcher.receiver
+    }
+}
+
+impl Iterator for Phases {
+    type Item = Phase;
+
+    fn next(&mut self) -> Option<Phase> {
+        if self.is_over {
+            return None;
+        }
+        let phase = self.watcher.receiver.recv().ok()?;
+        self.is_over = phase == Phase::Ended;
+        Some(phase)
+    }
+}
+
+impl fmt::Debug for Phases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Phases").finish_non_exhaustive()
+    }
 }
 
 /// A stream's state, as a value.
@@ -55,20 +107,56 @@ impl Lifecycle {
             process: Process::this(),
             state: Mutex::new(state),
             changed: Condvar::new(),
+            watchers: Mutex::new(Vec::new()),
         }
     }
 
     /// The one way to change the state.
     pub(crate) fn change(&self, now: Instant, change: impl FnOnce(&mut State)) {
-        {
+        let entered = {
             let mut state = self.state.lock();
             let before = state.phase;
             change(&mut state);
             if state.phase != before {
                 state.since = now;
             }
-        }
+            (state.phase != before).then_some(state.phase)
+        };
         self.changed.notify_all();
+        if let Some(phase) = entered {
+            self.tell(phase);
+        }
+    }
+
+    /// From one thread at a time, the stream's, so the order is that of the changes.
+    fn tell(&self, phase: Phase) {
+        let watchers: Vec<_> = {
+            let mut watchers = self.watchers.lock();
+            watchers.retain(|watcher| watcher.strong_count() > 0);
+            watchers.iter().filter_map(Weak::upgrade).collect()
+        };
+        for watcher in watchers {
+            while watcher.sender.try_send(phase).is_err() {
+                // Full: the oldest makes room. Whether this or the reader takes it, there is room then.
+                let _ = watcher.receiver.try_recv();
+            }
+        }
+    }
+
+    pub(crate) fn phases(&self) -> Phases {
+        let (sender, receiver) = crossbeam_channel::bounded(64);
+        let watcher = Arc::new(Watcher { sender, receiver });
+        if self.check_process().is_ok() {
+            self.watchers.lock().push(Arc::downgrade(&watcher));
+        }
+        // Registered first: an end that comes in between is told twice rather than never.
+        if self.phase() == Phase::Ended {
+            let _ = watcher.sender.try_send(Phase::Ended);
+        }
+        Phases {
+            watcher,
+            is_over: false,
+        }
     }
 
     /// The last change: the thread is about to be gone.
@@ -153,7 +241,7 @@ impl Lifecycle {
                 .retry_at
                 .map(|at| at.saturating_duration_since(clock::now()))
                 .filter(|wait| *wait > Duration::ZERO),
-            cause: state.cause.map(std::sync::Arc::new),
+            cause: state.cause.map(Arc::new),
         }
     }
 }

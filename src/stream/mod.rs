@@ -16,6 +16,7 @@
 //! | thread | here | the join handle | none |
 
 mod driver;
+mod entries;
 mod handle;
 mod hub;
 mod lifecycle;
@@ -53,6 +54,7 @@ pub(crate) use self::{
 };
 pub use self::{
     handle::{LineClosed, StreamHandle},
+    lifecycle::Phases,
     subscription::{Delivery, Iter, RecvError, RecvTimeoutError, Subscription, TryRecvError},
 };
 use crate::{
@@ -206,7 +208,7 @@ fn run<V: Venue>(
     // A logger is user code: if it blocks, the key stays taken; if it panics, that must keep nobody waiting.
     let _ = catch_unwind(AssertUnwindSafe(|| match &reason {
         EndReason::Failed(error) => {
-            record!(Error, "ended", stream.key, code = error.code(); "ended: {error}")
+            record!(Error, "ended", stream.key, code = error.code(); "ended: {}", error.with_causes())
         }
         EndReason::Closed | EndReason::Done => {
             record!(Info, "ended", stream.key; "ended: {reason}")
@@ -303,7 +305,7 @@ impl<V: Venue> Shared for Stream<V> {
             generation: self.generation,
             phase: state.phase,
             in_phase: now.saturating_duration_since(state.since),
-            cause: state.cause.map(|error| error.to_string()),
+            cause: state.cause.map(|error| error.with_causes()),
             failures: state.failures,
             next_attempt_in: state.retry_at.map(|at| at.saturating_duration_since(now)),
             epoch: state.epoch,

@@ -10,11 +10,7 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
-use super::{
-    handle::Lease,
-    queue::{Entries, Queue},
-    wishes::SubscriptionId,
-};
+use super::{handle::Lease, queue::Queue, wishes::SubscriptionId};
 use crate::{
     clock,
     error::{Doing, Error, Result},
@@ -187,6 +183,14 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         Ok(())
     }
 
+    /// Asks the venue again for the topics that it refused. [`add`](Self::add) and [`remove`](Self::remove) do so, too.
+    ///
+    /// # Errors
+    /// The end of the stream.
+    pub fn resubscribe(&self) -> Result<()> {
+        self.add(Topics::<T>::mixed())
+    }
+
     /// Depth, drops and lag, right now.
     #[must_use]
     pub fn health(&self) -> SubscriptionHealth {
@@ -253,23 +257,20 @@ impl<T: Payload<Source: Routed>> Iterator for Iter<'_, T> {
     }
 }
 
-/// What was queued when a `select!` arm fired. Iterate it; it ends when nothing is queued any more. Dropped half-read,
-/// it gives the rest back and lets the arm fire again.
+/// What was queued when a `select!` arm fired. Iterate it; it ends when that is read, so that a flood cannot keep the
+/// other arms waiting. Dropped half-read, it leaves the rest where it was and lets the arm fire again.
 #[must_use = "iterate it for the updates"]
 pub struct Delivery<T: Payload<Source: Routed>> {
     queue: Weak<Queue<T::Source>>,
-    taken: Option<Taken<T::Source>>,
+    opened: Option<Arc<Queue<T::Source>>>,
     yields: PhantomData<fn() -> T>,
 }
-
-/// A queue, and what was taken out of it.
-type Taken<E> = (Arc<Queue<E>>, Entries<E>);
 
 impl<T: Payload<Source: Routed>> Delivery<T> {
     pub(super) fn new(queue: Weak<Queue<T::Source>>) -> Self {
         Self {
             queue,
-            taken: None,
+            opened: None,
             yields: PhantomData,
         }
     }
@@ -284,29 +285,20 @@ impl<T: Payload<Source: Routed>> Iterator for Delivery<T> {
     type Item = Update<T>;
 
     fn next(&mut self) -> Option<Update<T>> {
-        if self.taken.is_none() {
+        if self.opened.is_none() {
             let queue = self.queue.upgrade()?;
-            let entries = queue.take();
-            self.taken = Some((queue, entries));
+            queue.take();
+            self.opened = Some(queue);
         }
-        let (queue, entries) = self.taken.as_mut()?;
-        queue.next(entries)
+        self.opened.as_ref()?.pop_taken()
     }
 }
 
 impl<T: Payload<Source: Routed>> Drop for Delivery<T> {
+    /// Whether or not it was looked at: what is still queued wants a token.
     fn drop(&mut self) {
-        match self.taken.take() {
-            Some((queue, rest)) => {
-                queue.restore(rest);
-                queue.rearm();
-            }
-            // Taken from the channel and never looked at: what it stood for is still queued.
-            None => {
-                if let Some(queue) = self.queue.upgrade() {
-                    queue.rearm();
-                }
-            }
+        if let Some(queue) = self.queue.upgrade() {
+            queue.rearm();
         }
     }
 }

@@ -646,6 +646,75 @@ fn a_full_queue_drops_where_its_policy_says_and_says_so_there() {
 }
 
 #[test]
+fn a_conflating_queue_keeps_the_newest_of_each_topic_in_its_place() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["A", "B"]).conflate());
+    bench.step();
+    bench.say(&quotes_of(&["A", "B"]));
+    words(&subscription);
+    for (symbol, bid) in [("A", 1), ("B", 2), ("A", 3), ("A", 4), ("B", 5)] {
+        bench.say(&quote(symbol, bid));
+    }
+    let health = subscription.health();
+    assert_eq!(
+        (
+            health.events_routed,
+            health.events_conflated,
+            health.events_queued
+        ),
+        (5, 3, 2)
+    );
+    bench.peer.cut();
+    bench.step();
+    bench.leap();
+    bench.say(CONNECTED);
+    bench.say(AUTHENTICATED);
+    bench.say(&quotes_of(&["A", "B"]));
+    bench.say(&quote("A", 6));
+    bench.say(&quote("A", 7));
+    assert_eq!(
+        words(&subscription),
+        ["A@4", "B@5", "gap1x1", "resumed2", "A@7"]
+    );
+    bench.say(&quote("A", 8));
+    assert_eq!(words(&subscription), ["A@8"]);
+    let health = subscription.health();
+    assert_eq!(
+        (
+            health.events_routed,
+            health.events_conflated,
+            health.events_delivered
+        ),
+        (8, 4, 4)
+    );
+    assert_eq!((health.events_dropped, health.events_queued), (0, 0));
+}
+
+#[test]
+fn a_conflating_queue_that_is_too_short_for_its_topics_says_what_it_dropped() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["*"]).queue(2, Overflow::Conflate));
+    bench.step();
+    bench.say(&quotes_of(&["*"]));
+    words(&subscription);
+    for (symbol, bid) in [("A", 1), ("B", 2), ("A", 3), ("C", 4), ("C", 5), ("B", 6)] {
+        bench.say(&quote(symbol, bid));
+    }
+    let words = words(&subscription);
+    let health = subscription.health();
+    assert_eq!(
+        words[0],
+        format!("dropped{}", health.events_dropped),
+        "{words:?}"
+    );
+    assert_eq!(words[words.len() - 2..], ["C@5", "B@6"]);
+    assert_eq!(
+        health.events_delivered + health.events_dropped + health.events_conflated,
+        6
+    );
+}
+
+#[test]
 fn a_gap_stays_between_the_events_it_stood_between() {
     let mut bench = Bench::live();
     let subscription = bench.subscribe(alpaca::quotes(["A"]).queue(4, Overflow::DropOldest));
@@ -702,5 +771,117 @@ fn after_the_end_was_taken_the_channel_stays_silent() {
             .recv_timeout(Duration::from_secs(60))
             .unwrap_err(),
         RecvTimeoutError::Ended
+    );
+}
+
+/// A venue that accepts and drops at once: backoff for one stream, the budget for what it may be shown at all.
+#[test]
+fn a_host_is_shown_no_more_failures_than_its_budget() {
+    let mut config = Config::default();
+    config.backoff.initial = Duration::from_millis(1);
+    config.backoff.cap = Duration::from_millis(1);
+    config.attempt_budget.burst = 5;
+    config.attempt_budget.interval = Duration::from_secs(10);
+    let mut bench = Bench::new(config);
+    for _ in 0..1_000 {
+        bench.peer.fail_next(Fault::Lost {
+            why: "no".to_owned(),
+            source: None,
+        });
+    }
+    let start = bench.peer.now();
+    bench.step();
+    while bench.peer.now() - start < Duration::from_secs(100) {
+        bench.leap();
+    }
+    // The first attempt, five of the burst, and one every ten seconds.
+    assert_eq!(bench.peer.attempts(), 1 + 5 + 10);
+    let shown = bench.stream.health().to_string();
+    assert!(shown.contains("next attempt in"), "{shown}");
+}
+
+#[test]
+fn phases_are_told_in_order_and_the_newest_are_kept() {
+    let mut bench = Bench::new(Config::default());
+    let handle = StreamHandle::new(
+        Arc::clone(&bench.stream),
+        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>),
+        bench.stream.config.queue,
+    );
+    let mut phases = handle.phases();
+    bench.log_in();
+    bench.peer.cut();
+    bench.step();
+    bench.stream.stop();
+    bench.step();
+    bench
+        .stream
+        .lifecycle
+        .end(bench.peer.now(), &EndReason::Closed);
+    let seen: Vec<Phase> = phases.by_ref().collect();
+    assert_eq!(
+        seen,
+        [
+            Phase::Authenticating,
+            Phase::Live,
+            Phase::Waiting,
+            Phase::Ended
+        ]
+    );
+    assert_eq!(phases.next(), None);
+    assert_eq!(
+        handle.phases().next(),
+        Some(Phase::Ended),
+        "asked for after the end"
+    );
+}
+
+#[test]
+fn what_was_refused_is_asked_for_again_on_request() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["A"]));
+    bench.step();
+    bench.say(r#"[{"T":"error","code":405,"msg":"symbol limit exceeded"}]"#);
+    assert!(subscription.wait_confirmed(Duration::ZERO).is_err());
+    bench.sent();
+    subscription.resubscribe().unwrap();
+    bench.step();
+    assert_eq!(bench.sent(), [r#"{"action":"subscribe","quotes":["A"]}"#]);
+    bench.say(&quotes_of(&["A"]));
+    subscription.wait_confirmed(Duration::ZERO).unwrap();
+    assert_eq!(
+        words(&subscription),
+        ["refused[quotes:A]", "confirmed[quotes:A]"]
+    );
+}
+
+/// What the venue sends for another topic may stop before this one is confirmed: delivered early, it would leave a hole
+/// that nobody declares.
+#[test]
+fn nothing_is_delivered_before_its_topic_is_confirmed() {
+    let mut bench = Bench::live();
+    let one = bench.subscribe(alpaca::quotes(["A"]));
+    let all = bench.subscribe(alpaca::quotes(["*"]));
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    bench.say(&quote("A", 1));
+    bench.say(&quotes_of(&["*", "A"]));
+    bench.say(&quote("A", 2));
+    all.remove(alpaca::quotes(["*"])).unwrap();
+    bench.step();
+    all.add(alpaca::quotes(["*"])).unwrap();
+    bench.step();
+    bench.say(&quote("A", 3));
+    bench.say(&quotes_of(&["A"]));
+    bench.say(&quote("A", 4));
+    bench.say(&quotes_of(&["*", "A"]));
+    bench.say(&quote("A", 5));
+    assert_eq!(
+        words(&one),
+        ["confirmed[quotes:A]", "A@1", "A@2", "A@3", "A@4", "A@5"]
+    );
+    assert_eq!(
+        words(&all),
+        ["confirmed[quotes:*]", "A@2", "confirmed[quotes:*]", "A@5"]
     );
 }

@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 
 use super::{Fault, Incoming, Payload, Target, Transport};
 use crate::{
+    budget::Budget,
     clock,
     market::Timestamp,
     phase::Phase,
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// The stream's end.
-pub(crate) struct MemoryTransport(Arc<Mutex<World>>);
+pub(crate) struct MemoryTransport(Arc<Mutex<World>>, Budget);
 
 /// The test's end: the peer, and the time.
 #[derive(Clone)]
@@ -56,7 +57,10 @@ impl Peer {
             sent: Vec::new(),
             masked: false,
         }));
-        (Self(Arc::clone(&world)), MemoryTransport(world))
+        (
+            Self(Arc::clone(&world)),
+            MemoryTransport(world, Budget::new()),
+        )
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -145,6 +149,10 @@ impl Transport for MemoryTransport {
         }
     }
 
+    fn phase(&self) -> Phase {
+        Phase::Connecting
+    }
+
     fn deadline(&self) -> Option<Instant> {
         None
     }
@@ -223,6 +231,10 @@ impl Transport for MemoryTransport {
 
     fn random(&mut self) -> f64 {
         0.5
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.1
     }
 
     fn bytes_read(&self) -> u64 {

@@ -20,6 +20,7 @@ use std::{
 use tungstenite::{Bytes, Utf8Bytes};
 
 use crate::{
+    budget::Budget,
     credentials::Credentials,
     error::Source,
     key::Endpoint,
@@ -35,6 +36,9 @@ pub(crate) trait Transport {
 
     /// Moves the set-up on. `Live` stands for an open WebSocket.
     fn progress(&mut self, now: Instant) -> Result<Phase, Fault>;
+
+    /// How far the set-up got, also after it failed.
+    fn phase(&self) -> Phase;
 
     /// When [`progress`](Self::progress) wants to be called even if nothing happens.
     fn deadline(&self) -> Option<Instant>;
@@ -74,6 +78,9 @@ pub(crate) trait Transport {
 
     /// A random number between 0 and 1, 1 excluded.
     fn random(&mut self) -> f64;
+
+    /// The budget of failures that its host is shown.
+    fn budget(&self) -> &Budget;
 
     /// Bytes read from the connections so far.
     fn bytes_read(&self) -> u64;

@@ -30,6 +30,7 @@ use tungstenite::{
 
 use super::{Fault, Incoming, Payload, Target, Transport, Waker, resolve::Lookup, wire::Wire};
 use crate::{
+    budget::Budget,
     clock,
     config::Config,
     error::{Result as CrateResult, Source},
@@ -50,6 +51,8 @@ pub(crate) struct WebSocketTransport {
     #[cfg(feature = "tls")]
     tls: Arc<rustls::ClientConfig>,
     state: State,
+    /// How far the set-up got.
+    phase: Phase,
     /// The socket of the state, for shutting it down whatever became of the layers above.
     socket: Option<Arc<TcpStream>>,
     /// Something may be left to read.
@@ -102,6 +105,7 @@ impl WebSocketTransport {
             tls: super::tls::client_config(config)
                 .map_err(|error| io::Error::other(error.to_string()))?,
             state: State::Idle,
+            phase: Phase::Resolving,
             socket: None,
             more: false,
             unsent: false,
@@ -123,6 +127,7 @@ impl WebSocketTransport {
         earlier: Option<io::Error>,
     ) -> Result<(), Fault> {
         self.drop_socket();
+        self.phase = Phase::Connecting;
         let mut failure = earlier;
         while let Some(address) = rest.pop_front() {
             match self.begin(address) {
@@ -199,6 +204,7 @@ impl WebSocketTransport {
                 }
             })?;
             wire.secure(tls);
+            self.phase = Phase::Securing;
             self.state = State::Securing(Box::new(wire), target);
             Ok(())
         }
@@ -210,6 +216,7 @@ impl WebSocketTransport {
     }
 
     fn upgrade(&mut self, wire: Wire, target: &Target) -> Result<(), Fault> {
+        self.phase = Phase::Upgrading;
         let protocol = |error: WsError| Fault::Protocol(error.to_string());
         let mut request = target
             .endpoint
@@ -297,6 +304,7 @@ impl Transport for WebSocketTransport {
             &self.waker,
         );
         self.state = State::Resolving(lookup, target);
+        self.phase = Phase::Resolving;
         self.more = true;
     }
 
@@ -307,7 +315,7 @@ impl Transport for WebSocketTransport {
                     None => {
                         self.state = State::Resolving(lookup, target);
                         self.more = false;
-                        return Ok(Phase::Resolving);
+                        return Ok(self.phase);
                     }
                     Some(Err(source)) => return Err(Fault::Resolve(source)),
                     Some(Ok(addresses)) => self.connect_next(addresses.into(), target, None)?,
@@ -325,7 +333,7 @@ impl Transport for WebSocketTransport {
                             target,
                         };
                         self.more = false;
-                        return Ok(Phase::Connecting);
+                        return Ok(self.phase);
                     }
                     Ok(false) => self.connect_next(rest, target, None)?,
                     Err(error) => self.connect_next(rest, target, Some(error))?,
@@ -336,7 +344,7 @@ impl Transport for WebSocketTransport {
                     Ok(false) => {
                         self.state = State::Securing(wire, target);
                         self.more = false;
-                        return Ok(Phase::Securing);
+                        return Ok(self.phase);
                     }
                     Err(error) => {
                         self.state = State::HalfClosed;
@@ -360,7 +368,7 @@ impl Transport for WebSocketTransport {
                     Err(HandshakeError::Interrupted(middle)) => {
                         self.state = State::Upgrading(Box::new(middle));
                         self.more = false;
-                        return Ok(Phase::Upgrading);
+                        return Ok(self.phase);
                     }
                     Err(HandshakeError::Failure(error)) => {
                         self.state = State::HalfClosed;
@@ -380,6 +388,10 @@ impl Transport for WebSocketTransport {
                 }
             }
         }
+    }
+
+    fn phase(&self) -> Phase {
+        self.phase
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -572,6 +584,10 @@ impl Transport for WebSocketTransport {
         ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
     }
 
+    fn budget(&self) -> &Budget {
+        Budget::global()
+    }
+
     fn bytes_read(&self) -> u64 {
         let current = match &self.state {
             State::Open(websocket) | State::Closing(websocket) => websocket.get_ref().bytes_read(),
@@ -630,13 +646,10 @@ fn fault(error: WsError) -> Fault {
                 .and_then(|value| value.to_str().ok())
                 .and_then(|value| retry_after(value, clock::utc())),
         },
-        WsError::Io(error) => {
-            let source = Source::new(error);
-            Fault::Lost {
-                why: source.to_string(),
-                source: Some(source),
-            }
-        }
+        WsError::Io(error) => Fault::Lost {
+            why: "the socket failed".to_owned(),
+            source: Some(Source::new(error)),
+        },
         WsError::ConnectionClosed | WsError::AlreadyClosed => lost("closed by the peer"),
         WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             lost("ended by the peer without a close frame")
@@ -665,7 +678,7 @@ fn tls_fault(error: io::Error) -> Fault {
         None => {
             let source = Source::new(error);
             Fault::Lost {
-                why: format!("during the TLS handshake: {source}"),
+                why: "during the TLS handshake".to_owned(),
                 source: Some(source),
             }
         }

@@ -1,0 +1,175 @@
+//! Prints a stream as JSON, one update a line, for `jq` and for programs in any language:
+//! `cargo run --example tail -- --feed test --symbols FAKEPACA --channel trades,quotes`
+
+use std::{
+    fs,
+    io::{self, BufWriter, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use clap::{Parser, ValueEnum};
+use serde::Serialize;
+use trunkline::{
+    Config, Credentials, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, Phase,
+    Topics, Unparsed, Update,
+    alpaca::{self, Feed},
+    crossbeam_channel as channel, select,
+};
+
+/// Prints each update of a stream as one JSON object per line, whatever it is: `kind` is event, gap, dropped,
+/// unparsed, notice or ended.
+///
+/// Credentials come from APCA_API_KEY_ID and APCA_API_SECRET_KEY. Reconnects by itself; what cannot be mended that way
+/// is told on standard error. RUST_LOG=info logs there, too.
+///
+/// Exit code: 0 when the time is up, --max was reached, on Ctrl-C, or when nobody reads any more. 2 on an error.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// The endpoint, such as ws://127.0.0.1:9000/v2/iex. By default Alpaca's own, for the feed.
+    #[arg(long)]
+    url: Option<Endpoint>,
+    /// iex, sip, delayed_sip, boats, overnight or test.
+    #[arg(long, default_value_t = Feed::Iex)]
+    feed: Feed,
+    /// What to subscribe to. Can be repeated.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "trades")]
+    channel: Vec<Channel>,
+    /// For which symbols; `*` is all of them.
+    #[arg(long, value_name = "A,B", value_delimiter = ',', required = true)]
+    symbols: Vec<String>,
+    /// For how long, from the start. By default until Ctrl-C.
+    #[arg(long, value_name = "N")]
+    seconds: Option<u64>,
+    /// How many events, at most.
+    #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..))]
+    max: Option<u64>,
+    /// Certificates to trust besides the usual ones, PEM.
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+#[value(rename_all = "camelCase")]
+enum Channel {
+    Trades,
+    Quotes,
+    Bars,
+    UpdatedBars,
+    DailyBars,
+}
+
+/// One line of output. The fields are the library's own.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line {
+    Event(Event<MarketEvent>),
+    Gap(Gap),
+    Dropped(Dropped),
+    Unparsed(Unparsed),
+    Notice(Notice),
+    Ended { reason: String },
+}
+
+fn main() -> ExitCode {
+    if std::env::var_os("RUST_LOG").is_some() {
+        env_logger::init();
+    }
+    let Err(error) = run(&Arguments::parse()) else {
+        return ExitCode::SUCCESS;
+    };
+    if let Some(error) = error.downcast_ref::<io::Error>()
+        && error.kind() == io::ErrorKind::BrokenPipe
+    {
+        return ExitCode::SUCCESS;
+    }
+    // The library's own errors say in `Debug` what to do about them.
+    match error.downcast_ref::<trunkline::Error>() {
+        Some(error) => eprintln!("{error:?}"),
+        None => eprintln!("{error:#}"),
+    }
+    ExitCode::from(2)
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let (stop, stopped) = channel::bounded(1);
+    ctrlc::set_handler(move || {
+        // The second Ctrl-C finds the channel full, and changes nothing.
+        let _ = stop.try_send(());
+    })
+    .context("cannot wait for Ctrl-C")?;
+    let time_is_up = arguments.seconds.map_or_else(channel::never, |seconds| {
+        channel::after(Duration::from_secs(seconds))
+    });
+
+    let mut config = Config::default();
+    if let Some(file) = &arguments.ca {
+        config.extra_roots =
+            fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    }
+    let mut venue = alpaca::stocks(arguments.feed);
+    if let Some(endpoint) = &arguments.url {
+        venue = venue.at(endpoint.clone());
+    }
+    let feed = Manager::with_config(config)?.open(&venue, &Credentials::from_env()?)?;
+    let subscription = feed.subscribe(arguments.topics())?;
+
+    let mut out = BufWriter::new(io::stdout().lock());
+    let mut events = 0;
+    loop {
+        select! {
+            recv(subscription.receiver()) -> delivery => for update in delivery? {
+                let (line, end) = match update {
+                    Update::Event(event) => {
+                        events += 1;
+                        (Line::Event(event), None)
+                    }
+                    Update::Gap(gap) => (Line::Gap(gap), None),
+                    Update::Dropped(dropped) => (Line::Dropped(dropped), None),
+                    Update::Notice(Notice::Unparsed(unparsed)) => (Line::Unparsed(unparsed), None),
+                    Update::Notice(notice) => (Line::Notice(notice), None),
+                    Update::Ended(ended) => {
+                        let reason = ended.reason.to_string();
+                        (Line::Ended { reason }, Some(ended))
+                    }
+                };
+                serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?;
+                out.write_all(b"\n")?;
+                if let Some(ended) = end {
+                    out.flush()?;
+                    return Ok(ended.into_result()?);
+                }
+                if arguments.max == Some(events) {
+                    return Ok(out.flush()?);
+                }
+            },
+            recv(time_is_up) -> _ => break,
+            recv(stopped) -> _ => break,
+        }
+        out.flush()?;
+    }
+    if feed.phase() != Phase::Live {
+        let health = feed.health().to_string();
+        let line = health.lines().next().unwrap_or_default();
+        eprintln!("not connected when the time was up: {line}");
+    }
+    Ok(())
+}
+
+impl Arguments {
+    fn topics(&self) -> Topics<MarketEvent> {
+        let symbols = &self.symbols;
+        self.channel
+            .iter()
+            .fold(Topics::mixed(), |topics, channel| match channel {
+                Channel::Trades => topics.and(alpaca::trades(symbols)),
+                Channel::Quotes => topics.and(alpaca::quotes(symbols)),
+                Channel::Bars => topics.and(alpaca::bars(symbols)),
+                Channel::UpdatedBars => topics.and(alpaca::updated_bars(symbols)),
+                Channel::DailyBars => topics.and(alpaca::daily_bars(symbols)),
+            })
+    }
+}

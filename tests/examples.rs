@@ -1,0 +1,251 @@
+//! The examples do what they say, with the exit codes that they say.
+
+#![allow(clippy::panic, reason = "a test says what it found")]
+
+mod example;
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    net::TcpListener,
+    process::Stdio,
+    time::Duration,
+};
+
+use serde_json::Value;
+use trunkline::{
+    Credentials,
+    sim::{Accept, Sim, SimConfig},
+};
+
+use self::example::{Running, example, run};
+
+const BOUND: Duration = Duration::from_secs(60);
+
+fn lines(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
+        .collect()
+}
+
+#[test]
+fn quickstart_proves_what_it_claims() {
+    let ran = run(example("quickstart").args(["--seconds", "2"]), BOUND);
+    assert_eq!(ran.code(), Some(0), "{ran:?}");
+    assert_eq!(ran.stderr, "");
+    let row = |name: &str| {
+        let row = ran
+            .stdout
+            .lines()
+            .find_map(|line| line.trim_start().strip_prefix(name));
+        row.unwrap_or_else(|| panic!("no `{name}`: {}", ran.stdout))
+            .trim()
+            .to_owned()
+    };
+    assert_eq!(row("connections opened"), "1");
+    assert_eq!(row("shared by"), "3 handles, 2 subscriptions");
+    assert_eq!(row("events lost"), "0");
+    assert_eq!(row("connections left"), "0");
+    assert!(row("events received").parse::<u64>().unwrap() > 100);
+    if cfg!(target_os = "linux") {
+        assert_eq!(row("threads left"), "0");
+    }
+    let shown = ran
+        .stdout
+        .lines()
+        .filter(|line| line.contains(" s  "))
+        .count();
+    assert!((8..=30).contains(&shown), "{}", ran.stdout);
+}
+
+#[test]
+fn quickstart_names_what_it_has_no_credentials_in() {
+    let ran = run(example("quickstart").arg("--live"), BOUND);
+    assert_eq!(ran.code(), Some(1));
+    assert!(ran.stderr.contains("APCA_API_KEY_ID"), "{}", ran.stderr);
+}
+
+#[test]
+fn stress_finds_no_broken_promise() {
+    let ran = run(
+        example("stress").args(["--threads", "8", "--seconds", "3", "--seed", "7"]),
+        BOUND,
+    );
+    assert_eq!(ran.code(), Some(0), "{}\n{}", ran.stdout, ran.stderr);
+    let summary = lines(&ran.stdout).pop().unwrap();
+    for promise in [
+        "limit_errors",
+        "undeclared_losses",
+        "duplicates",
+        "threads_leaked",
+        "connections_left",
+        "panics",
+    ] {
+        assert_eq!(summary[promise], 0, "{promise} in {summary}");
+    }
+    assert_eq!(summary["most_open_per_key"], 1);
+    assert_eq!(
+        (&summary["threads"], &summary["seed"]),
+        (&8.into(), &7.into())
+    );
+    for count in ["operations", "connections_opened", "events"] {
+        assert!(
+            summary[count].as_u64().unwrap() > 10,
+            "{count} in {summary}"
+        );
+    }
+    assert!(summary["longest_drop_ms"].as_f64() >= summary["median_drop_ms"].as_f64());
+    assert!(ran.stderr.lines().count() >= 2, "{}", ran.stderr);
+}
+
+#[test]
+fn tail_refuses_arguments_that_make_no_sense() {
+    for arguments in [
+        &["--symbols", "AAPL", "--channel", "gossip"][..],
+        &["--channel", "trades"],
+        &["--symbols", "AAPL", "--url", "http://localhost"],
+        &["--symbols", "AAPL", "--max", "0"],
+        &["--symbols", "AAPL", "--ca", "no such file"],
+        &["--symbols", "aapl", "--seconds", "1"],
+        &["--symbols", "A", "--feed", "test", "--channel", "dailyBars"],
+    ] {
+        let ran = run(
+            example("tail")
+                .args(arguments)
+                .env("APCA_API_KEY_ID", "PKTAIL")
+                .env("APCA_API_SECRET_KEY", "tail-secret"),
+            BOUND,
+        );
+        assert_eq!(ran.code(), Some(2), "{arguments:?}: {ran:?}");
+        assert!(ran.stdout.is_empty() && !ran.stderr.is_empty(), "{ran:?}");
+    }
+}
+
+#[test]
+fn tail_keeps_trying_where_nobody_listens_and_says_so() {
+    let url = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("ws://{}/v2/iex", listener.local_addr().unwrap())
+    };
+    let ran = run(
+        example("tail")
+            .args(["--symbols", "AAPL", "--seconds", "1", "--url", &url])
+            .env("APCA_API_KEY_ID", "PKTAIL")
+            .env("APCA_API_SECRET_KEY", "tail-secret"),
+        BOUND,
+    );
+    assert_eq!((ran.code(), ran.stdout.as_str()), (Some(0), ""));
+    assert!(ran.stderr.starts_with("not connected"), "{}", ran.stderr);
+}
+
+#[test]
+fn tail_ends_with_what_the_venue_says_of_wrong_credentials_and_keeps_them_secret() {
+    let mut config = SimConfig::default();
+    config.accept = Accept::Only(Credentials::new("PKRIGHT", "right-secret").unwrap());
+    let sim = Sim::start(config).unwrap();
+    let url = sim.endpoint("/v2/iex").to_string();
+    let ran = run(
+        example("tail")
+            .args(["--symbols", "AAPL", "--seconds", "30", "--url", &url])
+            .env("APCA_API_KEY_ID", "PKWRONG")
+            .env("APCA_API_SECRET_KEY", "wrong-secret")
+            .env("RUST_LOG", "trace"),
+        BOUND,
+    );
+    assert_eq!(ran.code(), Some(2), "{ran:?}");
+    let ended = lines(&ran.stdout).pop().unwrap();
+    assert_eq!(ended["kind"], "ended");
+    assert!(ran.stderr.contains("rejected the credentials"));
+    assert!(ran.stderr.contains("what to do: fix the credentials"));
+    for secret in ["wrong-secret", "PKWRONG"] {
+        assert!(
+            !ran.stdout.contains(secret) && !ran.stderr.contains(secret),
+            "{ran:?}"
+        );
+    }
+}
+
+#[test]
+fn tail_prints_each_update_as_a_line_and_stops_at_its_maximum() {
+    let mut config = SimConfig::default();
+    config.rate = 2_000;
+    let sim = Sim::start(config).unwrap();
+    let url = sim.endpoint("/v2/iex").to_string();
+    let ran = run(
+        example("tail")
+            .args(["--symbols", "AAPL,MSFT", "--channel", "trades,quotes"])
+            .args(["--channel", "bars", "--max", "200", "--seconds", "30"])
+            .args(["--url", &url])
+            .env("APCA_API_KEY_ID", "PKTAIL")
+            .env("APCA_API_SECRET_KEY", "tail-secret"),
+        BOUND,
+    );
+    assert_eq!((ran.code(), ran.stderr.as_str()), (Some(0), ""));
+    let (events, others): (Vec<_>, Vec<_>) = lines(&ran.stdout)
+        .into_iter()
+        .partition(|line| line["kind"] == "event");
+    assert_eq!(events.len(), 200);
+    assert!(
+        others.iter().all(|line| line["kind"] == "notice"),
+        "{others:?}"
+    );
+    for (kind, field) in [("trade", "price"), ("quote", "ask_size"), ("bar", "vwap")] {
+        let event = events.iter().find(|event| event["type"] == kind);
+        let event = event.unwrap_or_else(|| panic!("no {kind}"));
+        assert!(
+            event[field].is_string() && event["timestamp"].is_string(),
+            "{event}"
+        );
+        assert_eq!(event["epoch"], 1);
+    }
+}
+
+#[test]
+fn tail_ends_quietly_when_nobody_reads_any_more() {
+    let mut config = SimConfig::default();
+    config.rate = 2_000;
+    let sim = Sim::start(config).unwrap();
+    let url = sim.endpoint("/v2/iex").to_string();
+    let child = example("tail")
+        .args(["--symbols", "*", "--seconds", "30", "--url", &url])
+        .env("APCA_API_KEY_ID", "PKTAIL")
+        .env("APCA_API_SECRET_KEY", "tail-secret")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut tail = Running(child);
+    let mut line = String::new();
+    {
+        let stdout = tail.0.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+    }
+    assert!(
+        line.starts_with(r#"{"kind":"notice","notice":"confirmed""#),
+        "{line}"
+    );
+    // It has 30 s; the pipe is closed now, so it ends long before.
+    let mut stderr = String::new();
+    tail.0
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut stderr)
+        .unwrap();
+    let status = tail.0.wait().unwrap();
+    assert_eq!((status.code(), stderr.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn every_example_explains_itself() {
+    for (name, flag) in [
+        ("simulator", "--fault"),
+        ("quickstart", "--live"),
+        ("tail", "--channel"),
+        ("stress", "--no-faults"),
+    ] {
+        let ran = run(example(name).arg("--help"), BOUND);
+        assert_eq!(ran.code(), Some(0), "{ran:?}");
+        assert!(ran.stdout.contains(flag), "{ran:?}");
+    }
+}

@@ -1,0 +1,161 @@
+//! A stream's thread never waits for itself, and no way of ending a process hangs or aborts (R7).
+//!
+//! Each case runs in a child process, which is this binary again with a case in its environment.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a test fails by panicking, and a logger needs a std Mutex in a static"
+)]
+
+mod common;
+
+use std::{
+    process::{Command, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use common::{LONG, until};
+use trunkline::{
+    Manager, StreamHandle, alpaca,
+    alpaca::MarketData,
+    sim::{Sim, SimConfig},
+};
+
+const CASE: &str = "TRUNKLINE_EXIT_CASE";
+
+/// What the child prints when it got to the end of its case.
+const DONE: &str = "case done";
+
+fn run(case: &str, expect_success: bool) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child", "--nocapture", "--test-threads=1"])
+        .env(CASE, case)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut status = None;
+    until("the child ends", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains(DONE), "{case}: {text}");
+    let status = status.unwrap();
+    assert_eq!(status.success(), expect_success, "{case}: {status}: {text}");
+    // An abort, or a second panic while unwinding, is a signal and not an exit code.
+    assert!(status.code().is_some(), "{case}: {status}: {text}");
+}
+
+#[test]
+fn the_last_handle_may_go_on_the_streams_own_thread() {
+    run("own thread", true);
+}
+
+#[test]
+fn the_last_handle_may_go_while_a_panic_unwinds() {
+    run("panic", false);
+}
+
+#[test]
+fn a_process_may_end_with_live_streams_in_statics() {
+    run("static", true);
+}
+
+#[test]
+fn a_process_may_exit_in_the_middle() {
+    run("exit", true);
+}
+
+#[test]
+fn a_thread_may_end_with_a_live_stream_in_its_locals() {
+    run("thread local", true);
+}
+
+/// Not a test of its own: without a case it has nothing to do.
+#[test]
+fn child() {
+    let Ok(case) = std::env::var(CASE) else {
+        return;
+    };
+    let sim = Sim::start(SimConfig::default()).unwrap();
+    let manager = Manager::new();
+    let feed = manager.open(&sim.stocks(), &sim.credentials()).unwrap();
+    let quotes = feed.subscribe(alpaca::quotes(["*"])).unwrap();
+    feed.wait_live(LONG).unwrap();
+    match case.as_str() {
+        "own thread" => {
+            drop(quotes);
+            log::set_logger(&DROPPER).unwrap();
+            log::set_max_level(log::LevelFilter::Trace);
+            *LAST.lock().unwrap() = Some(feed);
+            // The next record is the stream's own: the connection is lost, and the logger drops the last handle.
+            sim.cut();
+            until("the logger was called", || DROPPED.load(Ordering::SeqCst));
+            until("the stream is gone", || manager.health().streams.is_empty());
+            println!("{DONE}");
+        }
+        "panic" => {
+            println!("{DONE}");
+            let _held = (feed, quotes);
+            panic!("on purpose");
+        }
+        "static" => {
+            *LAST.lock().unwrap() = Some(feed);
+            std::mem::forget((quotes, sim));
+            println!("{DONE}");
+        }
+        "exit" => {
+            println!("{DONE}");
+            std::process::exit(0);
+        }
+        "thread local" => {
+            thread_local! {
+                static HELD: std::cell::RefCell<Option<StreamHandle<MarketData>>> = const { std::cell::RefCell::new(None) };
+            }
+            drop(quotes);
+            std::thread::spawn(move || HELD.with(|held| *held.borrow_mut() = Some(feed)))
+                .join()
+                .unwrap();
+            until("the stream is gone", || manager.health().streams.is_empty());
+            println!("{DONE}");
+        }
+        other => panic!("no case `{other}`"),
+    }
+}
+
+static LAST: Mutex<Option<StreamHandle<MarketData>>> = Mutex::new(None);
+static DROPPED: AtomicBool = AtomicBool::new(false);
+static DROPPER: Dropper = Dropper;
+
+/// A logger that drops the last handle, on whatever thread it is called.
+struct Dropper;
+
+impl log::Log for Dropper {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let is_streams = std::thread::current()
+            .name()
+            .is_some_and(|name| name.starts_with("tl-") && name != "tl-sim");
+        if is_streams && record.target() == "trunkline::stream" {
+            let last = LAST.lock().unwrap().take();
+            if last.is_some() {
+                drop(last);
+                DROPPED.store(true, Ordering::SeqCst);
+            }
+        }
+    }
+
+    fn flush(&self) {}
+}

@@ -1,0 +1,145 @@
+//! A name lookup that hangs holds nobody's key, and is listed in health (R4).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
+
+mod common;
+
+use std::{
+    io,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use common::{LONG, until};
+use trunkline::{
+    Config, Credentials, Error, Manager, Phase, Resolver,
+    alpaca::{self, Feed, MarketData},
+    crossbeam_channel,
+    sim::{Sim, SimConfig},
+};
+
+/// A resolver that hangs until the sender is used or dropped, and gives that answer from then on; and how often it was
+/// asked.
+fn hanging() -> (
+    Resolver,
+    crossbeam_channel::Sender<Vec<std::net::SocketAddr>>,
+    Arc<AtomicU64>,
+) {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let answer = OnceLock::new();
+    let resolver = Resolver::new(move |_, _| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let answer = answer.get_or_init(|| receiver.recv().ok());
+        answer.clone().ok_or_else(|| io::ErrorKind::NotFound.into())
+    });
+    (resolver, sender, asked)
+}
+
+fn manager(resolver: &Resolver) -> Manager {
+    let mut config = Config::default();
+    config.resolver = resolver.clone();
+    Manager::with_config(config).unwrap()
+}
+
+fn venue(host: &str, port: u16) -> MarketData {
+    alpaca::stocks(Feed::Iex).at(format!("ws://{host}:{port}/v2/iex").parse().unwrap())
+}
+
+#[test]
+fn a_stop_abandons_a_lookup_that_hangs_and_the_key_works_again() {
+    let (resolver, release, asked) = hanging();
+    let manager = manager(&resolver);
+    let credentials = Credentials::new("PKLOOKUP1", "secret").unwrap();
+    for _ in 0..3 {
+        let feed = manager
+            .open(&venue("hanging.test", 80), &credentials)
+            .unwrap();
+        until("the lookup runs", || asked.load(Ordering::SeqCst) == 1);
+        assert_eq!(feed.phase(), Phase::Resolving);
+        let error = feed.wait_live(Duration::from_millis(1)).unwrap_err();
+        assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+        assert_eq!(error.phase(), Some(Phase::Resolving));
+        // Not a time of its own, but the bound: a close that waited for the lookup would run into it.
+        feed.close(LONG).unwrap();
+    }
+    let health = manager.health();
+    assert!(health.streams.is_empty());
+    let lookup = health
+        .lookups
+        .iter()
+        .find(|lookup| lookup.host == "hanging.test:80")
+        .unwrap();
+    assert!(lookup.is_abandoned, "{lookup}");
+    assert_eq!(
+        asked.load(Ordering::SeqCst),
+        1,
+        "one helper per host, however many streams asked"
+    );
+    drop(release);
+    until("the helper ends", || {
+        manager
+            .health()
+            .lookups
+            .iter()
+            .all(|lookup| lookup.host != "hanging.test:80")
+    });
+}
+
+#[test]
+fn streams_that_wait_for_one_host_all_get_its_answer() {
+    let sim = Sim::start(SimConfig::default()).unwrap();
+    let (resolver, release, asked) = hanging();
+    let manager = manager(&resolver);
+    let port = sim.local_addr().port();
+    let feeds: Vec<_> = (0..4)
+        .map(|index| {
+            let credentials = Credentials::new(format!("PKLOOKUP2{index}"), "secret").unwrap();
+            manager
+                .open(&venue("shared.test", port), &credentials)
+                .unwrap()
+        })
+        .collect();
+    until("the lookup runs", || asked.load(Ordering::SeqCst) == 1);
+    release.send(vec![sim.local_addr()]).unwrap();
+    for feed in &feeds {
+        feed.wait_live(LONG).unwrap();
+    }
+}
+
+#[test]
+fn a_name_without_an_address_is_a_typed_error_and_tried_again() {
+    let manager = manager(&Resolver::new(|_, _| Ok(Vec::new())));
+    let credentials = Credentials::new("PKLOOKUP3", "secret").unwrap();
+    let feed = manager
+        .open(&venue("nowhere.test", 80), &credentials)
+        .unwrap();
+    until("it failed twice", || feed.health().failures >= 2);
+    let Err(Error::TimedOut {
+        cause: Some(cause), ..
+    }) = feed.wait_live(Duration::ZERO)
+    else {
+        panic!()
+    };
+    assert!(matches!(&*cause, Error::Unresolved { .. }), "{cause:?}");
+    assert!(cause.is_retryable());
+}
+
+#[test]
+fn a_resolver_that_panics_is_a_failed_lookup() {
+    let manager = manager(&Resolver::new(|_, _| panic!("on purpose")));
+    let credentials = Credentials::new("PKLOOKUP4", "secret").unwrap();
+    let feed = manager
+        .open(&venue("panics.test", 80), &credentials)
+        .unwrap();
+    until("it failed", || feed.health().failures >= 1);
+    feed.close(LONG).unwrap();
+}
