@@ -103,6 +103,9 @@ impl Config {
                 "`max_message_size` and `read_buffer_size` must be at least 1,024 bytes",
             );
         }
+        if self.backoff.max_failures == Some(0) {
+            return invalid("`backoff.max_failures` must be at least one");
+        }
         if self.backoff.initial.is_zero() || self.backoff.cap < self.backoff.initial {
             return invalid("`backoff.initial` must be more than zero and at most `backoff.cap`");
         }
@@ -164,6 +167,8 @@ pub struct Backoff {
     pub initial: Duration,
     /// The largest bound. Default 30 s.
     pub cap: Duration,
+    /// How many failures in a row end the stream, with [`Error::GaveUp`]. Default none: it tries for ever.
+    pub max_failures: Option<u32>,
     /// How long a connection must have been live for the bound to start over. Default 30 s.
     pub reset_after: Duration,
     /// The least and most time to wait after the venue named its connection limit: a connection that died without a
@@ -176,6 +181,7 @@ impl Default for Backoff {
         Self {
             initial: Duration::from_millis(500),
             cap: Duration::from_secs(30),
+            max_failures: None,
             reset_after: Duration::from_secs(30),
             connection_limit: (Duration::from_secs(5), Duration::from_secs(15)),
         }

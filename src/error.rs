@@ -188,6 +188,18 @@ pub enum Error {
         source: Option<Source>,
     },
 
+    /// The stream failed so often in a row that, by its configuration, it was given up.
+    #[error("{stream}: given up after {failures} failures in a row")]
+    GaveUp {
+        /// The stream.
+        stream: StreamKey,
+        /// How many failures.
+        failures: u32,
+        /// The last of them.
+        #[source]
+        cause: Arc<Self>,
+    },
+
     /// The stream was closed or shut down in this process.
     #[error("{stream}: closed")]
     Closed {
@@ -266,6 +278,7 @@ impl Error {
             Self::Upgrade { .. } => "upgrade",
             Self::Protocol { .. } => "protocol",
             Self::Lost { .. } => "lost",
+            Self::GaveUp { .. } => "gave_up",
             Self::Closed { .. } => "closed",
             Self::StillShared { .. } => "still_shared",
             Self::Overflow { .. } => "overflow",
@@ -304,7 +317,8 @@ impl Error {
             Self::ConnectionLimit { .. } => Remedy::CloseOthers,
             Self::Overflow { .. } => Remedy::ReadFaster,
             Self::Panicked { .. } => Remedy::ReportBug,
-            Self::TimedOut {
+            Self::GaveUp { cause, .. }
+            | Self::TimedOut {
                 cause: Some(cause), ..
             } => cause.remedy(),
             Self::Draining { .. }
@@ -336,6 +350,7 @@ impl Error {
             | Self::InvalidConfig { .. } => None,
             Self::WrongAccount { stream, .. }
             | Self::SettingsConflict { stream, .. }
+            | Self::GaveUp { stream, .. }
             | Self::Closed { stream }
             | Self::StillShared { stream, .. }
             | Self::Overflow { stream, .. }

@@ -8,8 +8,9 @@
 //! ```text
 //!              handle_open ─┐                  ┌─ out.event(..), out.unparsed(..)
 //!  connection  handle_frame ├─▶  Session  ──▶  ├─ out.send(..), out.send_secret(..)
-//!  clock       handle_timeout│                 ├─ out.up(), out.down(..)
-//!  users       request ─────┘                  └─ out.confirmed(..), out.refused(..)
+//!              handle_close ┤                  ├─ out.up(), out.down(..)
+//!  clock     handle_timeout ┤                  └─ out.confirmed(..), out.refused(..)
+//!  users            request ┘
 //! ```
 
 use std::{collections::VecDeque, fmt, time::Instant};
@@ -92,6 +93,12 @@ pub trait Session: Send {
 
     /// A whole message arrived.
     fn handle_frame(&mut self, now: Instant, frame: Frame<'_>, out: &mut Output<Self::Event>);
+
+    /// The peer closes the connection, with a code if it gave one (RFC 6455, 7.4). Unless the session puts out a
+    /// verdict of its own, the connection is lost, and tried again.
+    fn handle_close(&mut self, now: Instant, code: Option<u16>, out: &mut Output<Self::Event>) {
+        let _ = (now, code, out);
+    }
 
     /// The time that [`deadline`](Self::deadline) named has come.
     fn handle_timeout(&mut self, now: Instant, out: &mut Output<Self::Event>) {

@@ -382,6 +382,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 }
                 Incoming::Control => self.stream.counters.control_frames.add(1),
                 Incoming::Close(frame) => {
+                    let code = frame.as_ref().map(|(code, _)| *code);
+                    session.handle_close(now, code, &mut self.out);
+                    self.settle(now);
+                    if self.link.session().is_none() {
+                        // The session knew what it means.
+                        return;
+                    }
                     self.flush();
                     let why = frame.map_or_else(
                         || "closed by the peer, without a code".to_owned(),
@@ -602,6 +609,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.failures = 0;
         }
         self.failures += 1;
+        if self.stream.config.backoff.max_failures == Some(self.failures) {
+            let given_up = Error::GaveUp {
+                stream: self.stream.key.clone(),
+                failures: self.failures,
+                cause: Arc::new(error),
+            };
+            return self.lose(now, EndReason::Failed(given_up));
+        }
         let random = self.transport.random();
         self.spend(now);
         let delay = backoff::delay(

@@ -885,3 +885,32 @@ fn nothing_is_delivered_before_its_topic_is_confirmed() {
         ["confirmed[quotes:*]", "A@2", "confirmed[quotes:*]", "A@5"]
     );
 }
+
+#[test]
+fn a_limit_of_failures_ends_the_stream_with_the_last_of_them() {
+    let mut config = Config::default();
+    config.backoff.max_failures = Some(3);
+    let mut bench = Bench::new(config);
+    for _ in 0..3 {
+        bench.peer.fail_next(Fault::Upgrade {
+            status: 503,
+            retry_after: None,
+        });
+    }
+    bench.step();
+    bench.leap();
+    bench.leap();
+    assert_eq!(bench.next, None, "it is over");
+    assert_eq!(bench.peer.attempts(), 3);
+    let cause = bench.stream.lifecycle.snapshot().cause.unwrap();
+    let Error::GaveUp {
+        failures: 3, cause, ..
+    } = cause
+    else {
+        panic!("{cause:?}")
+    };
+    assert!(
+        matches!(&*cause, Error::Upgrade { status: 503, .. }),
+        "{cause:?}"
+    );
+}

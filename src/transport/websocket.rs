@@ -53,6 +53,10 @@ pub(crate) struct WebSocketTransport {
     state: State,
     /// How far the set-up got.
     phase: Phase,
+    /// The peer's close frame was read, and answered.
+    peer_closed: bool,
+    /// The peer broke the protocol: what the close frame will say of it.
+    failure: Option<CloseCode>,
     /// The socket of the state, for shutting it down whatever became of the layers above.
     socket: Option<Arc<TcpStream>>,
     /// Something may be left to read.
@@ -99,13 +103,15 @@ impl WebSocketTransport {
                 .max_message_size(Some(config.max_message_size))
                 .max_frame_size(Some(config.max_message_size))
                 .write_buffer_size(0)
-                .max_write_buffer_size(MAX_UNSENT),
+                .max_write_buffer_size(MAX_UNSENT.max(2 * config.max_message_size)),
             resolver: config.resolver.clone(),
             #[cfg(feature = "tls")]
             tls: super::tls::client_config(config)
                 .map_err(|error| io::Error::other(error.to_string()))?,
             state: State::Idle,
             phase: Phase::Resolving,
+            peer_closed: false,
+            failure: None,
             socket: None,
             more: false,
             unsent: false,
@@ -247,7 +253,10 @@ impl WebSocketTransport {
         match result {
             Ok(value) => Ok(Some(value)),
             Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(fault(error)),
+            Err(error) => {
+                self.failure = failure(&error);
+                Err(fault(error))
+            }
         }
     }
 
@@ -260,6 +269,8 @@ impl WebSocketTransport {
         self.state = State::Idle;
         self.more = false;
         self.unsent = false;
+        self.peer_closed = false;
+        self.failure = None;
         self.secret = None;
         if let Some(socket) = self.socket.take() {
             let _ = socket.shutdown(Shutdown::Both);
@@ -412,6 +423,7 @@ impl Transport for WebSocketTransport {
             return Ok(None);
         };
         self.more = true;
+        self.peer_closed |= matches!(message, WsMessage::Close(_));
         let incoming = match message {
             WsMessage::Text(text) => Incoming::Message(Payload::Text(text)),
             WsMessage::Binary(bytes) => Incoming::Message(Payload::Binary(bytes)),
@@ -478,14 +490,15 @@ impl Transport for WebSocketTransport {
         match std::mem::replace(&mut self.state, State::HalfClosed) {
             State::Open(mut websocket) => {
                 let frame = CloseFrame {
-                    code: CloseCode::Normal,
+                    code: self.failure.unwrap_or(CloseCode::Normal),
                     reason: "".into(),
                 };
                 // A fault here shows again as soon as the end of the stream is looked for.
                 let _ = websocket.close(Some(frame));
-                if websocket.get_ref().is_masking() {
-                    // The mask holds a share of the secret, and nothing may be read without it. So nothing is read
-                    // any more, but for the end of the stream.
+                if self.peer_closed || self.failure.is_some() || websocket.get_ref().is_masking() {
+                    // Both have said so; or the peer broke the protocol and cannot be asked to keep to it now; or the
+                    // mask holds a share of the secret, without which nothing may be read. Nothing is read any more,
+                    // but for the end of the stream.
                     websocket.get_mut().shut_down_writing();
                 } else {
                     self.unsent = true;
@@ -665,6 +678,17 @@ fn fault(error: WsError) -> Fault {
     }
 }
 
+/// The code that RFC 6455, 7.4.1, has for what the peer did, if it broke the protocol.
+fn failure(error: &WsError) -> Option<CloseCode> {
+    match error {
+        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
+        WsError::Protocol(_) => Some(CloseCode::Protocol),
+        WsError::Capacity(_) => Some(CloseCode::Size),
+        WsError::Utf8(_) => Some(CloseCode::Invalid),
+        _ => None,
+    }
+}
+
 #[cfg(feature = "tls")]
 fn tls_fault(error: io::Error) -> Fault {
     let rustls_error = error
@@ -701,7 +725,7 @@ fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
-/// Requests are small. A peer that lets this much pile up does not read.
+/// A peer that lets this much pile up, and more than the largest message, does not read.
 const MAX_UNSENT: usize = 1 << 20;
 /// Reads per turn from a connection that is being closed, so that a flood cannot outlast the bound.
 const DRAIN_BUDGET: usize = 256;
