@@ -40,6 +40,9 @@ pub struct Config {
     pub ping_interval: Duration,
     /// How long it may be silent after that before the connection is given up. Default 10 s.
     pub ping_timeout: Duration,
+    /// How much older than the freshest ones events may be when they arrive, before
+    /// [`Notice::Behind`](crate::Notice::Behind) warns. Default 5 s.
+    pub behind_warning: Duration,
     /// When to connect again.
     pub backoff: Backoff,
     /// How many failures all streams of the process together may show a host.
@@ -68,6 +71,7 @@ impl Default for Config {
             request_timeout: Duration::from_secs(10),
             ping_interval: Duration::from_secs(20),
             ping_timeout: Duration::from_secs(10),
+            behind_warning: Duration::from_secs(5),
             backoff: Backoff::default(),
             attempt_budget: AttemptBudget::default(),
             max_message_size: 4 << 20,
@@ -124,6 +128,7 @@ impl Config {
             request_timeout,
             ping_interval,
             ping_timeout,
+            behind_warning,
             backoff,
             attempt_budget,
             max_message_size,
@@ -139,6 +144,7 @@ impl Config {
             ("request_timeout", *request_timeout == other.request_timeout),
             ("ping_interval", *ping_interval == other.ping_interval),
             ("ping_timeout", *ping_timeout == other.ping_timeout),
+            ("behind_warning", *behind_warning == other.behind_warning),
             ("backoff", *backoff == other.backoff),
             ("attempt_budget", *attempt_budget == other.attempt_budget),
             (

@@ -201,7 +201,7 @@ impl Credentials {
         let (key, secret) = self.parts();
         [secret, key]
             .into_iter()
-            .filter(|part| !part.is_empty())
+            .filter(|part| part.len() >= SHORTEST_MASKED)
             .flat_map(|part| {
                 let plain = Zeroizing::new(part.to_vec());
                 let escaped = needs_escape(part).then(|| {
@@ -332,6 +332,9 @@ fn invalid(fault: CredentialsFault) -> Error {
 
 const KEY_VARIABLE: &str = "APCA_API_KEY_ID";
 const SECRET_VARIABLE: &str = "APCA_API_SECRET_KEY";
+/// Shorter parts are not looked for in what a server says: a key `con` would be found in every `connection`, and in the
+/// words of the protocol itself. Real ones are some twenty and forty characters long.
+const SHORTEST_MASKED: usize = 5;
 /// Far above any venue's, far below anything that could hurt.
 const MAX_LEN: usize = 512;
 

@@ -1,6 +1,11 @@
 //! What a subscriber receives: events, and a declaration for everything that is not there.
 
-use std::{fmt, ops::Deref, sync::Arc, time::Instant};
+use std::{
+    fmt,
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use crate::{
     error::{Error, Result},
@@ -176,6 +181,12 @@ pub enum Notice {
         /// UTC, by this machine's clock.
         at: Timestamp,
     },
+    /// The venue's buffer for this connection is filling: events are so much older when they arrive than the freshest
+    /// ones were. The venue cuts a client whose buffer is full. Said once, until it has caught up.
+    Behind {
+        /// How much older.
+        by: Duration,
+    },
     /// A message, or an item of one, that could not be read. Its neighbours were.
     Unparsed(Unparsed),
 }
@@ -186,6 +197,7 @@ impl fmt::Display for Notice {
             Self::Confirmed { topics } => write!(f, "confirmed: {}", list(topics)),
             Self::Refused { topics, error } => write!(f, "refused: {}: {error}", list(topics)),
             Self::Resumed { epoch, at } => write!(f, "resumed on connection {epoch} at {at}"),
+            Self::Behind { by } => write!(f, "the line is {by:.1?} behind"),
             Self::Unparsed(unparsed) => unparsed.fmt(f),
         }
     }

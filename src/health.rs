@@ -43,6 +43,9 @@ pub struct Health {
     pub topics_missing: Vec<Topic>,
     /// How long ago anything was read from the connection.
     pub last_message_age: Option<Duration>,
+    /// How much older than the freshest of this connection the newest event was when it arrived: how far the venue's
+    /// buffer has filled.
+    pub behind: Duration,
     /// What was counted since the stream was opened.
     pub counters: CounterValues,
     /// The subscriptions, in the order they were made.

@@ -86,6 +86,7 @@
 //! | `live` | info | a connection is authenticated | `epoch` |
 //! | `refused` | warn | the venue refused a subscription | |
 //! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt` |
+//! | `behind` | warn | events arrive late: the venue's buffer fills | |
 //! | `stuck` | error | a stream did not end within its bound | `phase` |
 //! | `ended` | info, error | its thread is done | `code` |
 //!

@@ -489,6 +489,15 @@ impl Routed for MarketEvent {
     fn symbols(&self) -> &[Symbol] {
         std::slice::from_ref(self.symbol())
     }
+
+    fn happened_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Trade(trade) => Some(trade.timestamp),
+            Self::Quote(quote) => Some(quote.timestamp),
+            // A correction may name a trade of long ago, and a bar the start of its period.
+            Self::Correction(_) | Self::Cancel(_) | Self::Bar(_) => None,
+        }
+    }
 }
 
 impl Payload for MarketEvent {

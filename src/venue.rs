@@ -22,7 +22,7 @@ use crate::{
     error::{Rejection, Result},
     event::Unparsed,
     key::Endpoint,
-    market::Symbol,
+    market::{Symbol, Timestamp},
     topic::{Channel, Topic},
 };
 
@@ -160,6 +160,12 @@ pub trait Routed: Clone + Send + Sync + 'static {
 
     /// The symbols it is about. Those who asked for the whole channel get it in any case.
     fn symbols(&self) -> &[Symbol];
+
+    /// When it happened by the venue's clock, if that says how old it was when it was sent: the time of a trade does,
+    /// the start of a bar does not.
+    fn happened_at(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// A message that holds a secret. It is built in memory that is wiped, and sent past everything that keeps or logs

@@ -10,7 +10,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{LONG, until};
+use common::{GENEROUS, until};
 use peak_alloc::PeakAlloc;
 use trunkline::{
     Manager, Update, alpaca,
@@ -33,10 +33,13 @@ fn a_thousand_cycles_leave_threads_descriptors_and_heap_as_they_were() {
         // Some are ended while they connect, some live, some with an answer on its way.
         match seed % 3 {
             0 => {}
-            1 => feed.wait_live(LONG).unwrap(),
+            1 => feed.wait_live(GENEROUS).unwrap(),
             _ => {
-                quotes.wait_confirmed(LONG).unwrap();
-                assert!(matches!(quotes.recv_timeout(LONG), Ok(Update::Notice(_))));
+                quotes.wait_confirmed(GENEROUS).unwrap();
+                assert!(matches!(
+                    quotes.recv_timeout(GENEROUS),
+                    Ok(Update::Notice(_))
+                ));
             }
         }
         if seed.is_multiple_of(2) {

@@ -296,12 +296,10 @@ fn judge(mut stream: TcpStream, case: &Case) {
         );
     }
     // Either way the client ends the connection: nothing but a close frame may come before.
-    loop {
-        match read_frame(&mut stream) {
-            Ok((first, _)) => {
-                assert_eq!(first, FINAL | CLOSE, "{name}: something came after the end")
-            }
-            Err(_) => return,
+    while let Ok((first, payload)) = read_frame(&mut stream) {
+        assert_eq!(first, FINAL | CLOSE, "{name}: something came after the end");
+        if let Ends::ByFailing(code) = case.ends {
+            assert_eq!(payload, code.to_be_bytes(), "{name}: the code");
         }
     }
 }

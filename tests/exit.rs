@@ -20,7 +20,7 @@ use std::{
     },
 };
 
-use common::{LONG, until};
+use common::{GENEROUS, until};
 use trunkline::{
     Manager, StreamHandle, alpaca,
     alpaca::MarketData,
@@ -90,7 +90,7 @@ fn child() {
     let manager = Manager::new();
     let feed = manager.open(&sim.stocks(), &sim.credentials()).unwrap();
     let quotes = feed.subscribe(alpaca::quotes(["*"])).unwrap();
-    feed.wait_live(LONG).unwrap();
+    feed.wait_live(GENEROUS).unwrap();
     match case.as_str() {
         "own thread" => {
             drop(quotes);

@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use common::{LONG, until};
+use common::{GENEROUS, until};
 use trunkline::{
     Config, Credentials, Error, Manager, Phase, Resolver,
     alpaca::{self, Feed, MarketData},
@@ -69,7 +69,7 @@ fn a_stop_abandons_a_lookup_that_hangs_and_the_key_works_again() {
         assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
         assert_eq!(error.phase(), Some(Phase::Resolving));
         // Not a time of its own, but the bound: a close that waited for the lookup would run into it.
-        feed.close(LONG).unwrap();
+        feed.close(GENEROUS).unwrap();
     }
     let health = manager.health();
     assert!(health.streams.is_empty());
@@ -111,7 +111,7 @@ fn streams_that_wait_for_one_host_all_get_its_answer() {
     until("the lookup runs", || asked.load(Ordering::SeqCst) == 1);
     release.send(vec![sim.local_addr()]).unwrap();
     for feed in &feeds {
-        feed.wait_live(LONG).unwrap();
+        feed.wait_live(GENEROUS).unwrap();
     }
 }
 
@@ -141,5 +141,5 @@ fn a_resolver_that_panics_is_a_failed_lookup() {
         .open(&venue("panics.test", 80), &credentials)
         .unwrap();
     until("it failed", || feed.health().failures >= 1);
-    feed.close(LONG).unwrap();
+    feed.close(GENEROUS).unwrap();
 }

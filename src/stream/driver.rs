@@ -21,6 +21,7 @@ use std::{
 
 use super::{
     Stream,
+    behind::Behind,
     hub::{Ask, Hub},
 };
 use crate::{
@@ -32,7 +33,7 @@ use crate::{
     phase::Phase,
     record,
     transport::{Fault, Incoming, Target, Transport},
-    venue::{Item, Output, Request, Session, Venue, Verdict},
+    venue::{Item, Output, Request, Routed as _, Session, Stamped, Venue, Verdict},
 };
 
 pub(crate) struct Driver<V: Venue, T> {
@@ -86,6 +87,7 @@ struct Live<S> {
     heard: Instant,
     /// A ping was sent, and anything has to arrive by then.
     pong_by: Option<Instant>,
+    behind: Behind,
 }
 
 /// What comes after closing.
@@ -278,13 +280,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             answer_by: None,
             heard: now,
             pong_by: None,
+            behind: Behind::default(),
         };
         self.link = Link::Live(Box::new(live));
         let epoch = self.epoch;
         self.stream.lifecycle.change(now, |state| {
             state.phase = Phase::Live;
             state.epoch = epoch;
-            state.cause = None;
             state.retry_at = None;
         });
         record!(Info, "live", self.stream.key, epoch = epoch; "connection {epoch} is live");
@@ -473,9 +475,25 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.deliver(events);
     }
 
-    fn deliver(&mut self, events: Vec<crate::venue::Stamped<V::Event>>) {
+    fn deliver(&mut self, events: Vec<Stamped<V::Event>>) {
+        // One look a batch is enough to see a buffer fill.
+        let newest = events
+            .last()
+            .and_then(|newest| Some((newest.event.happened_at()?, newest.received)));
         self.stream.counters.events.add(events.len() as u64);
         self.hub.dispatch(events, self.epoch);
+        if let (Some((happened, received)), Link::Live(live)) = (newest, &mut self.link) {
+            let arrived = utc_of(&self.transport, received);
+            let warning = live
+                .behind
+                .saw(happened, arrived, self.stream.config.behind_warning);
+            let behind = u64::try_from(live.behind.by().as_nanos()).unwrap_or(u64::MAX);
+            self.stream.counters.behind_nanos.set(behind);
+            if let Some(by) = warning {
+                record!(Warn, "behind", self.stream.key; "events arrive {by:.1?} late");
+                self.hub.notice(&Notice::Behind { by });
+            }
+        }
     }
 
     fn unparsed(&mut self, unparsed: &Unparsed) {
@@ -655,7 +673,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     fn disconnected(&mut self, cause: &Error) {
         self.flush();
         let gap = matches!(self.link, Link::Live(_)).then(|| Gap {
-            last: self.last_message.map(|at| self.utc_of(at)),
+            last: self.last_message.map(|at| utc_of(&self.transport, at)),
             cause: cause.clone(),
             epoch: self.epoch,
             breaks: 1,
@@ -727,21 +745,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
     }
 
-    /// When, by the wall clock, something happened that the monotonic clock has stamped.
-    fn utc_of(&self, at: Instant) -> Timestamp {
-        let age = self
-            .transport
-            .now()
-            .saturating_duration_since(at)
-            .as_nanos();
-        Timestamp::from_nanos(
-            self.transport
-                .utc()
-                .as_nanos()
-                .saturating_sub(i64::try_from(age).unwrap_or(i64::MAX)),
-        )
-    }
-
     fn at(&self, phase: Phase) -> At {
         At::new(&self.stream.key, phase)
     }
@@ -759,6 +762,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .as_ref()
             .map_or_else(String::new, |credentials| credentials.redact(text))
     }
+}
+
+/// When, by the wall clock, something happened that the monotonic clock has stamped.
+fn utc_of(transport: &impl Transport, at: Instant) -> Timestamp {
+    let age = transport.now().saturating_duration_since(at).as_nanos();
+    let age = i64::try_from(age).unwrap_or(i64::MAX);
+    Timestamp::from_nanos(transport.utc().as_nanos().saturating_sub(age))
 }
 
 /// How much is read before the wishes are looked at again, so that a flood cannot keep a stop waiting.

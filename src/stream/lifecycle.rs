@@ -80,7 +80,7 @@ impl fmt::Debug for Phases {
 pub(crate) struct State {
     pub(crate) phase: Phase,
     pub(crate) since: Instant,
-    /// The last thing that went wrong. Cleared when the stream is live.
+    /// The last thing that went wrong, also when the stream has long been live again.
     pub(crate) cause: Option<Error>,
     /// Failed attempts to connect since the stream was last live and stable.
     pub(crate) failures: u32,

@@ -15,6 +15,7 @@
 //! | standing | here | the hub's view, for health | none |
 //! | thread | here | the join handle | none |
 
+mod behind;
 mod driver;
 mod entries;
 mod handle;
@@ -65,6 +66,7 @@ use crate::{
     event::EndReason,
     health::{CounterValues, Health, SubscriptionHealth},
     key::StreamKey,
+    phase::Phase,
     record, thread,
     topic::Topic,
     transport::websocket::WebSocketTransport,
@@ -131,12 +133,14 @@ impl<V: Venue> Stream<V> {
     /// The names of the settings that somebody who asks for `venue` and `config` would have otherwise.
     pub(crate) fn differences(&self, venue: &V, config: &Config) -> Vec<&'static str> {
         let (here, there) = (self.venue.settings(), venue.settings());
-        let mut differences: Vec<_> = here
-            .iter()
-            .zip(&there)
-            .filter(|(here, there)| here != there)
-            .map(|(here, _)| here.0)
-            .collect();
+        let only_in = |one: &[(&'static str, String)], other: &[(&'static str, String)]| {
+            let differing = one.iter().filter(|setting| !other.contains(setting));
+            differing.map(|(name, _)| *name).collect::<Vec<_>>()
+        };
+        let mut differences = only_in(&here, &there);
+        differences.extend(only_in(&there, &here));
+        differences.sort_unstable();
+        differences.dedup();
         differences.extend(self.config.differences(config));
         differences
     }
@@ -305,7 +309,10 @@ impl<V: Venue> Shared for Stream<V> {
             generation: self.generation,
             phase: state.phase,
             in_phase: now.saturating_duration_since(state.since),
-            cause: state.cause.map(|error| error.with_causes()),
+            cause: state
+                .cause
+                .filter(|_| state.phase != Phase::Live)
+                .map(|error| error.with_causes()),
             failures: state.failures,
             next_attempt_in: state.retry_at.map(|at| at.saturating_duration_since(now)),
             epoch: state.epoch,
@@ -315,6 +322,7 @@ impl<V: Venue> Shared for Stream<V> {
             topics_confirmed: 0,
             topics_missing: Vec::new(),
             last_message_age: self.counters.last_read.age(now),
+            behind: Duration::from_nanos(self.counters.behind_nanos.get()),
             counters: self.counters.values(),
             subscriptions: Vec::new(),
         };
@@ -357,6 +365,7 @@ struct Counters {
     unparsed: Counter,
     bytes: Counter,
     last_read: LastRead,
+    behind_nanos: Counter,
 }
 
 impl Counters {

@@ -124,6 +124,7 @@ fn words(subscription: &Subscription<Quote>) -> Vec<String> {
             Update::Notice(Notice::Unparsed(unparsed)) => {
                 format!("unparsed:{}+{}", unparsed.raw, unparsed.more)
             }
+            Update::Notice(Notice::Behind { by }) => format!("behind{}", by.as_secs()),
             Update::Ended(ended) => format!("ended:{ended}"),
         })
         .collect()
@@ -913,4 +914,24 @@ fn a_limit_of_failures_ends_the_stream_with_the_last_of_them() {
         matches!(&*cause, Error::Upgrade { status: 503, .. }),
         "{cause:?}"
     );
+}
+
+#[test]
+fn a_line_that_falls_behind_warns_once() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["A"]));
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    words(&subscription);
+    // The same time of the quote, at later and later times of arrival.
+    for _ in 0..4 {
+        bench.say(&quote("A", 1));
+        bench.peer.advance(Duration::from_secs(2));
+    }
+    bench.say(&quote("A", 1));
+    assert_eq!(
+        words(&subscription),
+        ["A@1", "A@1", "A@1", "A@1", "behind6", "A@1"]
+    );
+    assert_eq!(bench.stream.health().behind, Duration::from_secs(8));
 }

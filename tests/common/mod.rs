@@ -1,16 +1,478 @@
-//! What several tests need.
-#![allow(dead_code, reason = "not every test binary uses all of it")]
-#![allow(clippy::panic, clippy::disallowed_methods, reason = "tests")]
-use std::time::{Duration, Instant};
+//! What the integration tests share: waiting with deadlines, counting a stream's threads, and servers whose every step
+//! is scripted.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses a part of it"
+)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    clippy::missing_panics_doc,
+    reason = "tests"
+)]
 
-/// Long enough for any machine; nothing takes it unless something is wrong.
-pub const LONG: Duration = Duration::from_secs(20);
+use std::{
+    convert::Infallible,
+    fs,
+    io::{self, BufRead as _, BufReader, Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
 
-/// Waits for a condition, and fails after [`LONG`].
+use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
+use trunkline::{
+    Backoff, Config, Credentials, Endpoint, Error, Manager, StreamHandle, TradeEvent, Update,
+    alpaca::{self, Feed, MarketData},
+    sim::{Sim, SimConfig},
+};
+use tungstenite::{Message, WebSocket};
+
+/// Long enough for anything that is not broken, on a busy machine.
+pub const GENEROUS: Duration = Duration::from_secs(20);
+
+/// A failure must not try again while its test looks at it.
+pub const NEVER: Duration = Duration::from_secs(3_600);
+
+/// Credentials that no other test has: each test counts the threads of its own.
+pub fn credentials() -> Credentials {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    let number = LAST.fetch_add(1, Ordering::Relaxed);
+    Credentials::new(
+        format!("PKTEST{}N{number}", std::process::id()),
+        "not-a-secret",
+    )
+    .unwrap()
+}
+
+/// A simulator that sends only what is pushed.
+pub fn quiet_sim() -> Sim {
+    let mut config = SimConfig::default();
+    config.rate = 0;
+    Sim::start(config).unwrap()
+}
+
+/// Short bounds, and no second attempt while anybody looks.
+pub fn patient() -> Config {
+    let mut config = Config::default();
+    config.backoff = Backoff::default();
+    config.backoff.initial = NEVER;
+    config.backoff.cap = NEVER;
+    config
+}
+
+/// Waits until `condition` holds.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = Instant::now() + LONG;
+    let deadline = Instant::now() + GENEROUS;
     while !condition() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
-        std::thread::park_timeout(Duration::from_millis(1));
+        assert!(Instant::now() < deadline, "waited too long until {what}");
+        thread::park_timeout(Duration::from_millis(2));
     }
+}
+
+/// Starts a named thread of a test.
+pub fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    thread::Builder::new()
+        .name("test-helper".to_owned())
+        .spawn(body)
+        .unwrap()
+}
+
+/// The `/proc` directories of the threads that run the streams of `credentials`.
+pub fn stream_threads(credentials: &Credentials) -> Vec<PathBuf> {
+    let name = format!("tl-{}", credentials.fingerprint());
+    fs::read_dir("/proc/self/task")
+        .unwrap()
+        .filter_map(|task| {
+            let path = task.ok()?.path();
+            // A thread may end between the two calls.
+            let comm = fs::read_to_string(path.join("comm")).ok()?;
+            (comm.trim_end() == name).then_some(path)
+        })
+        .collect()
+}
+
+/// Waits until no thread runs a stream of `credentials`.
+pub fn until_no_thread(credentials: &Credentials) {
+    until("no stream thread is left", || {
+        stream_threads(credentials).is_empty()
+    });
+}
+
+/// How many file descriptors this process has open, without the one that looks.
+pub fn open_files() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count() - 1
+}
+
+/// How many threads this process has.
+pub fn all_threads() -> usize {
+    fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// A field of a thread's status.
+pub fn status_of(task: &std::path::Path, field: &str) -> u64 {
+    fs::read_to_string(task.join("status"))
+        .unwrap()
+        .lines()
+        .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))
+        .unwrap()
+        .trim()
+        .parse()
+        .unwrap()
+}
+
+/// Runs `body` in a process of its own, where nothing else opens files or starts threads. `test` is the full name of
+/// the test that calls this.
+pub fn alone(test: &str, body: impl FnOnce()) {
+    const MARK: &str = "TRUNKLINE_TEST_ALONE";
+    if std::env::var_os(MARK).is_some() {
+        return body();
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
+        .env(MARK, "1")
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Drops `value` while its thread unwinds.
+pub fn drop_in_a_panic<T: Send + 'static>(value: T) {
+    let outcome = spawn(move || {
+        let _held = value;
+        // Unwinds like any panic, but prints nothing.
+        std::panic::resume_unwind(Box::new("on purpose"));
+    })
+    .join();
+    assert!(outcome.is_err());
+}
+
+/// A server on loopback: each connection gets a thread of its own, which runs the script.
+pub struct Peer {
+    address: SocketAddr,
+    stop: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+    gate: Option<Sender<Infallible>>,
+    accepted: Receiver<usize>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// One connection to a [`Peer`].
+pub struct Line {
+    /// The socket.
+    pub stream: TcpStream,
+    /// Counted from 0.
+    pub number: usize,
+    gate: Receiver<Infallible>,
+}
+
+impl Line {
+    /// Neither reads nor writes until the peer is dropped.
+    pub fn hold(&self) {
+        assert!(self.gate.recv().is_err());
+    }
+
+    /// Reads and forgets until the client's end, or the peer's.
+    pub fn drain(&mut self) {
+        let mut sink = [0; 4096];
+        while self.stream.read(&mut sink).is_ok_and(|read| read > 0) {}
+    }
+
+    /// Reads the upgrade request, and gives the key that it asks to be answered with.
+    pub fn request(&mut self) -> String {
+        let mut key = String::new();
+        for line in BufReader::new(&mut self.stream).lines() {
+            let Ok(line) = line else { break };
+            if line.is_empty() {
+                break;
+            }
+            if let Some((name, value)) = line.split_once(':')
+                && name.eq_ignore_ascii_case("sec-websocket-key")
+            {
+                key = value.trim().to_owned();
+            }
+        }
+        key
+    }
+
+    /// Writes, whether or not the client is still there.
+    pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(bytes.as_ref());
+    }
+
+    /// Ends the connection with a reset.
+    pub fn reset(&self) {
+        socket2::SockRef::from(&self.stream)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+    }
+
+    /// Upgrades.
+    pub fn venue(&self) -> Venue<TcpStream> {
+        Venue::new(self.stream.try_clone().unwrap())
+    }
+}
+
+impl Peer {
+    /// A peer with a script.
+    pub fn start(script: impl Fn(Line) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let (gate, closed) = crossbeam_channel::bounded(0);
+        let (accepted_sender, accepted) = crossbeam_channel::unbounded();
+        let script = Arc::new(script);
+        let thread = {
+            let (stop, open) = (Arc::clone(&stop), Arc::clone(&open));
+            spawn(move || {
+                let mut scripts = Vec::new();
+                for number in 0.. {
+                    let (stream, _) = listener.accept().unwrap();
+                    if stop.load(Ordering::SeqCst) {
+                        break;
+                    }
+                    let _ = stream.set_nodelay(true);
+                    open.lock().push(stream.try_clone().unwrap());
+                    let _ = accepted_sender.send(number);
+                    let line = Line {
+                        stream,
+                        number,
+                        gate: closed.clone(),
+                    };
+                    let (script, open) = (Arc::clone(&script), Arc::clone(&open));
+                    scripts.push(spawn(move || {
+                        let client = line.stream.peer_addr();
+                        script(line);
+                        // The copy that `Drop` would shut down goes too: this is the connection's end.
+                        if let Ok(client) = client {
+                            open.lock()
+                                .retain(|copy| copy.peer_addr().is_ok_and(|peer| peer != client));
+                        }
+                    }));
+                }
+                for script in scripts {
+                    // Scripts fail when their client goes away in the middle, which is often the point.
+                    let _ = script.join();
+                }
+            })
+        };
+        Self {
+            address,
+            stop,
+            open,
+            gate: Some(gate),
+            accepted,
+            thread: Some(thread),
+        }
+    }
+
+    /// A peer that speaks the stock protocol up to the point where it is authenticated, then runs the script.
+    pub fn live(script: impl Fn(Line, &mut Venue<TcpStream>) + Send + Sync + 'static) -> Self {
+        Self::start(move |line| {
+            let mut venue = line.venue();
+            venue.log_in();
+            script(line, &mut venue);
+        })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What to open.
+    pub fn stocks(&self) -> MarketData {
+        stocks_at(&format!("ws://{}/v2/iex", self.address))
+    }
+
+    /// The numbers of connections, as they are accepted.
+    pub fn accepted(&self) -> &Receiver<usize> {
+        &self.accepted
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        self.gate = None;
+        for stream in self.open.lock().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+        let _ = TcpStream::connect(self.address);
+        if let Some(thread) = self.thread.take() {
+            let outcome = thread.join();
+            assert!(outcome.is_ok() || thread::panicking());
+        }
+    }
+}
+
+/// The stock stream at `url`.
+pub fn stocks_at(url: &str) -> MarketData {
+    alpaca::stocks(Feed::Iex).at(url.parse::<Endpoint>().unwrap())
+}
+
+/// The server's side of the stock protocol, one step at a time. Steps fail silently when the client has gone.
+pub struct Venue<S: Read + Write>(pub WebSocket<S>);
+
+impl<S: Read + Write> Venue<S> {
+    /// Upgrades.
+    pub fn new(stream: S) -> Self {
+        Self(
+            tungstenite::accept(stream)
+                .map_err(|error| error.to_string())
+                .unwrap(),
+        )
+    }
+
+    /// Sends a text frame.
+    pub fn say(&mut self, text: impl Into<String>) {
+        let _ = self.0.send(Message::text(text.into()));
+    }
+
+    /// The next text frame; nothing once the client has gone or has asked to close.
+    pub fn hear(&mut self) -> Option<String> {
+        loop {
+            match self.0.read() {
+                Ok(Message::Text(text)) => return Some(text.to_string()),
+                Ok(Message::Close(_)) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    /// Welcome.
+    pub fn welcome(&mut self) {
+        self.say(r#"[{"T":"success","msg":"connected"}]"#);
+    }
+
+    /// Welcome and authentication.
+    pub fn log_in(&mut self) {
+        self.welcome();
+        if self.hear().is_some() {
+            self.say(r#"[{"T":"success","msg":"authenticated"}]"#);
+        }
+    }
+
+    /// Answers the next request with just what it asks for.
+    pub fn confirm(&mut self) {
+        let Some(request) = self.hear() else { return };
+        let request: serde_json::Value = serde_json::from_str(&request).unwrap();
+        let of = |channel: &str| {
+            request
+                .get(channel)
+                .cloned()
+                .unwrap_or_else(|| "[]".parse().unwrap())
+        };
+        self.say(format!(
+            r#"[{{"T":"subscription","trades":{},"quotes":{},"bars":{}}}]"#,
+            of("trades"),
+            of("quotes"),
+            of("bars")
+        ));
+    }
+
+    /// Answers pings and closes until the client is gone.
+    pub fn serve(&mut self) {
+        while self.0.read().is_ok() {}
+    }
+}
+
+/// A trade as the venue writes it.
+pub fn trade(id: i64) -> String {
+    format!(
+        r#"{{"T":"t","i":{id},"S":"AAPL","x":"V","p":187.25,"s":100,"c":["@"],"z":"C","t":"2026-03-17T14:30:05.123456789Z"}}"#
+    )
+}
+
+/// A quote as the venue writes it.
+pub fn quote(bid_size: i64) -> String {
+    format!(
+        r#"{{"T":"q","S":"AAPL","bx":"V","bp":187.24,"bs":{bid_size},"ax":"V","ap":187.26,"as":2,"c":["R"],"z":"C","t":"2026-03-17T14:30:05.123456789Z"}}"#
+    )
+}
+
+/// The id of a trade.
+pub fn trade_id(update: &Update<TradeEvent>) -> Option<i64> {
+    match update {
+        Update::Event(event) => event.trade().map(|trade| trade.id),
+        _ => None,
+    }
+}
+
+/// Opens with a manager of its own.
+pub fn open(
+    config: &Config,
+    venue: &MarketData,
+    credentials: &Credentials,
+) -> StreamHandle<MarketData> {
+    Manager::with_config(config.clone())
+        .unwrap()
+        .open(venue, credentials)
+        .unwrap()
+}
+
+/// Waits until an attempt has failed, and gives its error: the one that the stream ended with, or the last cause.
+pub fn failure(handle: &StreamHandle<MarketData>) -> Error {
+    until("the attempt has failed", || {
+        handle.end_reason().is_some() || handle.health().cause.is_some()
+    });
+    match handle.wait_live(Duration::ZERO) {
+        Err(Error::TimedOut {
+            cause: Some(cause), ..
+        }) => (*cause).clone(),
+        Err(error) => error,
+        Ok(()) => panic!("it is live"),
+    }
+}
+
+/// A listener that completes no further TCP handshake, and what fills it.
+pub struct FullBacklog {
+    listener: socket2::Socket,
+    fillers: Vec<TcpStream>,
+}
+
+impl FullBacklog {
+    /// Listens, and fills the backlog until a connect hangs.
+    pub fn new() -> io::Result<Self> {
+        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None)?;
+        listener.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        listener.listen(0)?;
+        let address = listener.local_addr()?.as_socket().unwrap();
+        let mut fillers = Vec::new();
+        while let Ok(filler) = TcpStream::connect_timeout(&address, Duration::from_millis(200)) {
+            fillers.push(filler);
+            assert!(fillers.len() < 64, "the backlog does not fill");
+        }
+        Ok(Self { listener, fillers })
+    }
+
+    /// What to open.
+    pub fn stocks(&self) -> MarketData {
+        let address = self.listener.local_addr().unwrap().as_socket().unwrap();
+        stocks_at(&format!("ws://{address}/v2/iex"))
+    }
+}
+
+/// An address that refuses connections.
+pub fn refusing() -> MarketData {
+    let address = TcpListener::bind(("127.0.0.1", 0))
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    stocks_at(&format!("ws://{address}/v2/iex"))
 }

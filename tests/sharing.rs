@@ -1,0 +1,569 @@
+//! One connection per key, whoever opens it and whoever lets go of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod common;
+
+use std::{
+    sync::{Arc, Barrier},
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{
+    GENEROUS, Peer, credentials, open, patient, quiet_sim, spawn, stocks_at, stream_threads, until,
+    until_no_thread,
+};
+use parking_lot::Mutex;
+use trunkline::{
+    Config, Credentials, EndReason, Error, Manager, StreamHandle, Update,
+    alpaca::{self, MarketData},
+    sim::{Accept, Sim, SimConfig},
+};
+
+/// A small generator (xorshift64), seeded: the same rounds in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+#[test]
+fn sixty_four_threads_that_open_subscribe_and_drop_at_random_never_have_two_connections() {
+    const THREADS: u64 = 64;
+    let mut config = SimConfig::default();
+    config.rate = 500;
+    let sim = Sim::start(config).unwrap();
+    let credentials = credentials();
+    let end = Instant::now() + Duration::from_secs(10);
+    let totals = Mutex::new((0, 0));
+    thread::scope(|scope| {
+        for number in 1..=THREADS {
+            let (sim, credentials, totals) = (&sim, &credentials, &totals);
+            scope.spawn(move || {
+                let manager = Manager::new();
+                let mut dice = Dice(number.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+                let (mut opened, mut lived) = (0, 0);
+                while Instant::now() < end {
+                    // All threads pause at times, so that the last lease goes again and again.
+                    thread::park_timeout(Duration::from_millis(dice.roll(200)));
+                    let handle = manager
+                        .open_timeout(&sim.stocks(), credentials, GENEROUS)
+                        .unwrap();
+                    opened += 1;
+                    match dice.roll(5) {
+                        0 => drop(handle),
+                        1 => {
+                            handle.wait_live(GENEROUS).unwrap();
+                            lived += 1;
+                        }
+                        2 => {
+                            let trades = handle.subscribe(alpaca::trades(["AAPL"])).unwrap();
+                            drop(handle);
+                            trades.wait_confirmed(GENEROUS).unwrap();
+                            lived += 1;
+                        }
+                        3 => {
+                            let other = handle.clone();
+                            drop(handle);
+                            let quotes = other.subscribe(alpaca::quotes(["*"])).unwrap();
+                            drop(other);
+                            let _ = quotes.recv_timeout(Duration::from_millis(dice.roll(5)));
+                        }
+                        _ => match handle.close(GENEROUS) {
+                            Ok(_) | Err(Error::StillShared { .. }) => {}
+                            Err(error) => panic!("{error:?}"),
+                        },
+                    }
+                }
+                let mut totals = totals.lock();
+                totals.0 += opened;
+                totals.1 += lived;
+            });
+        }
+    });
+    let (opened, lived) = *totals.lock();
+    assert!(
+        opened > THREADS && lived > 0,
+        "{opened} opens, {lived} live"
+    );
+    until_no_thread(&credentials);
+    until("every connection has ended", || {
+        sim.stats().connections_open == 0
+    });
+    let stats = sim.stats();
+    assert_eq!(
+        (
+            stats.most_open_per_key,
+            stats.limit_errors,
+            stats.slow_clients
+        ),
+        (1, 0, 0),
+        "{stats:?}"
+    );
+    assert!(stats.connections_opened > 1, "the last lease never went");
+}
+
+#[test]
+fn two_managers_and_the_global_one_share_one_connection() {
+    let sim = quiet_sim();
+    let credentials = credentials();
+    let (one, two) = (Manager::new(), Manager::new());
+    let handles = [&one, &two, Manager::global()]
+        .map(|manager| manager.open(&sim.stocks(), &credentials).unwrap());
+    for handle in &handles {
+        handle.wait_live(GENEROUS).unwrap();
+        assert_eq!(handle.health().leases, 3);
+    }
+    assert_eq!(stream_threads(&credentials).len(), 1);
+    // The manager that opened it is of no more importance than the others.
+    drop(one);
+    let [first, second, third] = handles;
+    drop(first);
+    assert_eq!(second.health().leases, 2);
+    drop(second);
+    third.wait_live(GENEROUS).unwrap();
+    assert_eq!(third.health().epoch, 1);
+    assert_eq!(sim.stats().connections_opened, 1);
+    drop(third);
+    until_no_thread(&credentials);
+    until("the connection has ended", || {
+        sim.stats().connections_open == 0
+    });
+}
+
+#[test]
+fn spellings_of_one_endpoint_share_one_connection() {
+    let sim = quiet_sim();
+    let credentials = credentials();
+    let port = sim.local_addr().port();
+    let manager = Manager::new();
+    let handles: Vec<_> = [
+        format!("ws://localhost:{port}/v2/iex"),
+        format!("WS://LocalHost:{port}/v2/iex/"),
+        format!("ws://LOCALHOST:{port}/v2/iex//"),
+    ]
+    .iter()
+    .map(|url| manager.open(&stocks_at(url), &credentials).unwrap())
+    .collect();
+    for handle in &handles {
+        handle.wait_live(GENEROUS).unwrap();
+        assert_eq!(handle.key(), handles[0].key());
+    }
+    assert_eq!(sim.stats().connections_opened, 1);
+    assert_eq!(stream_threads(&credentials).len(), 1);
+}
+
+#[test]
+fn default_ports_and_letter_case_do_not_make_another_key() {
+    let credentials = credentials();
+    // Nothing listens there, or whatever does is no exchange: only the keys are compared.
+    let manager = Manager::with_config(patient()).unwrap();
+    let key = |url: &str| {
+        manager
+            .open(&stocks_at(url), &credentials)
+            .unwrap()
+            .key()
+            .clone()
+    };
+    assert_eq!(key("ws://127.0.0.1:80/a"), key("WS://127.0.0.1/a/"));
+    assert_eq!(key("wss://127.0.0.1:443"), key("Wss://127.0.0.1/"));
+    assert_ne!(
+        key("ws://127.0.0.1/a"),
+        key("ws://127.0.0.1/A"),
+        "paths have a case"
+    );
+    assert_ne!(key("ws://127.0.0.1:443/a"), key("wss://127.0.0.1/a"));
+    until_no_thread(&credentials);
+}
+
+#[test]
+fn different_credentials_get_connections_of_their_own() {
+    let mut config = SimConfig::default();
+    config.rate = 0;
+    config.connection_limit = 3; // the simulator tells keys by their id alone
+    let sim = Sim::start(config).unwrap();
+    let manager = Manager::new();
+    // Plain concatenation would take the first two for the same.
+    let all = [
+        ("PKshare:first", "second-field"),
+        ("PKshare", "first:second-field"),
+        ("PKshare", "another-secret"),
+    ]
+    .map(|(key, secret)| Credentials::new(key, secret).unwrap());
+    let handles = all
+        .each_ref()
+        .map(|credentials| manager.open(&sim.stocks(), credentials).unwrap());
+    for (handle, credentials) in handles.iter().zip(&all) {
+        handle.wait_live(GENEROUS).unwrap();
+        assert_eq!(stream_threads(credentials).len(), 1);
+        assert_eq!(handle.key().fingerprint(), credentials.fingerprint());
+    }
+    assert_eq!(sim.stats().connections_opened, 3);
+    assert_ne!(handles[0].key(), handles[1].key());
+    assert_ne!(handles[1].key(), handles[2].key());
+}
+
+#[test]
+fn a_short_secret_that_is_part_of_the_protocols_words_connects_too() {
+    let sim = quiet_sim();
+    for secret in ["c", "key", "auth"] {
+        let credentials = Credentials::new("PKshort", secret).unwrap();
+        let handle = Manager::new().open(&sim.stocks(), &credentials).unwrap();
+        handle.wait_live(GENEROUS).unwrap();
+    }
+}
+
+#[test]
+fn a_release_that_races_an_acquire_never_overlaps() {
+    const ROUNDS: u32 = 150;
+    let sim = quiet_sim();
+    let credentials = credentials();
+    let barrier = Arc::new(Barrier::new(2));
+    let (give, take) = crossbeam_channel::bounded::<StreamHandle<MarketData>>(0);
+    let releaser = {
+        let barrier = Arc::clone(&barrier);
+        spawn(move || {
+            for handle in take {
+                barrier.wait();
+                drop(handle);
+            }
+        })
+    };
+    let manager = Manager::new();
+    let mut handle = manager.open(&sim.stocks(), &credentials).unwrap();
+    let (mut joined, mut renewed) = (0, 0);
+    for round in 0..ROUNDS {
+        handle.wait_live(GENEROUS).unwrap();
+        let before = handle.health().generation;
+        give.send(handle).unwrap();
+        barrier.wait();
+        // Both sides of the race should win at times.
+        for _ in 0..round % 8 * 200 {
+            std::hint::spin_loop();
+        }
+        handle = manager
+            .open_timeout(&sim.stocks(), &credentials, GENEROUS)
+            .unwrap();
+        if handle.health().generation == before {
+            joined += 1;
+        } else {
+            renewed += 1;
+        }
+        // The predecessor's may stay listed for a moment after it was joined.
+        until("one thread is left", || {
+            stream_threads(&credentials).len() == 1
+        });
+    }
+    drop(give);
+    releaser.join().unwrap();
+    handle.wait_live(GENEROUS).unwrap();
+    drop(handle);
+    until_no_thread(&credentials);
+    let stats = sim.stats();
+    assert_eq!((stats.most_open_per_key, stats.limit_errors), (1, 0));
+    assert!(stats.connections_opened <= u64::from(renewed) + 1);
+    assert_eq!(joined + renewed, ROUNDS);
+}
+
+#[test]
+fn the_next_connection_waits_for_the_peers_end_of_the_last_one() {
+    let (closing, asked_to_close) = crossbeam_channel::bounded(1);
+    let (answer, may_answer) = crossbeam_channel::bounded::<()>(1);
+    let peer = Peer::live(move |line, venue| {
+        if line.number > 0 {
+            return venue.serve();
+        }
+        assert_eq!(venue.hear(), None);
+        closing.send(()).unwrap();
+        may_answer.recv_timeout(GENEROUS).unwrap();
+        // tungstenite has queued the answer to the close frame; this sends it.
+        let _ = venue.0.flush();
+    });
+    let mut config = Config::default();
+    config.close_timeout = GENEROUS;
+    config.open_timeout = GENEROUS;
+    config.release_timeout = GENEROUS;
+    let credentials = credentials();
+    let first = open(&config, &peer.stocks(), &credentials);
+    first.wait_live(GENEROUS).unwrap();
+    assert_eq!(peer.accepted().recv_timeout(GENEROUS), Ok(0));
+    let releaser = spawn(move || drop(first));
+    asked_to_close.recv_timeout(GENEROUS).unwrap();
+    let opener = {
+        let (venue, credentials) = (peer.stocks(), credentials.clone());
+        spawn(move || {
+            let second = open(&config, &venue, &credentials);
+            second.wait_live(GENEROUS).unwrap();
+            second
+        })
+    };
+    assert!(
+        peer.accepted()
+            .recv_timeout(Duration::from_millis(500))
+            .is_err(),
+        "the second connection came while the first was not closed"
+    );
+    assert!(!releaser.is_finished() && !opener.is_finished());
+    answer.send(()).unwrap();
+    assert_eq!(peer.accepted().recv_timeout(GENEROUS), Ok(1));
+    releaser.join().unwrap();
+    drop(opener.join().unwrap());
+    until_no_thread(&credentials);
+}
+
+#[test]
+fn other_settings_are_refused_by_name_and_hold_nothing() {
+    let sim = quiet_sim();
+    let credentials = credentials();
+    let first = Manager::new().open(&sim.stocks(), &credentials).unwrap();
+    let with = |change: fn(&mut Config)| {
+        let mut config = Config::default();
+        change(&mut config);
+        Manager::with_config(config)
+            .unwrap()
+            .open(&sim.stocks(), &credentials)
+    };
+    type Change = fn(&mut Config);
+    let table: [(Change, &[&str]); 4] = [
+        (
+            |config| config.ping_interval = Duration::from_secs(3),
+            &["ping_interval"],
+        ),
+        (
+            |config| config.backoff.cap = Duration::from_secs(7),
+            &["backoff"],
+        ),
+        (
+            |config| config.max_message_size = 1 << 20,
+            &["max_message_size"],
+        ),
+        (
+            |config| {
+                config.close_timeout = Duration::from_secs(3);
+                config.setup_timeout = Duration::from_secs(3);
+            },
+            &["setup_timeout", "close_timeout"],
+        ),
+    ];
+    for (change, names) in table {
+        match with(change).unwrap_err() {
+            Error::SettingsConflict {
+                stream,
+                differences,
+                ..
+            } => {
+                assert_eq!(stream, *first.key());
+                assert_eq!(differences, names);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let error = with(table[0].0).unwrap_err();
+    assert!(error.to_string().contains("ping_interval"), "{error}");
+    // What belongs to the caller is no conflict.
+    drop(with(|config| config.open_timeout = Duration::from_secs(1)).unwrap());
+    assert_eq!(first.health().leases, 1, "a refused open keeps no lease");
+    first.close(GENEROUS).unwrap();
+    until_no_thread(&credentials);
+}
+
+#[test]
+fn close_says_still_shared_at_once_and_line_closed_to_the_last() {
+    let sim = quiet_sim();
+    let credentials = credentials();
+    let manager = Manager::new();
+    let one = manager.open(&sim.stocks(), &credentials).unwrap();
+    let two = one.clone();
+    let trades = two.subscribe(alpaca::trades(["AAPL"])).unwrap();
+    trades.wait_confirmed(GENEROUS).unwrap();
+    let begun = Instant::now();
+    match one.close(GENEROUS).unwrap_err() {
+        Error::StillShared { stream, leases, .. } => {
+            assert_eq!((stream, leases), (two.key().clone(), 2));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(begun.elapsed() < GENEROUS / 2, "it waited");
+    assert_eq!(two.health().leases, 2);
+    assert!(matches!(
+        two.close(GENEROUS),
+        Err(Error::StillShared { leases: 1, .. })
+    ));
+    // The subscription alone keeps it alive; then a handle is the last again.
+    let last = manager.open(&sim.stocks(), &credentials).unwrap();
+    drop(trades);
+    let closed = last.close(GENEROUS).unwrap();
+    assert!(closed.took < GENEROUS);
+    assert!(manager.health().streams.is_empty());
+    until_no_thread(&credentials);
+    until("the connection has ended", || {
+        sim.stats().connections_open == 0
+    });
+    assert_eq!(sim.stats().connections_opened, 1);
+}
+
+#[test]
+fn a_subscription_alone_keeps_the_stream_alive() {
+    let mut config = SimConfig::default();
+    config.rate = 1_000;
+    let sim = Sim::start(config).unwrap();
+    let credentials = credentials();
+    let handle = Manager::new().open(&sim.stocks(), &credentials).unwrap();
+    let quotes = handle.subscribe(alpaca::quotes(["AAPL"])).unwrap();
+    drop(handle);
+    let mut seen = 0;
+    while seen < 100 {
+        match quotes.recv_timeout(GENEROUS).unwrap() {
+            Update::Event(event) => {
+                assert_eq!(event.epoch, 1);
+                seen += 1;
+            }
+            Update::Notice(_) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(sim.stats().connections_open, 1);
+    drop(quotes);
+    until_no_thread(&credentials);
+    until("the connection has ended", || {
+        sim.stats().connections_open == 0
+    });
+}
+
+#[test]
+fn a_clone_in_another_thread_is_a_hold_of_its_own() {
+    let sim = quiet_sim();
+    let credentials = credentials();
+    let handle = Manager::new().open(&sim.stocks(), &credentials).unwrap();
+    let (let_go, may_let_go) = crossbeam_channel::bounded::<()>(0);
+    let clone = handle.clone();
+    let other = spawn(move || {
+        clone.wait_live(GENEROUS).unwrap();
+        may_let_go.recv_timeout(GENEROUS).unwrap();
+        assert_eq!(clone.health().leases, 1);
+        clone.wait_live(Duration::ZERO).unwrap();
+    });
+    handle.wait_live(GENEROUS).unwrap();
+    drop(handle);
+    assert_eq!(sim.stats().connections_open, 1);
+    assert_eq!(stream_threads(&credentials).len(), 1);
+    let_go.send(()).unwrap();
+    other.join().unwrap();
+    until_no_thread(&credentials);
+    assert_eq!(sim.stats().connections_opened, 1);
+}
+
+#[test]
+fn a_stream_that_ended_stays_ended_and_the_next_open_connects_again() {
+    let right = Credentials::new("PKRIGHT0001", "right").unwrap();
+    let mut config = SimConfig::default();
+    config.accept = Accept::Only(right);
+    config.rate = 0;
+    let sim = Sim::start(config).unwrap();
+    let wrong = credentials();
+    let manager = Manager::new();
+    let mut generations = Vec::new();
+    let mut held = Vec::new();
+    for attempt in 1..=3 {
+        let handle = manager.open(&sim.stocks(), &wrong).unwrap();
+        let trades = handle.subscribe(alpaca::trades(["AAPL"]));
+        match handle.wait_live(GENEROUS).unwrap_err() {
+            Error::Rejected { at, rejection, .. } => {
+                assert_eq!(at.stream, *handle.key());
+                assert_eq!(rejection.code, Some(402));
+            }
+            other => panic!("{other:?}"),
+        }
+        if let Ok(trades) = trades {
+            assert!(matches!(
+                trades.wait_confirmed(GENEROUS),
+                Err(Error::Rejected { .. })
+            ));
+            let Ok(Update::Ended(ended)) = trades.recv_timeout(GENEROUS) else {
+                panic!("it did not end");
+            };
+            assert!(matches!(ended.into_result(), Err(Error::Rejected { .. })));
+        }
+        generations.push(handle.health().generation);
+        until("the thread of the ended stream is gone", || {
+            stream_threads(&wrong).is_empty()
+        });
+        assert_eq!(sim.stats().auth_failures, attempt);
+        // Those who hold an ended stream do not stand in the way of the next one, nor are revived by it.
+        held.push(handle);
+    }
+    generations.dedup();
+    assert_eq!(generations.len(), 3, "{generations:?}");
+    for handle in &held {
+        assert!(matches!(
+            handle.end_reason(),
+            Some(EndReason::Failed(Error::Rejected { .. }))
+        ));
+        assert!(matches!(
+            handle.subscribe(alpaca::trades(["AAPL"])),
+            Err(Error::Rejected { .. })
+        ));
+    }
+    drop(held);
+    until_no_thread(&wrong);
+    assert_eq!(sim.stats().connections_opened, 3);
+}
+
+#[test]
+fn open_waits_while_the_last_one_drains_and_says_draining_past_its_time() {
+    // It reads whatever comes, the close frame too, and never ends.
+    let peer = Peer::live(|mut line, _| {
+        line.drain();
+        line.hold();
+    });
+    let mut config = Config::default();
+    config.close_timeout = Duration::from_secs(4);
+    config.release_timeout = GENEROUS;
+    let credentials = credentials();
+    let manager = Manager::with_config(config).unwrap();
+    let first = manager.open(&peer.stocks(), &credentials).unwrap();
+    first.wait_live(GENEROUS).unwrap();
+    let releaser = spawn(move || drop(first));
+    until("it drains", || {
+        manager
+            .health()
+            .streams
+            .first()
+            .is_some_and(|health| health.draining_for.is_some())
+    });
+    let short = Duration::from_millis(300);
+    let begun = Instant::now();
+    match manager
+        .open_timeout(&peer.stocks(), &credentials, short)
+        .unwrap_err()
+    {
+        Error::Draining { at, waited, .. } => {
+            assert_eq!(at.stream.fingerprint(), credentials.fingerprint());
+            assert!(waited >= short, "{waited:?}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(begun.elapsed() >= short);
+    assert_eq!(peer.accepted().len(), 1, "no second connection yet");
+    // One that may wait for longer gets its turn when the close bound has passed.
+    let second = manager
+        .open_timeout(&peer.stocks(), &credentials, GENEROUS)
+        .unwrap();
+    second.wait_live(GENEROUS).unwrap();
+    assert_eq!(peer.accepted().len(), 2);
+    assert_eq!(second.health().leases, 1);
+    releaser.join().unwrap();
+    drop(peer);
+    drop(second);
+    until_no_thread(&credentials);
+}
