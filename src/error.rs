@@ -188,6 +188,13 @@ pub enum Error {
         source: Option<Source>,
     },
 
+    /// The connection was open, and what was expected on it did not come, although the market traded.
+    #[error("{}: mute: nothing of what is expected came, although the line answers", .at.stream)]
+    Mute {
+        /// The stream, and the phase it happened in.
+        at: At,
+    },
+
     /// The stream failed so often in a row that, by its configuration, it was given up.
     #[error("{stream}: given up after {failures} failures in a row")]
     GaveUp {
@@ -278,6 +285,7 @@ impl Error {
             Self::Upgrade { .. } => "upgrade",
             Self::Protocol { .. } => "protocol",
             Self::Lost { .. } => "lost",
+            Self::Mute { .. } => "mute",
             Self::GaveUp { .. } => "gave_up",
             Self::Closed { .. } => "closed",
             Self::StillShared { .. } => "still_shared",
@@ -328,6 +336,7 @@ impl Error {
             | Self::Tls { .. }
             | Self::Protocol { .. }
             | Self::Lost { .. }
+            | Self::Mute { .. }
             | Self::Closed { .. }
             | Self::StillShared { .. }
             | Self::Spawn { .. } => Remedy::RetryLater,
@@ -392,6 +401,7 @@ impl Error {
             | Self::Tls { at, .. }
             | Self::Upgrade { at, .. }
             | Self::Protocol { at, .. }
+            | Self::Mute { at }
             | Self::Lost { at, .. } => Some(at),
             _ => None,
         }

@@ -86,6 +86,7 @@
 //! | `live` | info | a connection is authenticated | `epoch` |
 //! | `refused` | warn | the venue refused a subscription | |
 //! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt` |
+//! | `mute` | warn | expected data did not come; the line is probed | |
 //! | `behind` | warn | events arrive late: the venue's buffer fills | |
 //! | `stuck` | error | a stream did not end within its bound | `phase` |
 //! | `ended` | info, error | its thread is done | `code` |
@@ -112,6 +113,7 @@
 pub mod alpaca;
 mod backoff;
 mod budget;
+mod calendar;
 mod clock;
 mod config;
 mod credentials;
@@ -136,6 +138,7 @@ pub mod venue;
 
 pub(crate) use self::record::record;
 pub use self::{
+    calendar::{Calendar, TradingSession},
     config::{AttemptBudget, Backoff, Config, Roots},
     credentials::{Credentials, Fingerprint},
     error::{At, CredentialsFault, Doing, Error, Rejection, RejectionKind, Remedy, Result, Source},

@@ -29,6 +29,9 @@ pub enum Phase {
     Authenticating,
     /// Authenticated. What is subscribed to arrives.
     Live,
+    /// Live, but what is expected does not arrive, although the market trades. It was probed, and is about to be given
+    /// up.
+    Mute,
     /// Between two attempts to connect.
     Waiting,
     /// The connection is being closed: waiting for the peer's end.
@@ -48,6 +51,7 @@ impl Phase {
             Self::Upgrading => "upgrading",
             Self::Authenticating => "authenticating",
             Self::Live => "live",
+            Self::Mute => "mute",
             Self::Waiting => "waiting",
             Self::Closing => "closing",
             Self::Ended => "ended",

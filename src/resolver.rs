@@ -31,8 +31,11 @@ impl Resolver {
         Self(Arc::new(lookup))
     }
 
-    /// Looks up. An answer without an address is an error.
-    pub(crate) fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    /// Looks up. An answer without an address is an error. Blocks for as long as the resolver does.
+    ///
+    /// # Errors
+    /// Whatever the resolver says.
+    pub fn resolve(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
         let addresses = (self.0)(host, port)?;
         if addresses.is_empty() {
             return Err(io::Error::new(

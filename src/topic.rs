@@ -1,6 +1,6 @@
 //! What can be subscribed to: a channel and a symbol, and how much of it may wait for a slow reader.
 
-use std::{fmt, marker::PhantomData, str::FromStr};
+use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
 
 use crate::{
     error::{Error, Result},
@@ -107,6 +107,7 @@ pub trait Payload: Sized + 'static {
 pub struct Topics<T> {
     topics: Vec<Topic>,
     queue: Option<QueueLimit>,
+    expected: Option<Duration>,
     yields: PhantomData<fn() -> T>,
 }
 
@@ -119,6 +120,7 @@ impl<T: Payload> Topics<T> {
         Self {
             topics,
             queue: None,
+            expected: None,
             yields: PhantomData,
         }
     }
@@ -134,6 +136,7 @@ impl<T: Payload> Topics<T> {
     pub fn and<U: Payload<Source = T::Source>>(self, other: Topics<U>) -> Self {
         Self {
             queue: self.queue,
+            expected: self.expected,
             ..Self::new(self.topics.into_iter().chain(other.topics))
         }
     }
@@ -144,6 +147,17 @@ impl<T: Payload> Topics<T> {
     pub fn queue(self, events: usize, overflow: Overflow) -> Self {
         Self {
             queue: Some(QueueLimit { events, overflow }),
+            ..self
+        }
+    }
+
+    /// Expects something to arrive on any of these topics at least this often while the market's regular session lasts.
+    /// A connection that is open and brings nothing for longer is probed, and then replaced. By default only what the
+    /// venue itself expects is: for quiet symbols no such time can be named.
+    #[must_use]
+    pub fn expect_within(self, time: Duration) -> Self {
+        Self {
+            expected: Some(time),
             ..self
         }
     }
@@ -159,9 +173,20 @@ impl<T: Payload> Topics<T> {
         self.topics.iter()
     }
 
-    pub(crate) fn into_parts(self) -> (Vec<Topic>, Option<QueueLimit>) {
-        (self.topics, self.queue)
+    pub(crate) fn into_parts(self) -> Parts {
+        Parts {
+            topics: self.topics,
+            queue: self.queue,
+            expected: self.expected,
+        }
     }
+}
+
+/// What [`Topics`] are made of.
+pub(crate) struct Parts {
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) queue: Option<QueueLimit>,
+    pub(crate) expected: Option<Duration>,
 }
 
 impl<T> Clone for Topics<T> {
@@ -169,6 +194,7 @@ impl<T> Clone for Topics<T> {
         Self {
             topics: self.topics.clone(),
             queue: self.queue,
+            expected: self.expected,
             yields: PhantomData,
         }
     }
@@ -179,6 +205,7 @@ impl<T> fmt::Debug for Topics<T> {
         f.debug_struct("Topics")
             .field("topics", &self.topics)
             .field("queue", &self.queue)
+            .field("expected", &self.expected)
             .finish()
     }
 }

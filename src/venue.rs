@@ -13,11 +13,16 @@
 //!  users            request ┘
 //! ```
 
-use std::{collections::VecDeque, fmt, time::Instant};
+use std::{
+    collections::VecDeque,
+    fmt,
+    time::{Duration, Instant},
+};
 
 use zeroize::Zeroizing;
 
 use crate::{
+    calendar::Calendar,
     credentials::{Credentials, json_escape},
     error::{Rejection, Result},
     event::Unparsed,
@@ -69,6 +74,18 @@ pub trait Venue: Send + Sync + 'static {
     fn validate(&self, topic: &Topic) -> Result<()> {
         let _ = topic;
         Ok(())
+    }
+
+    /// When its market trades: expectations of data run only then. By default always.
+    fn calendar(&self) -> Calendar {
+        Calendar::always_open()
+    }
+
+    /// How often something has to arrive on a topic, in trading time, if that can be said: a line on which it does not
+    /// is mute. By default it cannot: most symbols are quiet for hours.
+    fn expects(&self, topic: &Topic) -> Option<Duration> {
+        let _ = topic;
+        None
     }
 
     /// How many topics one request may name.

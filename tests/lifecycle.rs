@@ -10,7 +10,7 @@ mod common;
 
 use std::{
     fmt,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -22,7 +22,7 @@ use common::{
 use parking_lot::Mutex;
 use trunkline::{
     Channel, Config, Credentials, Doing, EndReason, Endpoint, Error, Manager, Payload, Phase,
-    RecvTimeoutError, Remedy, StreamHandle, Subscription, Symbol, Topic, Topics, Update,
+    RecvTimeoutError, Remedy, Resolver, StreamHandle, Subscription, Symbol, Topic, Topics, Update,
     alpaca::{self, MarketData},
     venue::{self, Confirmed, Frame, Output, Request, Routed},
 };
@@ -165,7 +165,44 @@ fn at(peer: Peer) -> (MarketData, Box<dyn Send>) {
     (peer.stocks(), Box::new(peer))
 }
 
-const STALLS: [Stall; 11] = [
+/// The name whose lookup hangs, until the other end of a channel is dropped.
+const HANGING: &str = "hanging.test";
+
+/// Both ends of the channel.
+struct Hang {
+    hold: Mutex<Option<crossbeam_channel::Sender<()>>>,
+    until: crossbeam_channel::Receiver<()>,
+}
+
+static HANG: LazyLock<Hang> = LazyLock::new(|| {
+    let (hold, until) = crossbeam_channel::bounded(0);
+    Hang {
+        hold: Mutex::new(Some(hold)),
+        until,
+    }
+});
+
+/// Lets the lookups go when it is dropped.
+struct HangingLookup;
+
+impl Drop for HangingLookup {
+    fn drop(&mut self) {
+        HANG.hold.lock().take();
+    }
+}
+
+const STALLS: [Stall; 12] = [
+    Stall {
+        name: "name lookup: no answer",
+        phase: Phase::Resolving,
+        start: || {
+            (
+                stocks_at(&format!("ws://{HANGING}/v2/iex")),
+                Box::new(HangingLookup),
+            )
+        },
+        subscribe: true,
+    },
     Stall {
         name: "TCP connect: the backlog is full",
         phase: Phase::Connecting,
@@ -339,6 +376,13 @@ fn every_way_of_ending_ends_every_phase_in_time_and_leaves_nothing() {
             config.release_timeout = BOUND;
             config.open_timeout = BOUND;
             config.close_timeout = Duration::from_millis(100);
+            let system = config.resolver.clone();
+            config.resolver = Resolver::new(move |host, port| {
+                if host == HANGING {
+                    let _ = HANG.until.recv();
+                }
+                system.resolve(host, port)
+            });
             // Once, so that nothing is counted that is opened when it is first needed.
             let _ = common::failure(&open(&config, &refusing(), &credentials()));
             let (clean, threads) = (open_files(), all_threads());

@@ -16,13 +16,17 @@
 //! ◀ [{"T":"q","S":"KO",…},{"T":"q","S":"KO",…}]
 //! ```
 
-use std::{fmt, time::Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use super::{
     Account, Feed, data_endpoint,
     wire::{self, Incoming, Lists, SubscriptionRequest},
 };
 use crate::{
+    calendar::Calendar,
     credentials::Credentials,
     error::{Error, Rejection, RejectionKind, Result},
     event::Unparsed,
@@ -40,6 +44,9 @@ pub struct MarketData {
     endpoint: Endpoint,
     channels: &'static [Channel],
     account: Option<Account>,
+    calendar: Calendar,
+    /// Whether it sends during the regular session: the overnight feeds are silent then.
+    has_regular_hours: bool,
 }
 
 impl MarketData {
@@ -48,6 +55,13 @@ impl MarketData {
             endpoint: data_endpoint(feed.path()),
             channels: feed.channels(),
             account: None,
+            has_regular_hours: !matches!(feed, Feed::Boats | Feed::Overnight),
+            calendar: match feed {
+                Feed::Test => Calendar::always_open(),
+                Feed::Iex | Feed::Sip | Feed::DelayedSip | Feed::Boats | Feed::Overnight => {
+                    Calendar::us_equities()
+                }
+            },
         }
     }
 
@@ -55,6 +69,12 @@ impl MarketData {
     #[must_use]
     pub fn at(self, endpoint: Endpoint) -> Self {
         Self { endpoint, ..self }
+    }
+
+    /// When the market trades, if not as the built-in calendar says. Data is expected only then.
+    #[must_use]
+    pub fn calendar(self, calendar: Calendar) -> Self {
+        Self { calendar, ..self }
     }
 
     /// Insists on the keys of one account: keys that plainly belong to the other are refused before connecting.
@@ -132,6 +152,23 @@ impl Venue for MarketData {
             topic: topic.clone(),
             why: why.to_owned(),
         })
+    }
+
+    fn calendar(&self) -> Calendar {
+        self.calendar.clone()
+    }
+
+    /// Of all symbols together something comes every few seconds while the market trades, or, of bars, every minute.
+    /// Of single symbols nothing can be said, and updated bars come only when a trade was late.
+    fn expects(&self, topic: &Topic) -> Option<Duration> {
+        if !topic.is_wildcard() || !self.has_regular_hours {
+            return None;
+        }
+        match topic.channel {
+            TRADES | QUOTES => Some(Duration::from_secs(60)),
+            BARS | DAILY_BARS => Some(Duration::from_secs(150)),
+            _ => None,
+        }
     }
 
     fn session(&self, credentials: Credentials) -> MarketDataSession {

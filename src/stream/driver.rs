@@ -23,9 +23,11 @@ use super::{
     Stream,
     behind::Behind,
     hub::{Ask, Hub},
+    liveness::{Due, Liveness, Outlook, time_left},
 };
 use crate::{
     backoff::{self, Class},
+    calendar::Calendar,
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind},
     event::{EndReason, Gap, Notice, Unparsed},
@@ -47,6 +49,7 @@ pub(crate) struct Driver<V: Venue, T> {
     epoch: u64,
     failures: u32,
     was_live: bool,
+    calendar: Calendar,
     /// When the last message was read, for the gap that may follow.
     last_message: Option<Instant>,
 }
@@ -83,10 +86,7 @@ struct Live<S> {
     since: Instant,
     /// When the request in flight has to be answered.
     answer_by: Option<Instant>,
-    /// When anything arrived last.
-    heard: Instant,
-    /// A ping was sent, and anything has to arrive by then.
-    pong_by: Option<Instant>,
+    liveness: Liveness,
     behind: Behind,
 }
 
@@ -99,6 +99,7 @@ enum Next {
 impl<V: Venue, T: Transport> Driver<V, T> {
     pub(crate) fn new(stream: Arc<Stream<V>>, transport: T, credentials: Credentials) -> Self {
         let now = transport.now();
+        let calendar = stream.venue.calendar();
         Self {
             stream,
             transport,
@@ -109,6 +110,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             epoch: 0,
             failures: 0,
             was_live: false,
+            calendar,
             last_message: None,
         }
     }
@@ -123,6 +125,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             }
             self.transport.wait(deadline);
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn utc(&self) -> Timestamp {
+        self.transport.utc()
     }
 
     /// One turn. Returns when the next is due if nothing happens before.
@@ -149,13 +156,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     .flatten()
                     .min()
             }
-            Link::Live(live) => {
-                let ping = live.pong_by.unwrap_or(live.heard + config.ping_interval);
-                [Some(ping), live.answer_by, live.session.deadline()]
-                    .into_iter()
-                    .flatten()
-                    .min()
-            }
+            Link::Live(live) => [
+                Some(live.liveness.deadline(config)),
+                live.answer_by,
+                live.session.deadline(),
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
             Link::Over(_) => None,
         }
     }
@@ -166,13 +174,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let changes = self.stream.wishes.take_changes();
         let changed = !changes.subscriptions.is_empty();
         for (id, wish) in changes.subscriptions {
-            self.hub.update(id, wish);
+            self.hub.update(id, wish, now);
         }
         if changes.stop && self.credentials.is_some() {
             self.stop(now);
         } else if changed {
             self.ask(now);
-            self.publish();
+            self.publish(now);
         }
     }
 
@@ -278,8 +286,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             session,
             since: now,
             answer_by: None,
-            heard: now,
-            pong_by: None,
+            liveness: Liveness::new(now),
             behind: Behind::default(),
         };
         self.link = Link::Live(Box::new(live));
@@ -289,9 +296,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             state.epoch = epoch;
             state.retry_at = None;
         });
+        self.hub.connected(now);
         record!(Info, "live", self.stream.key, epoch = epoch; "connection {epoch} is live");
         self.ask(now);
-        self.publish();
+        self.publish(now);
     }
 
     // ---- live ----
@@ -318,9 +326,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Link::Live(live) = &mut self.link else {
             return;
         };
-        match live.pong_by {
-            Some(deadline) if deadline <= now => {
-                let silent = now.saturating_duration_since(live.heard);
+        match live.liveness.due(now, config) {
+            None => {}
+            Some(Due::Ping) => self.ping(now),
+            Some(Due::Look) => self.look(now),
+            Some(Due::Dead(silent)) => {
                 let why = format!("nothing was heard for {silent:.1?}, a ping was not answered");
                 let error = Error::Lost {
                     at: self.at(Phase::Live),
@@ -329,14 +339,40 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 };
                 self.fail(now, error);
             }
-            None if live.heard + config.ping_interval <= now => {
-                live.pong_by = Some(now + config.ping_timeout);
-                self.stream.counters.pings.add(1);
-                if let Err(fault) = self.transport.ping() {
-                    self.fault(now, fault);
-                }
+        }
+    }
+
+    fn ping(&mut self, now: Instant) {
+        self.stream.counters.pings.add(1);
+        if let Err(fault) = self.transport.ping() {
+            self.fault(now, fault);
+        }
+    }
+
+    /// Looks whether what is expected has come.
+    fn look(&mut self, now: Instant) {
+        let Link::Live(live) = &mut self.link else {
+            return;
+        };
+        let venue = &self.stream.venue;
+        let (calendar, transport) = (&self.calendar, &self.transport);
+        let utc = transport.utc();
+        let left = self.hub.least_left(
+            |topic| venue.expects(topic),
+            |within, since| time_left(calendar, utc_of(transport, since), utc, within),
+        );
+        match live.liveness.expect(now, left, &self.stream.config) {
+            Outlook::Fine | Outlook::Waiting => {}
+            Outlook::Recovered => self.enter(now, Phase::Live),
+            Outlook::Probe => {
+                record!(Warn, "mute", self.stream.key; "what is expected does not come; probing");
+                self.enter(now, Phase::Mute);
+                self.ping(now);
             }
-            _ => {}
+            Outlook::Mute => {
+                let at = self.at(Phase::Mute);
+                self.fail(now, Error::Mute { at });
+            }
         }
     }
 
@@ -364,8 +400,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 }
             };
             if let Link::Live(live) = &mut self.link {
-                live.heard = live.heard.max(read_at);
-                live.pong_by = None;
+                live.liveness.heard(read_at);
             }
             // Without a session it has ended the connection, and the rest is still in the buffers.
             let Some(session) = self.link.session() else {
@@ -450,7 +485,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     };
                     self.hub.confirm(confirmed, || error.clone());
                     self.ask(now);
-                    self.publish();
+                    self.publish(now);
                     Ok(())
                 }
                 Item::Refused(rejection) => {
@@ -543,13 +578,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         record!(Warn, "refused", self.stream.key; "{error}");
         self.hub.refuse(error);
         self.ask(now);
-        self.publish();
+        self.publish(now);
     }
 
     /// What the hub knows, for health.
-    fn publish(&self) {
+    fn publish(&mut self, now: Instant) {
         let (confirmed, missing) = self.hub.standing();
         *self.stream.standing.lock() = super::Standing { confirmed, missing };
+        self.look(now);
     }
 
     // ---- ending ----
@@ -646,7 +682,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         );
         let delay = delay.max(self.budget_wait(now));
         record!(Warn, "lost", self.stream.key, attempt = self.failures; "{}; next attempt in {delay:.1?}", error.with_causes());
-        self.disconnected(&error);
+        self.disconnected(now, &error);
         let failures = self.failures;
         self.stream.lifecycle.change(now, |state| {
             state.failures = failures;
@@ -659,7 +695,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     fn lose(&mut self, now: Instant, reason: EndReason) {
         if let EndReason::Failed(error) = &reason {
             self.spend(now);
-            self.disconnected(error);
+            self.disconnected(now, error);
             let cause = error.clone();
             self.stream
                 .lifecycle
@@ -670,7 +706,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     /// Tells the hub, and with it every subscriber, what the connection was worth. Behind what was already decoded.
-    fn disconnected(&mut self, cause: &Error) {
+    fn disconnected(&mut self, now: Instant, cause: &Error) {
         self.flush();
         let gap = matches!(self.link, Link::Live(_)).then(|| Gap {
             last: self.last_message.map(|at| utc_of(&self.transport, at)),
@@ -679,7 +715,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             breaks: 1,
         });
         self.hub.disconnected(gap.as_ref());
-        self.publish();
+        self.publish(now);
     }
 
     /// Closes the connection in good order: never a second one while the peer may still count the first.

@@ -20,7 +20,7 @@ use crate::{
     health::Health,
     key::StreamKey,
     phase::Phase,
-    topic::{Payload, QueueLimit, Topics},
+    topic::{Parts, Payload, QueueLimit, Topics},
     venue::Venue,
 };
 
@@ -56,8 +56,12 @@ impl<V: Venue> StreamHandle<V> {
         topics: Topics<T>,
     ) -> Result<Subscription<T>> {
         self.stream.lifecycle.check_process()?;
-        let (topics, limit) = topics.into_parts();
-        let limit = limit.unwrap_or(self.queue);
+        let Parts {
+            topics,
+            queue,
+            expected,
+        } = topics.into_parts();
+        let limit = queue.unwrap_or(self.queue);
         if limit.events == 0 {
             return Err(Error::InvalidConfig {
                 why: "a queue must hold at least one event".to_owned(),
@@ -70,7 +74,7 @@ impl<V: Venue> StreamHandle<V> {
         let id = self
             .stream
             .wishes
-            .subscribe(&queue, topics)
+            .subscribe(&queue, topics, expected)
             .map_err(|reason| self.stream.lifecycle.ended(reason))?;
         Ok(Subscription::new(queue, receiver, id, self.lease.clone()))
     }

@@ -12,6 +12,7 @@
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use super::{
@@ -47,6 +48,9 @@ struct Member<E> {
     queue: Arc<Queue<E>>,
     topics: HashMap<Topic, Answer>,
     version: u64,
+    /// How often something has to arrive, in trading time, and when it did last.
+    expected: Option<Duration>,
+    heard: Instant,
     /// A gap was declared, and its end was not yet.
     broken: bool,
     /// Which events of the batch at hand it gets.
@@ -124,11 +128,11 @@ impl<E: Routed> Hub<E> {
     // ---- wishes ----
 
     /// Takes over what one subscription wants now.
-    pub(crate) fn update(&mut self, id: SubscriptionId, wish: Option<Wish<E>>) {
+    pub(crate) fn update(&mut self, id: SubscriptionId, wish: Option<Wish<E>>, now: Instant) {
         let Some(wish) = wish else {
             return self.remove(id);
         };
-        let slot = self.slot_of(id, &wish);
+        let slot = self.slot_of(id, &wish, now);
         let Some(member) = self.members[slot].as_mut() else {
             return;
         };
@@ -181,7 +185,7 @@ impl<E: Routed> Hub<E> {
         self.answer(slot, &confirmed, Standing::Confirmed, None);
     }
 
-    fn slot_of(&mut self, id: SubscriptionId, wish: &Wish<E>) -> usize {
+    fn slot_of(&mut self, id: SubscriptionId, wish: &Wish<E>, now: Instant) -> usize {
         if let Some(slot) = self.slots.get(&id) {
             return *slot;
         }
@@ -189,6 +193,8 @@ impl<E: Routed> Hub<E> {
             queue: Arc::clone(&wish.queue),
             topics: HashMap::new(),
             version: 0,
+            expected: wish.expected,
+            heard: now,
             broken: false,
             picks: Vec::new(),
         };
@@ -516,6 +522,38 @@ impl<E: Routed> Hub<E> {
         self.to_ask.make_contiguous().sort_unstable();
     }
 
+    /// The connection is live: what is expected is expected from here on.
+    pub(crate) fn connected(&mut self, now: Instant) {
+        for member in self.members.iter_mut().flatten() {
+            member.heard = now;
+        }
+    }
+
+    /// The least that `left` says of any expectation, which is given how often something has to arrive, and when it
+    /// did last. `expects` is the venue's own expectation of a topic.
+    pub(crate) fn least_left(
+        &self,
+        expects: impl Fn(&Topic) -> Option<Duration>,
+        left: impl Fn(Duration, Instant) -> Duration,
+    ) -> Option<Duration> {
+        self.members
+            .iter()
+            .flatten()
+            .filter_map(|member| {
+                let confirmed = |answer: &Answer| answer.is(Standing::Confirmed);
+                let own = member
+                    .expected
+                    .filter(|_| member.topics.values().any(confirmed));
+                let topics = member.topics.iter().filter(|(_, answer)| confirmed(answer));
+                let within = topics
+                    .filter_map(|(topic, _)| expects(topic))
+                    .chain(own)
+                    .min()?;
+                Some(left(within, member.heard))
+            })
+            .min()
+    }
+
     /// Tells those that had a gap, and an answer to all of their topics since, that it is over.
     pub(crate) fn resume(&mut self, epoch: u64, at: impl Fn() -> Timestamp) {
         for member in self
@@ -598,11 +636,13 @@ impl<E: Routed> Hub<E> {
                 member.picks.push(index);
             }
         }
+        let newest = events.last().map(|stamped| stamped.received);
         let batch = Arc::new(Batch { events, epoch });
         for slot in self.touched.drain(..) {
             let Some(member) = self.members[slot].as_mut() else {
                 continue;
             };
+            member.heard = newest.unwrap_or(member.heard);
             let total = batch.events.len();
             if member.picks.len() == total {
                 member.queue.push(&batch, Picks::All);

@@ -21,6 +21,7 @@ mod entries;
 mod handle;
 mod hub;
 mod lifecycle;
+mod liveness;
 #[cfg(all(test, loom))]
 mod model;
 mod queue;

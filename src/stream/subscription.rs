@@ -165,7 +165,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         self.version.set(
             self.lease
                 .stream()
-                .add_topics(self.id, topics.into_parts().0)?,
+                .add_topics(self.id, topics.into_parts().topics)?,
         );
         Ok(())
     }
@@ -178,7 +178,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         self.version.set(
             self.lease
                 .stream()
-                .remove_topics(self.id, &topics.into_parts().0)?,
+                .remove_topics(self.id, &topics.into_parts().topics)?,
         );
         Ok(())
     }

@@ -935,3 +935,100 @@ fn a_line_that_falls_behind_warns_once() {
     );
     assert_eq!(bench.stream.health().behind, Duration::from_secs(8));
 }
+
+/// Leaps for so long, with a peer that answers every ping, and says the phases that were entered on the way.
+fn pass(bench: &mut Bench, time: Duration) -> Vec<Phase> {
+    let end = bench.peer.now() + time;
+    let mut phases = Vec::new();
+    while bench.next.is_some_and(|next| next <= end) {
+        bench.leap();
+        if bench.sent().last().is_some_and(|sent| sent == "<ping>") {
+            bench.peer.pong();
+            bench.step();
+        }
+        if phases.last() != Some(&bench.phase()) {
+            phases.push(bench.phase());
+        }
+    }
+    bench.peer.advance_to(end);
+    phases
+}
+
+#[test]
+fn a_line_that_answers_pings_and_brings_nothing_is_mute_while_the_market_trades() {
+    let mut bench = Bench::live();
+    bench.peer.set_utc("2026-03-17T15:00:00Z".parse().unwrap());
+    let subscription =
+        bench.subscribe(alpaca::quotes(["A"]).expect_within(Duration::from_secs(300)));
+    let quiet = bench.subscribe(alpaca::quotes(["QUIET"]));
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    bench.say(&quotes_of(&["A", "QUIET"]));
+    words(&quiet);
+    assert_eq!(pass(&mut bench, Duration::from_secs(299)), [Phase::Live]);
+    bench.say(&quote("A", 1));
+    assert_eq!(
+        pass(&mut bench, Duration::from_secs(299)),
+        [Phase::Live],
+        "it came"
+    );
+    assert_eq!(
+        pass(&mut bench, Duration::from_secs(2)),
+        [Phase::Mute],
+        "probed"
+    );
+    bench.say(&quote("A", 2));
+    assert_eq!(
+        pass(&mut bench, Duration::from_secs(30)),
+        [Phase::Live],
+        "it came after all"
+    );
+    words(&subscription);
+    let start = bench.peer.now();
+    let phases = pass(&mut bench, Duration::from_secs(285));
+    assert_eq!(
+        phases,
+        [
+            Phase::Live,
+            Phase::Mute,
+            Phase::Waiting,
+            Phase::Authenticating
+        ]
+    );
+    assert!(bench.peer.now() - start <= Duration::from_secs(285));
+    assert_eq!(words(&subscription), ["gap1x1"]);
+    let Ok(Update::Gap(gap)) = quiet.try_recv() else {
+        panic!()
+    };
+    assert!(matches!(gap.cause, Error::Mute { .. }), "{:?}", gap.cause);
+}
+
+#[test]
+fn a_week_with_its_nights_and_its_week_end_causes_no_false_reconnect() {
+    let mut bench = Bench::live();
+    // A Friday, before the opening.
+    bench.peer.set_utc("2026-03-20T13:00:00Z".parse().unwrap());
+    let all = bench.subscribe(alpaca::quotes(["*"]).conflate());
+    let daily = StreamHandle::new(
+        Arc::clone(&bench.stream),
+        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>),
+        bench.stream.config.queue,
+    )
+    .subscribe(alpaca::daily_bars(["A"]))
+    .unwrap();
+    bench.step();
+    bench.say(&quotes_of(&["*"]));
+    bench.say(r#"[{"T":"subscription","quotes":["*"],"dailyBars":["A"]}]"#);
+    // Until the next Friday's close something comes every half minute of trading, and nothing at any other time.
+    let trading = crate::Calendar::us_equities();
+    for _ in 0..2 * 60 * 24 * 7 {
+        pass(&mut bench, Duration::from_secs(30));
+        let utc = bench.driver.utc();
+        if trading.session_at(utc) == crate::TradingSession::Regular {
+            bench.say(&quote("A", 1));
+        }
+    }
+    assert_eq!(bench.peer.attempts(), 1);
+    assert_eq!(bench.phase(), Phase::Live);
+    drop((all, daily));
+}

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -48,6 +49,8 @@ struct State<E> {
 pub(crate) struct Wish<E> {
     pub(crate) queue: Arc<Queue<E>>,
     pub(crate) topics: HashSet<Topic>,
+    /// How often something has to arrive, in trading time.
+    pub(crate) expected: Option<Duration>,
     /// Goes up with each change of the topics.
     pub(crate) version: u64,
 }
@@ -57,6 +60,7 @@ impl<E> Clone for Wish<E> {
         Self {
             queue: Arc::clone(&self.queue),
             topics: self.topics.clone(),
+            expected: self.expected,
             version: self.version,
         }
     }
@@ -102,6 +106,7 @@ impl<E> Wishes<E> {
         &self,
         queue: &Arc<Queue<E>>,
         topics: Vec<Topic>,
+        expected: Option<Duration>,
     ) -> Result<SubscriptionId, EndReason> {
         self.change(|state| {
             if let Some(reason) = &state.closed {
@@ -112,6 +117,7 @@ impl<E> Wishes<E> {
             let wish = Wish {
                 queue: Arc::clone(queue),
                 topics: topics.into_iter().collect(),
+                expected,
                 version: 1,
             };
             state.subscriptions.insert(id, wish);

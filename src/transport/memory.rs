@@ -27,6 +27,8 @@ pub(crate) struct Peer(Arc<Mutex<World>>);
 struct World {
     now: Instant,
     started: Instant,
+    /// The wall clock when it started.
+    utc: Timestamp,
     connected: bool,
     /// Whether a close is answered.
     answers_close: bool,
@@ -47,6 +49,7 @@ impl Peer {
         let world = Arc::new(Mutex::new(World {
             now,
             started: now,
+            utc: Timestamp::from_nanos(0),
             connected: false,
             answers_close: true,
             closing: false,
@@ -77,6 +80,12 @@ impl Peer {
         let mut world = self.0.lock();
         world.now = world.now.max(then);
         world.now
+    }
+
+    pub(crate) fn set_utc(&self, utc: Timestamp) {
+        let mut world = self.0.lock();
+        world.started = world.now;
+        world.utc = utc;
     }
 
     pub(crate) fn fail_next(&self, fault: Fault) {
@@ -226,7 +235,8 @@ impl Transport for MemoryTransport {
             .now
             .saturating_duration_since(world.started)
             .as_nanos();
-        Timestamp::from_nanos(i64::try_from(nanos).unwrap_or(i64::MAX))
+        let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
+        Timestamp::from_nanos(world.utc.as_nanos().saturating_add(nanos))
     }
 
     fn random(&mut self) -> f64 {
