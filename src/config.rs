@@ -11,7 +11,7 @@ use crate::{
 /// The configuration of a [`Manager`](crate::Manager).
 ///
 /// A stream keeps the settings of its first opener; an open with others gets
-/// [`Error::SettingsConflict`](crate::Error::SettingsConflict), except for `open_timeout` and `queue`, which belong to
+/// [`Error::SettingsConflict`], except for `open_timeout` and `queue`, which belong to
 /// the caller and not to the stream.
 ///
 /// # Examples

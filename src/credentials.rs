@@ -185,32 +185,44 @@ impl Credentials {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Overwrites every occurrence of key and secret with asterisks. Lengths stay as they are.
+    /// The same for a text that may have been cut in the middle of key or secret.
+    pub(crate) fn masked_cut(&self, text: &str) -> String {
+        let mut text = Zeroizing::new(self.masked(text));
+        let tail = self
+            .needles()
+            .map(|needle| overlap(text.as_bytes(), needle))
+            .max()
+            .unwrap_or(0);
+        let kept = text.len() - tail;
+        text.replace_range(kept.., &"*".repeat(tail));
+        std::mem::take(&mut *text)
+    }
+
+    /// Overwrites every occurrence of key and secret with asterisks, as they are or as JSON may escape them. Lengths
+    /// stay as they are.
     pub(crate) fn mask(&self, bytes: &mut [u8]) {
         for needle in self.needles() {
             let mut from = 0;
-            while let Some(at) = find(&bytes[from..], &needle) {
-                bytes[from + at..from + at + needle.len()].fill(b'*');
-                from += at + needle.len();
+            while from < bytes.len() {
+                let len = match spelled(&bytes[from..], needle) {
+                    Spelled::Whole(len) => len,
+                    Spelled::Beginning | Spelled::No => {
+                        from += 1;
+                        continue;
+                    }
+                };
+                bytes[from..from + len].fill(b'*');
+                from += len;
             }
         }
     }
 
-    /// The forms in which a text may repeat them: as they are and, where that differs, as JSON writes them.
-    pub(crate) fn needles(&self) -> impl Iterator<Item = Zeroizing<Vec<u8>>> {
+    /// What to look for in a text.
+    pub(crate) fn needles(&self) -> impl Iterator<Item = &[u8]> {
         let (key, secret) = self.parts();
         [secret, key]
             .into_iter()
             .filter(|part| part.len() >= SHORTEST_MASKED)
-            .flat_map(|part| {
-                let plain = Zeroizing::new(part.to_vec());
-                let escaped = needs_escape(part).then(|| {
-                    let mut escaped = Zeroizing::new(Vec::with_capacity(2 * part.len()));
-                    json_escape(part, |piece| escaped.extend_from_slice(piece));
-                    escaped
-                });
-                escaped.into_iter().chain([plain])
-            })
     }
 
     fn build(key: &[u8], secret: &[u8], may_be_empty: bool) -> Result<Self> {
@@ -296,14 +308,72 @@ pub(crate) fn json_escape(text: &[u8], mut write: impl FnMut(&[u8])) {
     }
 }
 
-/// Where `needle` starts in `hay`.
-pub(crate) fn find(hay: &[u8], needle: &[u8]) -> Option<usize> {
-    hay.windows(needle.len())
-        .position(|window| window == needle)
+/// Whether a text begins with a needle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Spelled {
+    /// With the whole of it, in so many bytes.
+    Whole(usize),
+    /// The text ends before the needle does.
+    Beginning,
+    No,
 }
 
-fn needs_escape(part: &[u8]) -> bool {
-    part.iter().any(|byte| matches!(byte, b'"' | b'\\'))
+/// Whether `text` begins with `needle`: as it is, or with any of its characters escaped in a way that JSON allows.
+fn spelled(text: &[u8], needle: &[u8]) -> Spelled {
+    if text.starts_with(needle) {
+        return Spelled::Whole(needle.len());
+    }
+    if needle.starts_with(text) {
+        return Spelled::Beginning;
+    }
+    let mut len = 0;
+    for byte in needle {
+        match character(&text[len..], *byte) {
+            Some(0) => return Spelled::Beginning,
+            Some(more) => len += more,
+            None => return Spelled::No,
+        }
+    }
+    Spelled::Whole(len)
+}
+
+/// How many bytes at the end of `text` are a beginning, but not the whole, of `needle`.
+pub(crate) fn overlap(text: &[u8], needle: &[u8]) -> usize {
+    // An escaped character takes six bytes.
+    let longest = text.len().min(6 * needle.len());
+    (1..=longest)
+        .rev()
+        .find(|len| spelled(&text[text.len() - len..], needle) == Spelled::Beginning)
+        .unwrap_or(0)
+}
+
+/// In how many bytes `text` begins with `wanted`; 0 if it ends too early to tell.
+fn character(text: &[u8], wanted: u8) -> Option<usize> {
+    match text {
+        [] | [b'\\'] => Some(0),
+        [b'\\', b'u', code @ ..] if code.len() < 4 && code.iter().all(u8::is_ascii_hexdigit) => {
+            Some(0)
+        }
+        [b'\\', b'u', code @ ..] if is_code_of(code, wanted) => Some(6),
+        [b'\\', next, ..] if *next == wanted => Some(2),
+        [first, ..] if *first == wanted => Some(1),
+        _ => None,
+    }
+}
+
+/// Whether `code` begins with the four hex digits of `wanted`.
+fn is_code_of(code: &[u8], wanted: u8) -> bool {
+    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).map(|digit| digit as u8);
+    let digits = [
+        Some(b'0'),
+        Some(b'0'),
+        digit(wanted >> 4),
+        digit(wanted & 15),
+    ];
+    digits
+        .iter()
+        .zip(code)
+        .all(|(digit, byte)| *digit == Some(byte.to_ascii_lowercase()))
 }
 
 fn variable(name: &'static str, elsewhere: &[&'static str]) -> Result<Zeroizing<String>> {

@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use crate::{
     key::StreamKey,
     phase::Phase,
-    stream::Queue,
+    resolver::PendingLookup,
     topic::{Overflow, Topic},
 };
 
@@ -76,30 +76,6 @@ impl fmt::Display for ManagerHealth {
     }
 }
 
-/// A name lookup that runs on its helper thread. Nothing can cancel it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct PendingLookup {
-    /// `host:port`.
-    pub host: String,
-    /// For how long it has been running.
-    pub running_for: Duration,
-    /// Whether the streams that asked have all been stopped since.
-    pub is_abandoned: bool,
-}
-
-impl fmt::Display for PendingLookup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.is_abandoned { ", abandoned" } else { "" };
-        write!(
-            f,
-            "looking up {} for {:.1?}{whose}",
-            self.host, self.running_for
-        )
-    }
-}
-
 /// What a stream counted since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -151,26 +127,6 @@ pub struct SubscriptionHealth {
     pub topics_confirmed: usize,
     /// Topics that wait for the venue's answer.
     pub topics_pending: usize,
-}
-
-impl SubscriptionHealth {
-    pub(crate) fn of<E: crate::venue::Routed>(id: u64, queue: &Queue<E>) -> Self {
-        let counts = queue.counts();
-        let answers = queue.answers();
-        Self {
-            id,
-            events_routed: counts.routed,
-            events_delivered: counts.delivered,
-            events_dropped: counts.dropped,
-            events_conflated: counts.conflated,
-            events_queued: counts.queued,
-            capacity: queue.limit().events,
-            overflow: queue.limit().overflow,
-            lag: counts.lag,
-            topics_confirmed: answers.confirmed,
-            topics_pending: answers.pending,
-        }
-    }
 }
 
 impl fmt::Display for Health {

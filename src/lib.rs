@@ -143,7 +143,7 @@ pub use self::{
     credentials::{Credentials, Fingerprint},
     error::{At, CredentialsFault, Doing, Error, Rejection, RejectionKind, Remedy, Result, Source},
     event::{Dropped, EndReason, Ended, Event, Gap, Notice, Unparsed, Update},
-    health::{CounterValues, Health, ManagerHealth, PendingLookup, SubscriptionHealth},
+    health::{CounterValues, Health, ManagerHealth, SubscriptionHealth},
     key::{Endpoint, StreamKey},
     manager::{Manager, ShutdownGuard, StreamShutdown},
     market::{
@@ -151,7 +151,7 @@ pub use self::{
         TRADES, Timestamp, Trade, TradeCancel, TradeCorrection, TradeEvent, UPDATED_BARS, topics,
     },
     phase::Phase,
-    resolver::Resolver,
+    resolver::{PendingLookup, Resolver},
     stream::{
         Delivery, Iter, LineClosed, Phases, RecvError, RecvTimeoutError, StreamHandle,
         Subscription, TryRecvError,

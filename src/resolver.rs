@@ -4,6 +4,7 @@ use std::{
     fmt, io,
     net::{SocketAddr, ToSocketAddrs as _},
     sync::Arc,
+    time::Duration,
 };
 
 /// Turns a host and a port into addresses. The default is the operating system's resolver.
@@ -77,5 +78,29 @@ impl fmt::Debug for Resolver {
         } else {
             "Resolver(..)"
         })
+    }
+}
+
+/// A name lookup that runs on its helper thread. Nothing can cancel it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct PendingLookup {
+    /// `host:port`.
+    pub host: String,
+    /// For how long it has been running.
+    pub running_for: Duration,
+    /// Whether the streams that asked have all been stopped since.
+    pub is_abandoned: bool,
+}
+
+impl fmt::Display for PendingLookup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.is_abandoned { ", abandoned" } else { "" };
+        write!(
+            f,
+            "looking up {} for {:.1?}{whose}",
+            self.host, self.running_for
+        )
     }
 }

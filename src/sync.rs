@@ -2,7 +2,7 @@
 //! checker's behind the same few methods.
 //!
 //! The checker never lets a timed wait time out. Deadlines are modelled as an event instead: time stands still until
-//! [`model::Clock`] passes, which wakes whoever waits.
+//! a test lets it pass, which wakes whoever waits.
 
 #[cfg(not(all(test, loom)))]
 pub(crate) use parking_lot::{Condvar, Mutex};

@@ -25,6 +25,9 @@ impl Behind {
         threshold: Duration,
     ) -> Option<Duration> {
         let age = arrived.as_nanos().saturating_sub(happened.as_nanos());
+        if age.unsigned_abs() > PLAUSIBLE_NANOS {
+            return None;
+        }
         let freshest = self.freshest.map_or(age, |freshest| freshest.min(age));
         self.freshest = Some(freshest);
         self.behind = Duration::from_nanos(age.abs_diff(freshest));
@@ -41,6 +44,9 @@ impl Behind {
         self.behind
     }
 }
+
+/// A day. Beyond that, no clock and no buffer is off: it is a recording, or a test's own event.
+const PLAUSIBLE_NANOS: u64 = 24 * 3_600 * 1_000_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -536,7 +536,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Some(credentials) = &self.credentials else {
             return;
         };
-        let raw = credentials.masked(&unparsed.raw).into();
+        let raw = credentials.masked_cut(&unparsed.raw).into();
         let why = credentials.redact(&unparsed.why).into();
         self.hub
             .notice(&Notice::Unparsed(Unparsed { raw, why, more: 0 }));

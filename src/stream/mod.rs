@@ -49,7 +49,6 @@ use self::{driver::Driver, wishes::Wishes};
 pub(crate) use self::{
     handle::{Lease, end},
     lifecycle::Lifecycle,
-    queue::Queue,
     registry::{Acquired, ScopeId, claims},
     subscription::deadline,
     wishes::{SubscriptionId, Wake},
@@ -65,7 +64,7 @@ use crate::{
     credentials::Credentials,
     error::{Error, Result, Source},
     event::EndReason,
-    health::{CounterValues, Health, SubscriptionHealth},
+    health::{CounterValues, Health},
     key::StreamKey,
     phase::Phase,
     record, thread,
@@ -338,7 +337,7 @@ impl<V: Venue> Shared for Stream<V> {
         health.subscriptions = wishes
             .queues
             .iter()
-            .map(|(id, queue)| SubscriptionHealth::of(id.number(), queue))
+            .map(|(id, queue)| queue.health(id.number()))
             .collect();
         let standing = self.standing.lock();
         health.topics_confirmed = standing.confirmed;

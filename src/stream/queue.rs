@@ -31,6 +31,7 @@ use crate::{
     clock,
     error::Error,
     event::{Dropped, EndReason, Ended, Event, Gap, Notice, Update},
+    health::SubscriptionHealth,
     key::StreamKey,
     process::Process,
     topic::{Overflow, Payload, QueueLimit},
@@ -104,13 +105,12 @@ impl<T: Payload<Source: Routed>> Token for Channel<T> {
 
 /// Counters of one subscription. Routed events are delivered, queued, dropped, conflated, or discarded at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) routed: u64,
-    pub(crate) delivered: u64,
-    pub(crate) dropped: u64,
-    pub(crate) conflated: u64,
-    pub(crate) queued: u64,
-    pub(crate) lag: Duration,
+struct Counts {
+    routed: u64,
+    delivered: u64,
+    dropped: u64,
+    conflated: u64,
+    queued: u64,
 }
 
 impl<E: Routed> Queue<E> {
@@ -343,7 +343,7 @@ impl<E: Routed> Queue<E> {
         answers.clone()
     }
 
-    pub(crate) fn answers(&self) -> Answers {
+    fn answers(&self) -> Answers {
         if self.process.is_parent() {
             return Answers::default();
         }
@@ -362,25 +362,38 @@ impl<E: Routed> Queue<E> {
     }
 
     /// What became of the events. Takes no lock; the numbers may be a moment apart.
-    pub(crate) fn counts(&self) -> Counts {
+    fn counts(&self) -> Counts {
         let delivered = self.delivered.load(Ordering::Relaxed);
         let dropped = self.dropped.load(Ordering::Relaxed);
         let conflated = self.conflated.load(Ordering::Relaxed);
         let routed = self.routed.load(Ordering::Relaxed);
         let queued = routed.saturating_sub(delivered + dropped + conflated);
-        let lag = self.lag.newest();
         Counts {
             routed,
             delivered,
             dropped,
             conflated,
             queued,
-            lag,
         }
     }
 
-    pub(crate) fn limit(&self) -> QueueLimit {
-        self.limit
+    /// What health shows of it, as the subscription of this number.
+    pub(crate) fn health(&self, id: u64) -> SubscriptionHealth {
+        let counts = self.counts();
+        let answers = self.answers();
+        SubscriptionHealth {
+            id,
+            events_routed: counts.routed,
+            events_delivered: counts.delivered,
+            events_dropped: counts.dropped,
+            events_conflated: counts.conflated,
+            events_queued: counts.queued,
+            capacity: self.limit.events,
+            overflow: self.limit.overflow,
+            lag: self.lag.newest(),
+            topics_confirmed: answers.confirmed,
+            topics_pending: answers.pending,
+        }
     }
 }
 

@@ -194,7 +194,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// Depth, drops and lag, right now.
     #[must_use]
     pub fn health(&self) -> SubscriptionHealth {
-        SubscriptionHealth::of(self.id.number(), &self.queue)
+        self.queue.health(self.id.number())
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Result<Update<T>, RecvTimeoutError> {

@@ -1,6 +1,6 @@
 //! What the driver needs of the outside: one connection at a time, a wait, and the clock.
 //!
-//! [`websocket`] is the real one, and the only one that touches a socket; [`memory`] is its twin for tests of the
+//! [`websocket`] is the real one, and the only one that touches a socket; `memory` is its twin for tests of the
 //! driver. A transport knows nothing of any venue's protocol, and never tries again by itself.
 
 #[cfg(test)]

@@ -11,7 +11,12 @@ use std::{
 use parking_lot::Mutex;
 
 use super::Waker;
-use crate::{clock, error::Source, health::PendingLookup, resolver::Resolver, thread};
+use crate::{
+    clock,
+    error::Source,
+    resolver::{PendingLookup, Resolver},
+    thread,
+};
 
 /// A lookup that was asked for. Dropping it abandons it.
 pub(super) struct Lookup {

@@ -13,7 +13,11 @@ use std::{
 use mio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use crate::{clock, credentials::Credentials, venue::SecretMessage};
+use crate::{
+    clock,
+    credentials::{Credentials, overlap},
+    venue::SecretMessage,
+};
 
 pub(super) struct Wire {
     socket: Arc<TcpStream>,
@@ -45,7 +49,7 @@ struct Mask {
 impl Wire {
     pub(super) fn new(socket: Arc<TcpStream>, secrets: &Credentials) -> Self {
         // Never more than one read and the beginning of a secret: it does not grow, and leaves no copy behind.
-        let held = Zeroizing::new(Vec::with_capacity(2 * READ));
+        let held = Zeroizing::new(Vec::with_capacity(4 * READ));
         let mask = Mask {
             secrets: secrets.clone(),
             held,
@@ -268,7 +272,7 @@ impl Mask {
         } else {
             self.secrets
                 .needles()
-                .map(|needle| overlap(&self.held, &needle))
+                .map(|needle| overlap(&self.held, needle))
                 .max()
                 .unwrap_or(0)
         };
@@ -282,15 +286,6 @@ impl Mask {
         self.clear -= count;
         count
     }
-}
-
-/// How many bytes at the end of `text` are a beginning, but not the whole, of `needle`.
-fn overlap(text: &[u8], needle: &[u8]) -> usize {
-    let longest = text.len().min(needle.len().saturating_sub(1));
-    (1..=longest)
-        .rev()
-        .find(|len| text.ends_with(&needle[..*len]))
-        .unwrap_or(0)
 }
 
 /// Where the frame starts in the buffer of a secret message: the header is written right before the payload.

@@ -1,0 +1,410 @@
+//! The walls of the house, checked in the sources: who may name whom, and what stands nowhere.
+
+#![allow(clippy::unwrap_used, reason = "a test: it panics")]
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A file, and its lines without comments and texts: all of them, and those outside `#[cfg(test)]`.
+struct Source {
+    name: String,
+    all: Vec<String>,
+    outer: Vec<String>,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    let Ok(entries) = fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files(&path, found);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn sources(folders: &[&str]) -> Vec<Source> {
+    let mut found = Vec::new();
+    for folder in folders {
+        files(&root().join(folder), &mut found);
+    }
+    found.sort();
+    assert!(!found.is_empty());
+    found
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).unwrap();
+            let name = path.strip_prefix(root()).unwrap().display().to_string();
+            let all: Vec<_> = bare(&text).lines().map(ToOwned::to_owned).collect();
+            let outer = if name.ends_with("/tests.rs") {
+                Vec::new()
+            } else {
+                without_tests(&all)
+            };
+            Source { name, all, outer }
+        })
+        .collect()
+}
+
+/// The code without comments, and with texts and characters emptied. Line breaks stay.
+fn bare(text: &str) -> String {
+    let mut bare = String::new();
+    let mut rest = text;
+    let keep_lines = |skipped: &str, bare: &mut String| {
+        bare.extend(skipped.chars().filter(|character| *character == '\n'));
+    };
+    while let Some(first) = rest.chars().next() {
+        let skipped = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with("/*") {
+            rest.find("*/").map_or(rest.len(), |end| end + 2)
+        } else if first == '"' {
+            bare.push('"');
+            text_end(rest)
+        } else if first == 'r' && is_raw(rest) && !ends_in_word(&bare) {
+            bare.push('"');
+            let hashes = rest[1..].chars().take_while(|sign| *sign == '#').count();
+            let close = format!("\"{}", "#".repeat(hashes));
+            let start = hashes + 2;
+            rest[start..]
+                .find(&close)
+                .map_or(rest.len(), |end| start + end + close.len())
+        } else if first == '\'' {
+            character_end(rest)
+        } else {
+            0
+        };
+        if skipped > 0 {
+            keep_lines(&rest[..skipped], &mut bare);
+            rest = &rest[skipped..];
+        } else {
+            bare.push(first);
+            rest = &rest[first.len_utf8()..];
+        }
+    }
+    bare
+}
+
+fn is_raw(rest: &str) -> bool {
+    rest[1..].trim_start_matches('#').starts_with('"')
+}
+
+fn ends_in_word(text: &str) -> bool {
+    text.ends_with(|last: char| (last.is_alphanumeric() && last != 'b') || last == '_')
+}
+
+fn text_end(rest: &str) -> usize {
+    let mut escaped = false;
+    for (at, character) in rest.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            '"' => return at + 1,
+            _ => {}
+        }
+    }
+    rest.len()
+}
+
+/// The end of a character, or nothing where it is a lifetime.
+fn character_end(rest: &str) -> usize {
+    let mut characters = rest.char_indices().skip(1);
+    match (characters.next(), characters.next()) {
+        (Some((_, '\\')), Some((at, _))) => rest[at + 1..].find('\'').map_or(0, |end| at + end + 2),
+        (Some(_), Some((at, '\''))) => at + 1,
+        _ => 0,
+    }
+}
+
+/// Everything but the modules and items behind `#[cfg(test)]`.
+fn without_tests(lines: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut lines = lines.iter();
+    while let Some(line) = lines.next() {
+        if line.trim() != "#[cfg(test)]" {
+            kept.push(line.clone());
+            continue;
+        }
+        let mut depth = 0_usize;
+        for line in lines.by_ref() {
+            depth += line.matches('{').count();
+            depth = depth.saturating_sub(line.matches('}').count());
+            if depth == 0 && (line.contains('}') || line.trim_end().ends_with(';')) {
+                break;
+            }
+        }
+    }
+    kept
+}
+
+/// Whether `line` holds `word`, not as a part of a longer one.
+fn names(line: &str, word: &str) -> bool {
+    let part = |character: char| character.is_alphanumeric() || character == '_';
+    line.match_indices(word)
+        .any(|(at, _)| !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part))
+}
+
+/// The modules of this crate that the code names, in paths and in `use crate::{…}`.
+fn modules(lines: &[String]) -> Vec<String> {
+    let text = lines.join(" ");
+    let mut found = Vec::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        let list = rest
+            .strip_prefix('{')
+            .map_or_else(|| vec![rest.to_owned()], top_level);
+        for path in list {
+            let name: String = path
+                .trim()
+                .chars()
+                .take_while(|character| character.is_alphanumeric() || *character == '_')
+                .collect();
+            found.push(name);
+        }
+    }
+    found
+}
+
+/// The entries of a brace list, up to its end.
+fn top_level(list: &str) -> Vec<String> {
+    let mut entries = vec![String::new()];
+    let mut depth = 1;
+    for character in list.chars() {
+        match character {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 1 => {
+                entries.push(String::new());
+                continue;
+            }
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        entries.last_mut().unwrap().push(character);
+    }
+    entries
+}
+
+fn module(name: &str) -> &str {
+    let name = name.strip_prefix("src/").unwrap_or(name);
+    name.split(['/', '.']).next().unwrap()
+}
+
+#[test]
+fn modules_name_only_those_below_them() {
+    const VALUES: &[&str] = &[
+        "backoff",
+        "budget",
+        "calendar",
+        "clock",
+        "config",
+        "credentials",
+        "error",
+        "event",
+        "health",
+        "key",
+        "market",
+        "phase",
+        "process",
+        "record",
+        "resolver",
+        "sync",
+        "thread",
+        "topic",
+    ];
+    // What each module may name besides the values.
+    let allowed = |module: &str| -> Option<&[&str]> {
+        Some(match module {
+            "lib" => return None,
+            "manager" => &["stream", "venue", "transport"],
+            "stream" => &["transport", "venue"],
+            "transport" => &["venue", "stream"],
+            "alpaca" => &["venue"],
+            // It asks events where they belong.
+            "sim" => &["alpaca", "venue"],
+            "venue" => &[],
+            // An event says where it belongs, in the venue's terms.
+            "market" => &["venue"],
+            _ => &[],
+        })
+    };
+    let mut wrong = Vec::new();
+    for source in sources(&["src"]) {
+        let from = module(&source.name);
+        let Some(allowed) = allowed(from) else {
+            continue;
+        };
+        for to in modules(&source.outer) {
+            let is_module = to.starts_with(|first: char| first.is_lowercase());
+            if is_module && to != from && !VALUES.contains(&to.as_str()) && !allowed.contains(&&*to)
+            {
+                wrong.push(format!("{} names {to}", source.name));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_venue_and_the_stream_meet_in_the_contract_alone() {
+    let mut wrong = Vec::new();
+    for source in sources(&["src"]) {
+        let banned: &[&str] = match module(&source.name) {
+            "stream" => &["alpaca", "sim"],
+            "alpaca" => &["stream", "transport", "sim"],
+            "transport" => &["alpaca", "sim", "manager"],
+            "venue" | "market" => &["alpaca", "sim", "stream", "transport", "manager"],
+            _ => continue,
+        };
+        for line in &source.outer {
+            for word in banned {
+                if names(line, word) && line.contains(&format!("{word}::")) {
+                    wrong.push(format!("{}: {}", source.name, line.trim()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_transport_asks_the_stream_for_nothing_but_its_wake() {
+    for source in sources(&["src/transport"]) {
+        let text = source.outer.join(" ");
+        for (at, _) in text.match_indices("stream::") {
+            let rest = &text[at + "stream::".len()..];
+            if !text[..at].ends_with("crate::") && !text[..at].ends_with(['{', ' ']) {
+                continue;
+            }
+            assert!(
+                names(&rest[..rest.len().min(8)], "Wake"),
+                "{}: {rest:.40}",
+                source.name
+            );
+        }
+    }
+}
+
+#[test]
+fn each_tool_is_used_in_one_place() {
+    let walls: &[(&str, &[&str], &[&str])] = &[
+        ("std::net", &["net"], &["transport", "sim", "resolver"]),
+        (
+            "sockets",
+            &["mio", "socket2", "TcpStream", "TcpListener"],
+            &["transport", "sim"],
+        ),
+        (
+            "TLS",
+            &["rustls", "webpki_roots", "rustls_native_certs"],
+            &["transport"],
+        ),
+        ("WebSockets", &["tungstenite"], &["transport", "sim"]),
+        ("threads", &["Builder", "spawn"], &["thread"]),
+        ("clocks", &["SystemTime::now", "Instant::now"], &["clock"]),
+        ("std locks", &["RwLock", "Barrier"], &[]),
+    ];
+    let mut wrong = Vec::new();
+    for source in sources(&["src"]) {
+        let module = module(&source.name);
+        for (what, words, places) in walls {
+            if places.contains(&module) {
+                continue;
+            }
+            for line in &source.outer {
+                for word in *words {
+                    let named = match *word {
+                        "net" => line.contains("std::net") || (line.trim().starts_with("net::")),
+                        "spawn" => {
+                            names(line, "thread::Builder")
+                                || line.contains("std::thread::spawn")
+                                || line.contains("thread::scope")
+                        }
+                        "Builder" => line.contains("Builder::new().name"),
+                        word => names(line, word),
+                    };
+                    if named {
+                        wrong.push(format!("{what} in {}: {}", source.name, line.trim()));
+                    }
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn some_things_stand_nowhere() {
+    // In pieces, so that this file passes.
+    let banned = [
+        ["thread::", "sleep"].concat(),
+        ["#[", "ignore"].concat(),
+        ["to", "do!"].concat(),
+        ["db", "g!"].concat(),
+        ["unimple", "mented!"].concat(),
+    ];
+    let no_safety = ["un", "safe"].concat();
+    let mut wrong = Vec::new();
+    for source in sources(&["src", "tests", "examples", "benches"]) {
+        for line in &source.all {
+            if banned.iter().any(|banned| line.contains(banned)) || names(line, &no_safety) {
+                wrong.push(format!("{}: {}", source.name, line.trim()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_repository_holds_nothing_but_what_belongs_there() {
+    const ENTRIES: &[&str] = &[
+        "Cargo.toml",
+        "Cargo.lock",
+        "README.md",
+        "CHANGELOG.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "clippy.toml",
+        "deny.toml",
+        ".ci",
+        "src",
+        "tests",
+        "examples",
+        "benches",
+        ".git",
+        ".gitignore",
+        "target",
+    ];
+    let extra: Vec<_> = fs::read_dir(root())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| !ENTRIES.contains(&name.as_str()))
+        .collect();
+    assert!(extra.is_empty(), "{extra:?}");
+}
+
+#[test]
+fn the_scanner_sees_code_and_only_code() {
+    let code = bare(concat!(
+        "let a = \"crate::x // no\"; // crate::y\n",
+        "let b = r#\"crate::z \"quoted\" \"#; let c = '\"'; let d: &'static str = b\"\\\"\";\n",
+        "/* crate::w */ use crate::{real::{A, B}, other};\n",
+    ));
+    let lines: Vec<_> = code.lines().map(ToOwned::to_owned).collect();
+    assert_eq!(lines.len(), 3);
+    assert_eq!(modules(&lines), ["real", "other"]);
+    let tests = ["#[cfg(test)]", "mod tests {", "a {", "}", "}", "kept"].map(ToOwned::to_owned);
+    assert_eq!(without_tests(&tests), ["kept"]);
+    assert!(names("a mio::b", "mio") && !names("a_mio", "mio"));
+}
