@@ -51,7 +51,7 @@ pub(crate) use self::{
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},
     subscription::deadline,
-    wishes::{SubscriptionId, Wake},
+    wishes::SubscriptionId,
 };
 pub use self::{
     handle::{LineClosed, StreamHandle},

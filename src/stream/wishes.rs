@@ -13,13 +13,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::queue::Queue;
-use crate::{event::EndReason, topic::Topic};
-
-/// Wakes the stream's thread out of its wait.
-pub(crate) trait Wake: Send + Sync {
-    /// Never blocks.
-    fn wake(&self);
-}
+use crate::{event::EndReason, topic::Topic, transport::Waker};
 
 /// One subscription of one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,7 +30,7 @@ pub(crate) struct Wishes<E> {
 }
 
 struct State<E> {
-    waker: Option<Arc<dyn Wake>>,
+    waker: Option<Waker>,
     stop: bool,
     /// The stream has ended: whoever subscribes now is told so.
     closed: Option<EndReason>,
@@ -93,7 +87,7 @@ impl<E> Wishes<E> {
     }
 
     /// From here on changes wake the thread. Its first turn sees the earlier ones.
-    pub(crate) fn set_waker(&self, waker: Arc<dyn Wake>) {
+    pub(crate) fn set_waker(&self, waker: Waker) {
         self.state.lock().waker = Some(waker);
     }
 

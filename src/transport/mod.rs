@@ -142,5 +142,10 @@ pub(crate) enum Fault {
     },
 }
 
-/// Wakes a transport out of [`Transport::wait`].
-pub(crate) type Waker = Arc<dyn crate::stream::Wake>;
+/// Wakes a transport out of [`Transport::wait`], from any thread.
+pub(crate) trait Wake: Send + Sync {
+    /// Never blocks.
+    fn wake(&self);
+}
+
+pub(crate) type Waker = Arc<dyn Wake>;

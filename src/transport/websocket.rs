@@ -28,7 +28,9 @@ use tungstenite::{
     protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
 };
 
-use super::{Fault, Incoming, Payload, Target, Transport, Waker, resolve::Lookup, wire::Wire};
+use super::{
+    Fault, Incoming, Payload, Target, Transport, Wake, Waker, resolve::Lookup, wire::Wire,
+};
 use crate::{
     budget::Budget,
     clock,
@@ -37,7 +39,6 @@ use crate::{
     market::Timestamp,
     phase::Phase,
     resolver::Resolver,
-    stream::Wake,
     venue::{Message, SecretMessage},
 };
 
