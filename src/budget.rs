@@ -1,7 +1,8 @@
 //! How many failures a host may be made to see: one budget for the process, whoever connects.
 //!
 //! Backoff spaces the attempts of one stream. This bounds what all of them do together, and what a loop does that opens
-//! a stream again each time it has failed for good. An attempt that succeeds costs nothing.
+//! a stream again each time it has failed for good. A connection that was live for long enough to count as stable costs
+//! nothing.
 
 use std::{
     collections::HashMap,

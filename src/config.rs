@@ -194,7 +194,8 @@ impl Default for Backoff {
     }
 }
 
-/// A bound on failed attempts per host, shared by every stream of the process. Attempts that succeed are free.
+/// A bound on failed attempts per host, shared by every stream of the process. Connections that were live for
+/// [`Backoff::reset_after`] are free, and so are those that are ended by their holders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttemptBudget {

@@ -655,12 +655,16 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     fn fail(&mut self, now: Instant, error: Error) {
         let class = backoff::class(&error, self.was_live);
         if class == Class::Fatal {
+            self.spend(now);
             return self.lose(now, EndReason::Failed(error));
         }
-        if let Link::Live(live) = &self.link
-            && now.saturating_duration_since(live.since) >= self.stream.config.backoff.reset_after
-        {
+        let stable = self.stream.config.backoff.reset_after;
+        let was_stable = matches!(&self.link, Link::Live(live)
+            if now.saturating_duration_since(live.since) >= stable);
+        if was_stable {
             self.failures = 0;
+        } else {
+            self.spend(now);
         }
         self.failures += 1;
         if self.stream.config.backoff.max_failures == Some(self.failures) {
@@ -672,7 +676,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             return self.lose(now, EndReason::Failed(given_up));
         }
         let random = self.transport.random();
-        self.spend(now);
         let delay = backoff::delay(
             &self.stream.config.backoff,
             &error,
@@ -694,7 +697,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// The connection and the stream end for good.
     fn lose(&mut self, now: Instant, reason: EndReason) {
         if let EndReason::Failed(error) = &reason {
-            self.spend(now);
             self.disconnected(now, error);
             let cause = error.clone();
             self.stream
