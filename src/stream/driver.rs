@@ -473,7 +473,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     Ok(())
                 }
                 Item::Confirmed(confirmed) => {
-                    self.answered();
                     let left_out = Rejection::new(
                         RejectionKind::BadRequest,
                         None,
@@ -483,7 +482,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                         at: self.at(Phase::Live),
                         rejection: left_out,
                     };
-                    self.hub.confirm(confirmed, || error.clone());
+                    if self.hub.confirm(confirmed, || error.clone()) {
+                        self.answered();
+                    }
                     self.ask(now);
                     self.publish(now);
                     Ok(())

@@ -311,37 +311,65 @@ impl<E: Routed> Hub<E> {
         topics
     }
 
-    /// The venue answered.
-    pub(crate) fn confirm(&mut self, confirmed: Confirmed, left_out: impl Fn() -> Error) {
-        let asked = self.in_flight.take();
-        let state: Option<HashSet<Topic>> = match confirmed {
-            Confirmed::Request => None,
-            Confirmed::State(topics) => Some(topics.into_iter().collect()),
-        };
+    /// The venue answered. Says whether that was the answer to the request in flight.
+    pub(crate) fn confirm(&mut self, confirmed: Confirmed, left_out: impl Fn() -> Error) -> bool {
+        match confirmed {
+            Confirmed::Request => match self.in_flight.take() {
+                Some(Asked::For(_, topics) | Asked::Restore(topics)) => {
+                    self.settle(&topics, Upstream::Confirmed, None);
+                }
+                Some(Asked::Unsubscribe(topics)) => self.unsubscribed(&topics),
+                None => {}
+            },
+            Confirmed::State(topics) => {
+                return self.take_state(&topics.into_iter().collect(), left_out);
+            }
+        }
+        true
+    }
+
+    /// A full state does not say which request it answers: it may be a repetition, or come after that request was given
+    /// up. It is the answer to the one in flight if it shows any of the change that was asked for. Otherwise the answer
+    /// is still to come; if it never does, the request runs out of time.
+    fn take_state(&mut self, state: &HashSet<Topic>, left_out: impl Fn() -> Error) -> bool {
         // A wildcard stands for its whole channel, whatever else the venue lists beside it.
         let listed = |topic: &Topic| {
-            state.as_ref().is_none_or(|state| {
-                state.contains(topic) || state.contains(&Topic::new(topic.channel, "*"))
-            })
+            state.contains(topic) || state.contains(&Topic::new(topic.channel, "*"))
         };
-        match asked {
-            Some(Asked::For(_, topics) | Asked::Restore(topics)) => {
+        // What was given up, and is there after all.
+        let late: Vec<Topic> = self
+            .topics()
+            .filter(|(topic, entry)| {
+                let wanted = entry.upstream == Upstream::Absent && !entry.members.is_empty();
+                wanted && state.contains(topic)
+            })
+            .map(|(topic, _)| topic)
+            .collect();
+        self.settle(&late, Upstream::Confirmed, None);
+        match self.in_flight.take() {
+            Some(Asked::For(_, topics) | Asked::Restore(topics)) if topics.iter().any(listed) => {
                 let (granted, refused): (Vec<_>, Vec<_>) = topics.into_iter().partition(listed);
                 self.settle(&granted, Upstream::Confirmed, None);
                 self.settle(&refused, Upstream::Absent, Some(left_out()));
             }
-            Some(Asked::Unsubscribe(topics)) => self.unsubscribed(&topics),
-            None => {}
+            Some(Asked::Unsubscribe(topics))
+                if !topics.iter().any(|topic| state.contains(topic)) =>
+            {
+                self.unsubscribed(&topics);
+            }
+            other => {
+                self.in_flight = other;
+                return false;
+            }
         }
-        // A reply may show that something confirmed earlier is gone.
-        if state.is_some() {
-            let lost: Vec<Topic> = self
-                .topics()
-                .filter(|(topic, entry)| entry.upstream == Upstream::Confirmed && !listed(topic))
-                .map(|(topic, _)| topic)
-                .collect();
-            self.settle(&lost, Upstream::Absent, Some(left_out()));
-        }
+        // The newest answer may show that something confirmed earlier is gone.
+        let lost: Vec<Topic> = self
+            .topics()
+            .filter(|(topic, entry)| entry.upstream == Upstream::Confirmed && !listed(topic))
+            .map(|(topic, _)| topic)
+            .collect();
+        self.settle(&lost, Upstream::Absent, Some(left_out()));
+        true
     }
 
     /// The venue refused the request in flight, or never answered it.

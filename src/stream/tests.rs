@@ -1037,3 +1037,36 @@ fn a_week_with_its_nights_and_its_week_end_causes_no_false_reconnect() {
     assert_eq!(bench.phase(), Phase::Live);
     drop((all, daily));
 }
+
+#[test]
+fn a_repeated_or_late_reply_is_not_taken_for_another_request() {
+    let mut bench = Bench::live();
+    let one = bench.subscribe(alpaca::quotes(["A"]));
+    let two = bench.subscribe(alpaca::quotes(["B"]));
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    bench.say(&quotes_of(&["A"]));
+    assert_eq!(
+        words(&two),
+        Vec::<String>::new(),
+        "the answer is still to come"
+    );
+    bench.say(&quotes_of(&["A", "B"]));
+    assert_eq!(words(&two), ["confirmed[quotes:B]"]);
+
+    let three = bench.subscribe(alpaca::quotes(["C"]));
+    let four = bench.subscribe(alpaca::quotes(["D"]));
+    bench.step();
+    bench.leap();
+    assert_eq!(words(&three), ["refused[quotes:C]"], "never answered");
+    bench.say(&quotes_of(&["A", "B", "C"]));
+    assert_eq!(words(&three), ["confirmed[quotes:C]"], "answered late");
+    assert_eq!(words(&four), Vec::<String>::new());
+    bench.say(&quotes_of(&["A", "B", "C", "D"]));
+    assert_eq!(words(&four), ["confirmed[quotes:D]"]);
+    assert_eq!(
+        words(&one),
+        ["confirmed[quotes:A]"],
+        "nobody else was disturbed"
+    );
+}
