@@ -18,11 +18,12 @@ use std::{
         Mutex,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use common::{GENEROUS, until};
 use trunkline::{
-    Manager, StreamHandle, alpaca,
+    Config, Error, Manager, StreamHandle, alpaca,
     alpaca::MarketData,
     sim::{Sim, SimConfig},
 };
@@ -80,6 +81,11 @@ fn a_thread_may_end_with_a_live_stream_in_its_locals() {
     run("thread local", true);
 }
 
+#[test]
+fn a_logger_that_blocks_holds_the_key_until_it_lets_go() {
+    run("blocking logger", true);
+}
+
 /// Not a test of its own: without a case it has nothing to do.
 #[test]
 fn child() {
@@ -128,8 +134,83 @@ fn child() {
             until("the stream is gone", || manager.health().streams.is_empty());
             println!("{DONE}");
         }
+        "blocking logger" => {
+            drop((quotes, feed));
+            blocking_logger(&sim);
+            println!("{DONE}");
+        }
         other => panic!("no case `{other}`"),
     }
+}
+
+/// A stream whose thread hangs in a logger: the drop is bounded, the key stays taken and is shown as such, and works
+/// again once the logger lets go, without anybody's help.
+fn blocking_logger(sim: &Sim) {
+    let mut config = Config::default();
+    config.release_timeout = Duration::from_millis(200);
+    config.open_timeout = Duration::from_millis(200);
+    let manager = Manager::with_config(config).unwrap();
+    let feed = manager.open(&sim.stocks(), &sim.credentials()).unwrap();
+    feed.wait_live(GENEROUS).unwrap();
+    let (hold, held) = crossbeam_channel::bounded::<()>(0);
+    let (entered, is_in) = crossbeam_channel::bounded::<()>(1);
+    *BLOCK.lock().unwrap() = Some((entered, held));
+    log::set_logger(&BLOCKER).unwrap();
+    log::set_max_level(log::LevelFilter::Trace);
+    sim.cut();
+    is_in.recv_timeout(GENEROUS).unwrap();
+
+    drop(feed);
+    let health = manager.health();
+    let stuck = health.streams.first().expect("it is not forgotten");
+    assert!(stuck.draining_for.is_some(), "{stuck}");
+    let opened = manager.open(&sim.stocks(), &sim.credentials());
+    assert!(matches!(opened, Err(Error::Draining { .. })), "{opened:?}");
+    assert_eq!(
+        sim.stats().connections_opened,
+        2,
+        "never a second connection"
+    );
+
+    drop(hold);
+    until("the key is free", || manager.health().streams.is_empty());
+    let feed = manager.open(&sim.stocks(), &sim.credentials()).unwrap();
+    feed.wait_live(GENEROUS).unwrap();
+}
+
+/// Where the logger says that it is in, and what it waits for.
+type Block = (
+    crossbeam_channel::Sender<()>,
+    crossbeam_channel::Receiver<()>,
+);
+static BLOCK: Mutex<Option<Block>> = Mutex::new(None);
+static BLOCKER: Blocker = Blocker;
+
+/// A logger that hangs once, on a stream's own thread.
+struct Blocker;
+
+impl log::Log for Blocker {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        if on_a_streams_thread() && record.target() == "trunkline::stream" {
+            let block = BLOCK.lock().unwrap().take();
+            if let Some((entered, held)) = block {
+                let _ = entered.send(());
+                let _ = held.recv();
+            }
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn on_a_streams_thread() -> bool {
+    std::thread::current()
+        .name()
+        .is_some_and(|name| name.starts_with("tl-") && name != "tl-sim")
 }
 
 static LAST: Mutex<Option<StreamHandle<MarketData>>> = Mutex::new(None);
@@ -145,10 +226,7 @@ impl log::Log for Dropper {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        let is_streams = std::thread::current()
-            .name()
-            .is_some_and(|name| name.starts_with("tl-") && name != "tl-sim");
-        if is_streams && record.target() == "trunkline::stream" {
+        if on_a_streams_thread() && record.target() == "trunkline::stream" {
             let last = LAST.lock().unwrap().take();
             if last.is_some() {
                 drop(last);
