@@ -3,6 +3,7 @@
 //! [`websocket`] is the real one, and the only one that touches a socket; `memory` is its twin for tests of the
 //! driver. A transport knows nothing of any venue's protocol, and never tries again by itself.
 
+mod mask;
 #[cfg(test)]
 #[cfg(not(loom))]
 pub(crate) mod memory;

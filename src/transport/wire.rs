@@ -13,11 +13,8 @@ use std::{
 use mio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use crate::{
-    clock,
-    credentials::{Credentials, overlap},
-    venue::SecretMessage,
-};
+use super::mask::{self, Mask};
+use crate::{clock, credentials::Credentials, venue::SecretMessage};
 
 pub(super) struct Wire {
     socket: Arc<TcpStream>,
@@ -36,30 +33,13 @@ struct Secret {
     sent: usize,
 }
 
-/// What arrives is held back for as long as its end may be the beginning of a secret.
-///
-/// A server's frame ends with a bracket, so unless a credential begins with one, no whole frame is ever held back.
-struct Mask {
-    secrets: Credentials,
-    held: Zeroizing<Vec<u8>>,
-    /// How much of `held` is masked and may be handed on.
-    clear: usize,
-}
-
 impl Wire {
     pub(super) fn new(socket: Arc<TcpStream>, secrets: &Credentials) -> Self {
-        // Never more than one read and the beginning of a secret: it does not grow, and leaves no copy behind.
-        let held = Zeroizing::new(Vec::with_capacity(4 * READ));
-        let mask = Mask {
-            secrets: secrets.clone(),
-            held,
-            clear: 0,
-        };
         Self {
             socket,
             #[cfg(feature = "tls")]
             tls: None,
-            mask: (!secrets.is_none()).then_some(mask),
+            mask: (!secrets.is_none()).then(|| Mask::new(secrets)),
             secret: None,
             read_at: clock::now(),
             bytes_read: 0,
@@ -113,16 +93,13 @@ impl Wire {
 
     /// Whether secrets are still looked for in what arrives.
     pub(super) fn is_masking(&self) -> bool {
-        self.mask
-            .as_ref()
-            .is_some_and(|mask| !mask.secrets.is_none())
+        self.mask.as_ref().is_some_and(Mask::is_on)
     }
 
     /// From here on bytes are handed on as they come. What is held back still comes first.
     pub(super) fn unmask(&mut self) {
         if let Some(mask) = &mut self.mask {
-            mask.clear = mask.held.len();
-            mask.secrets = Credentials::none();
+            mask.take_off();
         }
     }
 
@@ -171,6 +148,21 @@ impl Wire {
         (&*self.socket).read(buffer)
     }
 
+    /// Reads until the mask has something to hand on, or the stream has ended.
+    fn fill(&mut self, mask: &mut Mask) -> io::Result<()> {
+        while mask.is_on() && !mask.has_clear() {
+            let mut fresh = Zeroizing::new([0; mask::READ]);
+            let read = self.read_plain(&mut fresh[..])?;
+            self.read_at = clock::now();
+            self.bytes_read += read as u64;
+            mask.take_in(&fresh[..read])?;
+            if read == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     fn write_plain(&mut self, bytes: &[u8]) -> io::Result<usize> {
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls.as_mut() {
@@ -211,26 +203,10 @@ impl Read for Wire {
             self.bytes_read += read as u64;
             return Ok(read);
         };
-        let mut fill = || -> io::Result<()> {
-            while mask.clear == 0 {
-                if mask.secrets.is_none() {
-                    return Ok(());
-                }
-                let mut fresh = Zeroizing::new([0; READ]);
-                let read = self.read_plain(&mut fresh[..])?;
-                self.read_at = clock::now();
-                self.bytes_read += read as u64;
-                mask.take_in(&fresh[..read]);
-                if read == 0 {
-                    return Ok(());
-                }
-            }
-            Ok(())
-        };
-        let filled = fill();
+        let filled = self.fill(&mut mask);
         let handed = mask.hand_on(buffer);
-        // Once unmasked and drained, the mask has done its work.
-        let spent = mask.secrets.is_none() && mask.held.is_empty();
+        // Taken off and drained, it has done its work.
+        let spent = mask.is_spent();
         if !spent {
             self.mask = Some(mask);
         }
@@ -258,33 +234,6 @@ impl Write for Wire {
             }
         }
         Ok(())
-    }
-}
-
-impl Mask {
-    /// Adds what arrived, masks it, and clears all but an end that may be the beginning of a secret. At the end of
-    /// the stream everything is cleared.
-    fn take_in(&mut self, fresh: &[u8]) {
-        self.held.extend_from_slice(fresh);
-        self.secrets.mask(&mut self.held);
-        let keep = if fresh.is_empty() {
-            0
-        } else {
-            self.secrets
-                .needles()
-                .map(|needle| overlap(&self.held, needle))
-                .max()
-                .unwrap_or(0)
-        };
-        self.clear = self.held.len() - keep;
-    }
-
-    fn hand_on(&mut self, buffer: &mut [u8]) -> usize {
-        let count = self.clear.min(buffer.len());
-        buffer[..count].copy_from_slice(&self.held[..count]);
-        self.held.drain(..count);
-        self.clear -= count;
-        count
     }
 }
 
@@ -328,43 +277,10 @@ fn masked(mut bytes: Zeroizing<Vec<u8>>, text: bool) -> io::Result<Zeroizing<Vec
     Ok(bytes)
 }
 
-/// How much is read at once while masking; more than twice the longest secret.
-const READ: usize = 2_048;
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::venue::Piece;
-
-    #[test]
-    fn a_secret_never_shows_however_its_bytes_are_cut() {
-        let secrets = Credentials::new("KEYID", "s3cr3t-s3cr3t!").unwrap();
-        let text = b"[{\"msg\":\"s3cr3t-s3cr3t! for KEYID, s3cr3t-s3c no, KEYI no\"}]";
-        for cut in 1..text.len() {
-            let mut mask = Mask {
-                secrets: secrets.clone(),
-                held: Zeroizing::new(Vec::new()),
-                clear: 0,
-            };
-            let mut out = Vec::new();
-            for piece in text.chunks(cut) {
-                mask.take_in(piece);
-                let mut buffer = [0; 7];
-                loop {
-                    let count = mask.hand_on(&mut buffer);
-                    if count == 0 {
-                        break;
-                    }
-                    out.extend_from_slice(&buffer[..count]);
-                }
-            }
-            let shown = String::from_utf8(out).unwrap();
-            assert_eq!(
-                shown, "[{\"msg\":\"************** for *****, s3cr3t-s3c no, KEYI no\"}]",
-                "cut at {cut}"
-            );
-        }
-    }
 
     #[test]
     fn a_secret_frame_is_a_valid_masked_frame_of_every_length_class() {
