@@ -340,3 +340,97 @@ fn after_ready(code: u16) -> Scope {
         _ => Scope::Request,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::venue::Item;
+
+    /// What a session makes of an error: ends the connection, refuses the request in flight, or neither.
+    #[derive(Debug, PartialEq)]
+    enum Does {
+        Down(RejectionKind),
+        Refuse(RejectionKind),
+        Up,
+        Nothing,
+    }
+
+    fn does(out: &mut Output<MarketEvent>) -> Does {
+        match out.next_item().map(|(_, item)| item) {
+            Some(Item::Down(Verdict::Rejected(rejection))) => Does::Down(rejection.kind),
+            Some(Item::Refused(rejection)) => Does::Refuse(rejection.kind),
+            Some(Item::Up) => Does::Up,
+            None => Does::Nothing,
+            Some(_) => panic!("something else"),
+        }
+    }
+
+    fn error(code: u16) -> String {
+        format!(r#"[{{"T":"error","code":{code},"msg":"so it says"}}]"#)
+    }
+
+    /// A session that was told these frames, and what the last of them did.
+    fn told(frames: &[&str], request: bool, last: &str) -> Does {
+        let now = crate::clock::now();
+        let credentials = Credentials::new("PKTEST", "not-a-secret").unwrap();
+        let mut session = super::super::stocks(Feed::Iex).session(credentials);
+        let mut out = Output::new(now);
+        for frame in frames {
+            session.handle_frame(now, Frame::Text(frame), &mut out);
+        }
+        if request {
+            let topics = [Topic::new(QUOTES, "KO")];
+            session.request(now, Request::Subscribe(&topics), &mut out);
+        }
+        out.clear();
+        session.handle_frame(now, Frame::Text(last), &mut out);
+        does(&mut out)
+    }
+
+    #[test]
+    fn every_code_has_its_meaning_in_every_state() {
+        use RejectionKind::{
+            BadRequest, ConnectionLimit, Credentials, Entitlement, SlowClient, SymbolLimit,
+            Temporary,
+        };
+        const CONNECTED: &str = r#"[{"T":"success","msg":"connected"}]"#;
+        const AUTHENTICATED: &str = r#"[{"T":"success","msg":"authenticated"}]"#;
+        for (code, kind, live) in [
+            (400, BadRequest, Does::Refuse(BadRequest)),
+            (401, Temporary, Does::Down(Temporary)),
+            (402, Credentials, Does::Down(Credentials)),
+            (404, Temporary, Does::Down(Temporary)),
+            (405, SymbolLimit, Does::Refuse(SymbolLimit)),
+            (406, ConnectionLimit, Does::Down(ConnectionLimit)),
+            (407, SlowClient, Does::Down(SlowClient)),
+            (408, Entitlement, Does::Refuse(Entitlement)),
+            (409, Entitlement, Does::Refuse(Entitlement)),
+            (410, BadRequest, Does::Refuse(BadRequest)),
+            (411, Entitlement, Does::Refuse(Entitlement)),
+            (412, BadRequest, Does::Refuse(BadRequest)),
+            (413, BadRequest, Does::Refuse(BadRequest)),
+            (500, Temporary, Does::Down(Temporary)),
+            (599, Temporary, Does::Refuse(Temporary)),
+        ] {
+            let error = error(code);
+            assert_eq!(
+                told(&[], false, &error),
+                Does::Down(kind),
+                "{code} for a welcome"
+            );
+            assert_eq!(
+                told(&[CONNECTED], false, &error),
+                Does::Down(kind),
+                "{code} at the login"
+            );
+            let ready = [CONNECTED, AUTHENTICATED];
+            assert_eq!(told(&ready, true, &error), live, "{code} to a request");
+        }
+        // "already authenticated" is what a login wants to hear.
+        assert_eq!(told(&[CONNECTED], false, &error(403)), Does::Up);
+        assert_eq!(
+            told(&[CONNECTED, AUTHENTICATED], true, &error(403)),
+            Does::Nothing
+        );
+    }
+}
