@@ -149,7 +149,7 @@ mod tests {
         );
         assert_eq!(
             delay(&backoff, &plain, Class::ConnectionLimit, 1, 0.0),
-            Duration::from_secs(5)
+            Duration::from_secs(9)
         );
     }
 }

@@ -178,7 +178,8 @@ pub struct Backoff {
     /// How long a connection must have been live for the bound to start over. Default 30 s.
     pub reset_after: Duration,
     /// The least and most time to wait after the venue named its connection limit: a connection that died without a
-    /// close handshake counts for about 90 s at Alpaca. Default 5 s and 15 s.
+    /// close handshake counts for about 90 s at Alpaca. Default 9 s and 12 s: at most a dozen attempts until then, and
+    /// live again at most 12 s later.
     pub connection_limit: (Duration, Duration),
 }
 
@@ -189,7 +190,7 @@ impl Default for Backoff {
             cap: Duration::from_secs(30),
             max_failures: None,
             reset_after: Duration::from_secs(30),
-            connection_limit: (Duration::from_secs(5), Duration::from_secs(15)),
+            connection_limit: (Duration::from_secs(9), Duration::from_secs(12)),
         }
     }
 }

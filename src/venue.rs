@@ -304,7 +304,8 @@ pub(crate) enum Item {
 pub enum Confirmed {
     /// The request, as it was sent.
     Request,
-    /// Everything that the venue sends now: what the request asked for and is not in here was refused.
+    /// Everything that the venue sends now. If this shows any of the change that was asked for, it is the answer, and
+    /// what it does not show was refused. Otherwise it repeats an earlier one.
     State(Vec<Topic>),
 }
 
@@ -357,7 +358,8 @@ impl<E> Output<E> {
         self.push(Item::Confirmed(confirmed));
     }
 
-    /// The request in flight was refused whole. Nothing else was changed.
+    /// The request in flight was refused whole. Nothing else was changed. With none in flight it is shown as an item
+    /// that could not be read.
     pub fn refused(&mut self, rejection: Rejection) {
         self.push(Item::Refused(rejection));
     }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!            welcome                    authenticated
-//!  Welcome ───────────▶ Authenticating ───────────────▶ Ready ◀─┐ request, reply
-//!     │ error, garbage      │ error, garbage              │ ────┘ one in flight
+//!  Welcome ───────────▶ Authenticating ───────────────▶ Ready ◀─┐ requests, replies
+//!     │ error, garbage      │ error, garbage              │ ────┘
 //!     └────────────────────▶└────────▶ down ◀──────────────┘ 401 402 404 406 407 500
 //! ```
 //!
@@ -189,9 +189,7 @@ enum State {
     /// The server speaks first. The credentials are dropped as soon as they were sent.
     Welcome(Credentials),
     Authenticating,
-    Ready {
-        in_flight: bool,
-    },
+    Ready,
     /// A verdict was given; the driver sends nothing more here.
     Down,
 }
@@ -219,7 +217,6 @@ impl Session for MarketDataSession {
             lists: Lists::from_topics(topics),
         };
         out.send(Message::Text(wire::to_json(&message)));
-        self.state = State::Ready { in_flight: true };
     }
 }
 
@@ -227,30 +224,20 @@ impl MarketDataSession {
     fn handle_item(&mut self, item: Result<Incoming, Unparsed>, out: &mut Output<MarketEvent>) {
         match (&self.state, item) {
             (State::Down, _) => {}
-            (State::Ready { .. }, Ok(Incoming::Event(event))) => out.event(event),
-            (State::Ready { .. }, Err(unparsed)) => out.unparsed(unparsed),
-            (State::Ready { .. }, Ok(Incoming::Subscription(state))) => {
-                self.state = State::Ready { in_flight: false };
+            (State::Ready, Ok(Incoming::Event(event))) => out.event(event),
+            (State::Ready, Err(unparsed)) => out.unparsed(unparsed),
+            (State::Ready, Ok(Incoming::Subscription(state))) => {
                 out.confirmed(Confirmed::State(state));
             }
-            (State::Ready { in_flight }, Ok(Incoming::Error { code, message })) => {
+            (State::Ready, Ok(Incoming::Error { code, message })) => {
                 let rejection = Rejection::new(kind(code), Some(code), message);
-                match (after_ready(code), *in_flight) {
-                    (Scope::Connection, _) => self.go_down(Verdict::Rejected(rejection), out),
-                    (Scope::Request, true) => {
-                        self.state = State::Ready { in_flight: false };
-                        out.refused(rejection);
-                    }
-                    (Scope::Request, false) => {
-                        out.unparsed(Unparsed::new(
-                            rejection.to_string().as_bytes(),
-                            "an error that answers no request",
-                        ));
-                    }
-                    (Scope::Nothing, _) => {}
+                match after_ready(code) {
+                    Scope::Connection => self.go_down(Verdict::Rejected(rejection), out),
+                    Scope::Request => out.refused(rejection),
+                    Scope::Nothing => {}
                 }
             }
-            (State::Ready { .. }, Ok(Incoming::Success(_))) => {}
+            (State::Ready, Ok(Incoming::Success(_))) => {}
 
             (State::Welcome(credentials), Ok(Incoming::Success(message)))
                 if message == "connected" =>
@@ -261,12 +248,12 @@ impl MarketDataSession {
             (State::Authenticating, Ok(Incoming::Success(message)))
                 if message == "authenticated" =>
             {
-                self.state = State::Ready { in_flight: false };
+                self.state = State::Ready;
                 out.up();
             }
             // "already authenticated": somebody in between did it for us.
             (State::Authenticating, Ok(Incoming::Error { code: 403, .. })) => {
-                self.state = State::Ready { in_flight: false };
+                self.state = State::Ready;
                 out.up();
             }
             (State::Welcome(_) | State::Authenticating, Ok(Incoming::Error { code, message })) => {

@@ -320,7 +320,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 "the venue did not answer within {:?}",
                 config.request_timeout
             );
-            self.refuse(now, Rejection::new(RejectionKind::Temporary, None, why));
+            let error = self.refusal(Rejection::new(RejectionKind::Temporary, None, why));
+            let left_out = self.left_out();
+            if self.hub.run_out(error.clone(), || left_out.clone()) {
+                record!(Warn, "refused", self.stream.key; "{error}");
+            }
+            self.ask(now);
+            self.publish(now);
         }
         let config = &self.stream.config;
         let Link::Live(live) = &mut self.link else {
@@ -473,25 +479,22 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     Ok(())
                 }
                 Item::Confirmed(confirmed) => {
-                    let left_out = Rejection::new(
-                        RejectionKind::BadRequest,
-                        None,
-                        "the venue left it out of its reply",
-                    );
-                    let error = Error::Refused {
-                        at: self.at(Phase::Live),
-                        rejection: left_out,
-                    };
-                    if self.hub.confirm(confirmed, || error.clone()) {
+                    let left_out = self.left_out();
+                    if self.hub.confirm(confirmed, || left_out.clone()) {
                         self.answered();
                     }
                     self.ask(now);
                     self.publish(now);
                     Ok(())
                 }
-                Item::Refused(rejection) => {
+                Item::Refused(rejection) if self.hub.has_request() => {
                     self.answered();
                     self.refuse(now, rejection);
+                    Ok(())
+                }
+                Item::Refused(rejection) => {
+                    let text = rejection.to_string();
+                    self.unparsed(&Unparsed::new(text.as_bytes(), "answers no request"));
                     Ok(())
                 }
                 Item::Down(verdict) => {
@@ -571,11 +574,21 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
     }
 
-    fn refuse(&mut self, now: Instant, rejection: Rejection) {
-        let error = Error::Refused {
+    /// What those get whose topics the venue left out of its reply.
+    fn left_out(&self) -> Error {
+        let why = "the venue left it out of its reply";
+        self.refusal(Rejection::new(RejectionKind::BadRequest, None, why))
+    }
+
+    fn refusal(&self, rejection: Rejection) -> Error {
+        Error::Refused {
             at: self.at(Phase::Live),
             rejection: self.shown(rejection),
-        };
+        }
+    }
+
+    fn refuse(&mut self, now: Instant, rejection: Rejection) {
+        let error = self.refusal(rejection);
         record!(Warn, "refused", self.stream.key; "{error}");
         self.hub.refuse(error);
         self.ask(now);

@@ -102,7 +102,9 @@ impl<E: Routed> Run<E> {
     pub(super) fn singles(&self) -> Vec<((Channel, Symbol), Self)> {
         let single = |position| {
             let Stamped { event, received } = self.at(position);
-            let topic = (event.channel(), event.symbols().first()?.clone());
+            // One without a symbol belongs to its whole channel.
+            let symbol = event.symbols().first().cloned();
+            let topic = (event.channel(), symbol.unwrap_or_else(|| "*".into()));
             let event = Stamped {
                 event: event.clone(),
                 received: *received,
@@ -111,9 +113,9 @@ impl<E: Routed> Run<E> {
                 events: vec![event],
                 epoch: self.batch.epoch,
             };
-            Some((topic, Self::new(Arc::new(batch), Picks::All)))
+            (topic, Self::new(Arc::new(batch), Picks::All))
         };
-        (self.next..self.end).filter_map(single).collect()
+        (self.next..self.end).map(single).collect()
     }
 }
 
@@ -284,13 +286,12 @@ impl<E> Entries<E> {
                         trimmed.push(run);
                     }
                 }
-                Some(Entry::Gap(_) | Entry::Notice(_)) if queued > 0 => {
-                    match self.entries.pop_front() {
-                        Some(Entry::Gap(gap)) => push_gap(&mut kept, gap),
-                        Some(entry) => kept.push_back(entry),
-                        None => {}
-                    }
-                }
+                // Also behind the last event that goes: two gaps may have come together.
+                Some(Entry::Gap(_) | Entry::Notice(_)) => match self.entries.pop_front() {
+                    Some(Entry::Gap(gap)) => push_gap(&mut kept, gap),
+                    Some(entry) => kept.push_back(entry),
+                    None => {}
+                },
                 _ => break,
             }
         }

@@ -36,6 +36,10 @@ pub(crate) struct Hub<E> {
     /// Members that have topics to ask for, in the order they came.
     to_ask: VecDeque<SubscriptionId>,
     in_flight: Option<Asked>,
+    /// The last full state that came since the request in flight, and was not taken for its answer.
+    seen: Option<HashSet<Topic>>,
+    /// Topics of requests of this connection that ran out of time: their answers may still come.
+    unanswered: HashSet<Topic>,
     /// Some topics may have been confirmed to members before, and not on this connection.
     restoring: bool,
     /// Some topics may be confirmed and have no member.
@@ -83,6 +87,8 @@ impl Answer {
 struct Entry {
     members: Vec<usize>,
     upstream: Upstream,
+    /// Confirmed by the wildcard of its channel alone, which the venue listed in its place: it may go with that.
+    covered: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -104,6 +110,32 @@ enum Asked {
     Unsubscribe(Vec<Topic>),
 }
 
+impl Asked {
+    fn topics(&self) -> &[Topic] {
+        match self {
+            Self::For(_, topics) | Self::Restore(topics) | Self::Unsubscribe(topics) => topics,
+        }
+    }
+
+    /// A full state does not say which request it answers: it may repeat an earlier one, or come after that request ran
+    /// out of time. It is taken for the answer to this one if it shows any of the change that was asked for, unless an
+    /// earlier request for the same topics was never answered. Then, and if no such state comes, the last one counts
+    /// when the time is up.
+    fn is_answered_by(&self, state: &HashSet<Topic>) -> bool {
+        match self {
+            Self::For(_, topics) | Self::Restore(topics) => {
+                topics.iter().any(|topic| is_listed(state, topic))
+            }
+            Self::Unsubscribe(topics) => !topics.iter().any(|topic| state.contains(topic)),
+        }
+    }
+}
+
+/// A wildcard stands for its whole channel, whatever else the venue lists beside it.
+fn is_listed(state: &HashSet<Topic>, topic: &Topic) -> bool {
+    state.contains(topic) || state.contains(&Topic::new(topic.channel, "*"))
+}
+
 /// A request to make.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Ask {
@@ -119,6 +151,8 @@ impl<E: Routed> Hub<E> {
             channels: Vec::new(),
             to_ask: VecDeque::new(),
             in_flight: None,
+            seen: None,
+            unanswered: HashSet::new(),
             restoring: false,
             unwanted: false,
             touched: Vec::new(),
@@ -242,19 +276,14 @@ impl<E: Routed> Hub<E> {
             return None;
         }
         if self.unwanted {
-            let unwanted: Vec<Topic> = self
-                .topics()
-                .filter(|(_, entry)| {
-                    entry.members.is_empty() && entry.upstream == Upstream::Confirmed
-                })
-                .map(|(topic, _)| topic)
-                .take(limit)
-                .collect();
+            let mut unwanted = self.confirmed(|_, entry| entry.members.is_empty());
+            unwanted.sort();
+            unwanted.truncate(limit);
             if !unwanted.is_empty() {
                 for topic in &unwanted {
                     self.entry(topic).upstream = Upstream::Leaving;
                 }
-                self.in_flight = Some(Asked::Unsubscribe(unwanted.clone()));
+                self.begin(Asked::Unsubscribe(unwanted.clone()));
                 return Some(Ask::Unsubscribe(unwanted));
             }
             self.unwanted = false;
@@ -284,7 +313,7 @@ impl<E: Routed> Hub<E> {
         for topic in &topics {
             self.entry(topic).upstream = Upstream::Requested;
         }
-        self.in_flight = Some(asked(topics.clone()));
+        self.begin(asked(topics.clone()));
         Ask::Subscribe(topics)
     }
 
@@ -311,6 +340,15 @@ impl<E: Routed> Hub<E> {
         topics
     }
 
+    fn begin(&mut self, asked: Asked) {
+        self.in_flight = Some(asked);
+        self.seen = None;
+    }
+
+    pub(crate) fn has_request(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
     /// The venue answered. Says whether that was the answer to the request in flight.
     pub(crate) fn confirm(&mut self, confirmed: Confirmed, left_out: impl Fn() -> Error) -> bool {
         match confirmed {
@@ -322,57 +360,92 @@ impl<E: Routed> Hub<E> {
                 None => {}
             },
             Confirmed::State(topics) => {
-                return self.take_state(&topics.into_iter().collect(), left_out);
+                let state = topics.into_iter().collect();
+                let Some(asked) = &self.in_flight else {
+                    return true;
+                };
+                let late = asked
+                    .topics()
+                    .iter()
+                    .any(|topic| self.unanswered.contains(topic));
+                if late || !asked.is_answered_by(&state) {
+                    self.seen = Some(state);
+                    return false;
+                }
+                self.take_state(&state, left_out);
             }
         }
         true
     }
 
-    /// A full state does not say which request it answers: it may be a repetition, or come after that request was given
-    /// up. It is the answer to the one in flight if it shows any of the change that was asked for. Otherwise the answer
-    /// is still to come; if it never does, the request runs out of time.
-    fn take_state(&mut self, state: &HashSet<Topic>, left_out: impl Fn() -> Error) -> bool {
-        // A wildcard stands for its whole channel, whatever else the venue lists beside it.
-        let listed = |topic: &Topic| {
-            state.contains(topic) || state.contains(&Topic::new(topic.channel, "*"))
+    /// The request in flight has run out of time. Says whether its topics were refused for that.
+    pub(crate) fn run_out(&mut self, error: Error, left_out: impl Fn() -> Error) -> bool {
+        let (Some(asked), seen) = (&self.in_flight, self.seen.take()) else {
+            return false;
         };
-        // What was given up, and is there after all.
-        let late: Vec<Topic> = self
-            .topics()
-            .filter(|(topic, entry)| {
-                let wanted = entry.upstream == Upstream::Absent && !entry.members.is_empty();
-                wanted && state.contains(topic)
-            })
-            .map(|(topic, _)| topic)
-            .collect();
-        self.settle(&late, Upstream::Confirmed, None);
+        if let Some(state) = seen.filter(|state| asked.is_answered_by(state)) {
+            self.take_state(&state, left_out);
+            return false;
+        }
+        self.unanswered.extend(asked.topics().iter().cloned());
+        self.refuse(error);
+        true
+    }
+
+    /// The full state that answers the request in flight.
+    fn take_state(&mut self, state: &HashSet<Topic>, left_out: impl Fn() -> Error) {
+        let listed = |topic: &Topic| is_listed(state, topic);
         match self.in_flight.take() {
-            Some(Asked::For(_, topics) | Asked::Restore(topics)) if topics.iter().any(listed) => {
+            Some(Asked::For(_, topics) | Asked::Restore(topics)) => {
                 let (granted, refused): (Vec<_>, Vec<_>) = topics.into_iter().partition(listed);
                 self.settle(&granted, Upstream::Confirmed, None);
                 self.settle(&refused, Upstream::Absent, Some(left_out()));
             }
-            Some(Asked::Unsubscribe(topics))
-                if !topics.iter().any(|topic| state.contains(topic)) =>
-            {
-                self.unsubscribed(&topics);
-            }
-            other => {
-                self.in_flight = other;
-                return false;
-            }
+            Some(Asked::Unsubscribe(topics)) => self.unsubscribed(&topics),
+            None => {}
         }
         // The newest answer may show that something confirmed earlier is gone.
-        let lost: Vec<Topic> = self
-            .topics()
-            .filter(|(topic, entry)| entry.upstream == Upstream::Confirmed && !listed(topic))
-            .map(|(topic, _)| topic)
-            .collect();
+        let lost = self.confirmed(|topic, _| !listed(topic));
+        let uncovered = self.confirmed(|topic, entry| !listed(topic) && entry.covered);
         self.settle(&lost, Upstream::Absent, Some(left_out()));
-        true
+        self.retry(&uncovered);
+        for (channel, entries) in &mut self.channels {
+            for (symbol, entry) in entries {
+                entry.covered = entry.upstream == Upstream::Confirmed
+                    && !state.contains(&Topic::new(*channel, symbol));
+            }
+        }
     }
 
-    /// The venue refused the request in flight, or never answered it.
+    /// The confirmed topics that `which` picks.
+    fn confirmed(&self, which: impl Fn(&Topic, &Entry) -> bool) -> Vec<Topic> {
+        self.topics()
+            .filter(|(topic, entry)| entry.upstream == Upstream::Confirmed && which(topic, entry))
+            .map(|(topic, _)| topic)
+            .collect()
+    }
+
+    /// Asks for topics again that were lost through no fault of theirs: the wildcard that they came with is gone. Those
+    /// who want them were told of the loss, and will be told of its end.
+    fn retry(&mut self, topics: &[Topic]) {
+        if topics.is_empty() {
+            return;
+        }
+        for slot in 0..self.members.len() {
+            let Some(member) = self.members[slot].as_mut() else {
+                continue;
+            };
+            for topic in topics {
+                if let Some(answer) = member.topics.get_mut(topic) {
+                    answer.now = Standing::Pending;
+                }
+            }
+            self.tell(slot, Vec::new(), None);
+        }
+        self.ask_again(topics);
+    }
+
+    /// The venue refused the request in flight.
     pub(crate) fn refuse(&mut self, error: Error) {
         match self.in_flight.take() {
             Some(Asked::For(id, topics)) => {
@@ -395,15 +468,23 @@ impl<E: Routed> Hub<E> {
                 }
                 self.ask_again(&topics);
             }
-            // Nobody wants them, and the venue goes on sending them: they reach no member.
-            Some(Asked::Unsubscribe(topics)) => self.unsubscribed(&topics),
+            // Nobody wants them, and the venue may go on sending them: they reach no member. If it does not, what came
+            // with a wildcard among them has stopped, too.
+            Some(Asked::Unsubscribe(topics)) => {
+                self.unsubscribed(&topics);
+                let uncovered = self.confirmed(|topic, entry| {
+                    entry.covered && topics.contains(&Topic::new(topic.channel, "*"))
+                });
+                self.settle(&uncovered, Upstream::Absent, Some(error));
+                self.retry(&uncovered);
+            }
             None => {}
         }
         self.forget_unwanted();
     }
 
     fn ask_again(&mut self, topics: &[Topic]) {
-        let waiting: Vec<SubscriptionId> = self
+        let mut waiting: Vec<SubscriptionId> = self
             .slots
             .iter()
             .filter(|(_, slot)| {
@@ -418,6 +499,8 @@ impl<E: Routed> Hub<E> {
             })
             .map(|(id, _)| *id)
             .collect();
+        // In the order they came: it decides who gets the last of what the venue grants.
+        waiting.sort_unstable();
         for id in waiting {
             if !self.to_ask.contains(&id) {
                 self.to_ask.push_back(id);
@@ -448,6 +531,7 @@ impl<E: Routed> Hub<E> {
         for topic in topics {
             let entry = self.entry(topic);
             entry.upstream = upstream;
+            entry.covered = false;
             slots.extend_from_slice(&entry.members);
             // Those who wanted it left while it was asked for.
             let unwanted = entry.members.is_empty();
@@ -525,6 +609,7 @@ impl<E: Routed> Hub<E> {
     /// The connection is gone, and nothing of it is confirmed any more. Where it was live, that is a gap.
     pub(crate) fn disconnected(&mut self, gap: Option<&Gap>) {
         self.in_flight = None;
+        self.unanswered.clear();
         self.unwanted = false;
         self.restoring = true;
         for (_, entries) in &mut self.channels {

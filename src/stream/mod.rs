@@ -26,6 +26,9 @@ mod liveness;
 mod model;
 mod queue;
 mod registry;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod simulation;
 mod subscription;
 #[cfg(test)]
 #[cfg(not(loom))]

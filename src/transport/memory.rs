@@ -39,8 +39,53 @@ struct World {
     /// Connections that were opened while another one was.
     overlaps: u32,
     inbound: VecDeque<Result<Incoming, Fault>>,
-    sent: Vec<String>,
+    deeds: Vec<Deed>,
     masked: bool,
+    /// Whatever is written fails with this, as after a reset that was not read yet. Until the next connection.
+    broken_pipe: Option<Fault>,
+    jitter: Jitter,
+}
+
+/// What the stream did, in the order it did it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Deed {
+    Connect,
+    /// The WebSocket is open.
+    Open,
+    /// Took the next thing that the peer had said.
+    Read,
+    Sent(String),
+    Close,
+    Abort,
+}
+
+/// Where random numbers come from.
+enum Jitter {
+    Fixed(f64),
+    Dice(Dice),
+}
+
+/// SplitMix64 (Steele, Lea and Flood, 2014): the same numbers from the same seed.
+#[derive(Clone, Debug)]
+pub(crate) struct Dice(u64);
+
+impl Dice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub(crate) fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// From 0 to 1, 1 excluded.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        (self.roll() >> 11) as f64 / (1_u64 << 53) as f64
+    }
 }
 
 impl Peer {
@@ -57,8 +102,10 @@ impl Peer {
             attempts: 0,
             overlaps: 0,
             inbound: VecDeque::new(),
-            sent: Vec::new(),
+            deeds: Vec::new(),
             masked: false,
+            broken_pipe: None,
+            jitter: Jitter::Fixed(0.5),
         }));
         (
             Self(Arc::clone(&world)),
@@ -105,19 +152,53 @@ impl Peer {
     }
 
     pub(crate) fn cut(&self) {
-        let fault = Fault::Lost {
+        self.break_with(Fault::Lost {
             why: "cut".to_owned(),
             source: None,
-        };
+        });
+    }
+
+    /// The connection fails behind what was said.
+    pub(crate) fn break_with(&self, fault: Fault) {
         self.0.lock().inbound.push_back(Err(fault));
     }
 
+    pub(crate) fn close_frame(&self, frame: Option<(u16, String)>) {
+        let mut world = self.0.lock();
+        world.inbound.push_back(Ok(Incoming::Close(frame)));
+    }
+
+    pub(crate) fn break_pipe(&self, fault: Fault) {
+        self.0.lock().broken_pipe = Some(fault);
+    }
+
     pub(crate) fn never_answers_close(&self) {
-        self.0.lock().answers_close = false;
+        self.answer_close(false);
+    }
+
+    pub(crate) fn answer_close(&self, answers: bool) {
+        self.0.lock().answers_close = answers;
+    }
+
+    /// Random numbers from a seed. Without it, or after [`fix_jitter`](Self::fix_jitter), they are all the same.
+    pub(crate) fn seed_jitter(&self, seed: u64) {
+        self.0.lock().jitter = Jitter::Dice(Dice::new(seed));
+    }
+
+    pub(crate) fn fix_jitter(&self, fraction: f64) {
+        self.0.lock().jitter = Jitter::Fixed(fraction);
     }
 
     pub(crate) fn take_sent(&self) -> Vec<String> {
-        std::mem::take(&mut self.0.lock().sent)
+        let sent = |deed| match deed {
+            Deed::Sent(text) => Some(text),
+            _ => None,
+        };
+        self.take_deeds().into_iter().filter_map(sent).collect()
+    }
+
+    pub(crate) fn take_deeds(&self) -> Vec<Deed> {
+        std::mem::take(&mut self.0.lock().deeds)
     }
 
     pub(crate) fn attempts(&self) -> u32 {
@@ -145,6 +226,8 @@ impl Transport for MemoryTransport {
         world.inbound.clear();
         world.masked = true;
         world.closing = false;
+        world.broken_pipe = None;
+        world.deeds.push(Deed::Connect);
     }
 
     fn progress(&mut self, _now: Instant) -> Result<Phase, Fault> {
@@ -153,6 +236,7 @@ impl Transport for MemoryTransport {
             Some(fault) => Err(fault),
             None => {
                 world.connected = true;
+                world.deeds.push(Deed::Open);
                 Ok(Phase::Live)
             }
         }
@@ -168,12 +252,11 @@ impl Transport for MemoryTransport {
 
     fn read(&mut self) -> Result<Option<(Incoming, Instant)>, Fault> {
         let mut world = self.0.lock();
-        let now = world.now;
-        world
-            .inbound
-            .pop_front()
-            .transpose()
-            .map(|incoming| incoming.map(|incoming| (incoming, now)))
+        let Some(incoming) = world.inbound.pop_front() else {
+            return Ok(None);
+        };
+        world.deeds.push(Deed::Read);
+        Ok(Some((incoming?, world.now)))
     }
 
     fn send(&mut self, message: Message) -> Result<(), Fault> {
@@ -181,7 +264,11 @@ impl Transport for MemoryTransport {
             Message::Text(text) => text,
             Message::Binary(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         };
-        self.0.lock().sent.push(text);
+        let mut world = self.0.lock();
+        if let Some(fault) = &world.broken_pipe {
+            return Err(fault.clone());
+        }
+        world.deeds.push(Deed::Sent(text));
         Ok(())
     }
 
@@ -196,7 +283,7 @@ impl Transport for MemoryTransport {
     }
 
     fn flush(&mut self) -> Result<(), Fault> {
-        Ok(())
+        self.0.lock().broken_pipe.clone().map_or(Ok(()), Err)
     }
 
     fn unmask(&mut self) {
@@ -207,6 +294,7 @@ impl Transport for MemoryTransport {
         let mut world = self.0.lock();
         world.closing = world.connected;
         world.inbound.clear();
+        world.deeds.push(Deed::Close);
     }
 
     fn is_closed(&mut self) -> bool {
@@ -218,6 +306,7 @@ impl Transport for MemoryTransport {
         let mut world = self.0.lock();
         world.connected = false;
         world.closing = false;
+        world.deeds.push(Deed::Abort);
     }
 
     fn wait(&mut self, deadline: Option<Instant>) {
@@ -240,7 +329,10 @@ impl Transport for MemoryTransport {
     }
 
     fn random(&mut self) -> f64 {
-        0.5
+        match &mut self.0.lock().jitter {
+            Jitter::Fixed(fraction) => *fraction,
+            Jitter::Dice(dice) => dice.fraction(),
+        }
     }
 
     fn budget(&self) -> &Budget {

@@ -1,0 +1,1814 @@
+//! A whole stream against a venue that misbehaves, on the virtual clock, decided by one seed: what subscribers do, what
+//! the venue answers, where the line breaks, how late the thread is.
+//!
+//! Three parts that share nothing but what stands on the wire:
+//! - [`Market`], the venue. It numbers what it sends: consecutive ids for each channel and symbol.
+//! - [`Line`], what a client may conclude from the frames it sent and read. Kept in the order of the [`Deed`]s of the
+//!   transport, from them alone.
+//! - [`Reader`], what one subscription must show: what the line brought for it, less what it declares.
+//!
+//! `TRUNKLINE_SEEDS=17` or `TRUNKLINE_SEEDS=17..99` runs these seeds only. A failure names its seed and tells the last
+//! steps.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    fmt::Write as _,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    RecvTimeoutError, Shared, Stream, StreamHandle, Subscription, TryRecvError, driver::Driver,
+    handle::Lease,
+};
+use crate::{
+    Config, Credentials, EndReason, Error, MarketEvent, Notice, Overflow, QUOTES, Source,
+    StreamKey, Symbol, TRADES, Topic, Topics, Update,
+    alpaca::{
+        self, Feed, MarketData,
+        wire::server::{self, ClientMessage, RequestLists},
+    },
+    transport::{
+        Fault,
+        memory::{Deed, Dice, MemoryTransport, Peer},
+    },
+    venue::Venue,
+};
+
+// ---- topics, as bits ----
+
+const CHANNELS: [crate::Channel; 2] = [TRADES, QUOTES];
+const SYMBOLS: [&str; 5] = ["*", "A", "B", "C", "D"];
+const ALL: Set = (1 << (CHANNELS.len() * SYMBOLS.len())) - 1;
+
+/// Topics. One bit each.
+type Set = u16;
+
+fn bit(channel: usize, symbol: usize) -> Set {
+    1 << (channel * SYMBOLS.len() + symbol)
+}
+
+/// The bits of a channel whose `*` is in `set`, and `set`.
+fn spread(set: Set) -> Set {
+    (0..CHANNELS.len())
+        .filter(|channel| set & bit(*channel, 0) != 0)
+        .map(|channel| ((1 << SYMBOLS.len()) - 1) << (channel * SYMBOLS.len()))
+        .fold(set, |all, channel: Set| all | channel)
+}
+
+fn topics(set: Set) -> Vec<Topic> {
+    let all = (0..CHANNELS.len()).flat_map(|channel| (0..SYMBOLS.len()).map(move |s| (channel, s)));
+    all.filter(|(channel, symbol)| set & bit(*channel, *symbol) != 0)
+        .map(|(channel, symbol)| Topic::new(CHANNELS[channel], SYMBOLS[symbol]))
+        .collect()
+}
+
+fn bit_of(channel: &str, symbol: &str) -> Set {
+    let channel = CHANNELS.iter().position(|known| known.name() == channel);
+    let symbol = SYMBOLS.iter().position(|known| *known == symbol);
+    bit(channel.expect("a channel"), symbol.expect("a symbol"))
+}
+
+fn set_of(topics: &[Topic]) -> Set {
+    let bits = topics
+        .iter()
+        .map(|topic| bit_of(topic.channel.name(), &topic.symbol));
+    bits.fold(0, |set, bit| set | bit)
+}
+
+// ---- the venue ----
+
+/// An event: the `id`th of its channel and symbol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tick {
+    channel: usize,
+    symbol: usize,
+    id: u64,
+}
+
+impl Tick {
+    fn topics(self) -> Set {
+        bit(self.channel, self.symbol) | bit(self.channel, 0)
+    }
+
+    /// Only what the codec must have.
+    fn json(self) -> String {
+        let Self {
+            channel,
+            symbol,
+            id,
+        } = self;
+        let symbol = SYMBOLS[symbol];
+        const AT: &str = "2026-03-17T14:30:05Z";
+        if CHANNELS[channel] == TRADES {
+            format!(r#"{{"T":"t","S":"{symbol}","i":{id},"p":1,"s":1,"t":"{AT}"}}"#)
+        } else {
+            format!(r#"{{"T":"q","S":"{symbol}","bp":1,"bs":{id},"ap":1,"as":1,"t":"{AT}"}}"#)
+        }
+    }
+
+    fn of(event: &MarketEvent) -> Self {
+        let channel = usize::from(matches!(event, MarketEvent::Quote(_)));
+        let symbol = SYMBOLS
+            .iter()
+            .position(|symbol| *event.symbol() == **symbol);
+        let id = match event {
+            MarketEvent::Trade(trade) => trade.id as u64,
+            MarketEvent::Quote(quote) => quote.bid_size.mantissa() as u64,
+            other => panic!("the venue never sent {other:?}"),
+        };
+        Self {
+            channel,
+            symbol: symbol.expect("a symbol"),
+            id,
+        }
+    }
+}
+
+/// What the venue said, as it lies in front of the stream.
+#[derive(Clone, Debug)]
+enum Said {
+    Data(Vec<Item>),
+    Welcome,
+    Authenticated,
+    /// Data, and the whole state behind it.
+    State(Vec<Item>, Set),
+    Error(u16),
+    Pong,
+    /// The connection ends here.
+    End,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Item {
+    Tick(Tick),
+    /// Cannot be read.
+    Odd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Ask {
+    subscribes: bool,
+    topics: Set,
+}
+
+impl Ask {
+    /// Whether a full state shows any of the change.
+    fn is_answered_by(self, state: Set) -> bool {
+        if self.subscribes {
+            self.topics & spread(state) != 0
+        } else {
+            self.topics & state == 0
+        }
+    }
+}
+
+struct Market {
+    peer: Peer,
+    dice: Dice,
+    /// Does nothing wrong any more.
+    honest: bool,
+    /// The last id of each channel and symbol. Events happen whether or not anybody is there.
+    ids: [[u64; SYMBOLS.len()]; CHANNELS.len()],
+    open: bool,
+    ready: bool,
+    held: Set,
+    /// Requests that it takes its time for.
+    owed: VecDeque<Ask>,
+    said: VecDeque<Said>,
+    /// Nothing more comes from it.
+    mute: bool,
+    /// Nothing more reaches it.
+    deaf: bool,
+    /// Until then it counts a connection that died.
+    slot_until: Option<Instant>,
+}
+
+/// How many topics the venue grants.
+const GRANTED: u32 = 8;
+
+impl Market {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.dice.roll() % bound
+    }
+
+    fn chance(&mut self, percent: u64) -> bool {
+        !self.honest && self.below(100) < percent
+    }
+
+    fn say(&mut self, said: Said) {
+        if !self.open || self.mute {
+            return;
+        }
+        match &said {
+            Said::Data(items) => self.peer.say(frame(items)),
+            Said::Welcome => self.peer.say(server::success("connected")),
+            Said::Authenticated => self.peer.say(server::success("authenticated")),
+            Said::State(items, state) => {
+                let mut text = frame(items);
+                let state = state_frame(*state);
+                if items.is_empty() {
+                    text = state;
+                } else {
+                    text.replace_range(text.len() - 1.., &format!(",{}", &state[1..]));
+                }
+                self.peer.say(text);
+            }
+            Said::Error(code) => self.peer.say(server::error(*code, "no")),
+            Said::Pong => self.peer.pong(),
+            Said::End => self.end(),
+        }
+        self.said.push_back(said);
+    }
+
+    /// One of the ways in which a connection ends.
+    fn end(&mut self) {
+        let lost = |why: &str, kind: std::io::ErrorKind| Fault::Lost {
+            why: why.to_owned(),
+            source: Some(Source::new(std::io::Error::from(kind))),
+        };
+        match self.below(6) {
+            0 => self.peer.cut(),
+            1 => self
+                .peer
+                .break_with(lost("reset", std::io::ErrorKind::ConnectionReset)),
+            2 => self
+                .peer
+                .break_with(lost("in a frame", std::io::ErrorKind::UnexpectedEof)),
+            3 => self
+                .peer
+                .break_with(Fault::Protocol("a reserved bit".to_owned())),
+            4 => self.peer.close_frame(None),
+            _ => {
+                let code = [1000, 1001, 1006, 1011, 1012][self.below(5) as usize];
+                self.peer.close_frame(Some((code, "bye".to_owned())));
+            }
+        }
+    }
+
+    fn connected(&mut self) {
+        self.open = false;
+        self.ready = false;
+        self.held = 0;
+        self.mute = false;
+        self.deaf = false;
+        self.owed.clear();
+        self.said.clear();
+    }
+
+    fn opened(&mut self) {
+        self.open = true;
+        if self.chance(4) {
+            self.mute = true;
+        }
+        self.say(Said::Welcome);
+        if self.chance(3) {
+            self.say(Said::End);
+        }
+    }
+
+    fn closed(&mut self) {
+        self.open = false;
+        self.said.clear();
+    }
+
+    fn authenticate(&mut self, now: Instant) {
+        if self.slot_until.is_some_and(|until| now < until) {
+            return self.say(Said::Error(406));
+        }
+        let fate = if self.honest { 99 } else { self.below(100) };
+        match fate {
+            0..4 => self.say(Said::Error(406)),
+            4..6 => self.say(Said::Error(404)),
+            6..8 => self.say(Said::Error(500)),
+            8 => {
+                let code = if self.below(2) == 0 { 402 } else { 409 };
+                self.say(Said::Error(code));
+            }
+            // The client's deadline has to find out.
+            9..12 => self.mute = true,
+            _ => {
+                self.ready = true;
+                self.say(Said::Authenticated);
+            }
+        }
+    }
+
+    fn request(&mut self, ask: Ask) {
+        if self.deaf {
+            return;
+        }
+        if !self.owed.is_empty() {
+            return self.owed.push_back(ask);
+        }
+        let fate = if self.honest { 99 } else { self.below(100) };
+        match fate {
+            0..8 => self.say(Said::Error(400)),
+            // Never taken in.
+            8..11 => {}
+            // Taken in, and never answered.
+            11..14 => self.apply(ask),
+            14..22 => self.owed.push_back(ask),
+            22..28 => {
+                let part = ask.topics & self.dice.roll() as Set;
+                self.apply(Ask {
+                    topics: part,
+                    ..ask
+                });
+                self.state();
+            }
+            28..33 => {
+                self.serve(ask);
+                self.state();
+            }
+            _ => self.serve(ask),
+        }
+    }
+
+    fn serve(&mut self, ask: Ask) {
+        let wanted = (self.held | ask.topics).count_ones();
+        if ask.subscribes && wanted > GRANTED && !self.honest {
+            return self.say(Said::Error(405));
+        }
+        self.apply(ask);
+        self.state();
+    }
+
+    fn apply(&mut self, ask: Ask) {
+        if ask.subscribes {
+            self.held |= ask.topics;
+        } else {
+            self.held &= !ask.topics;
+        }
+    }
+
+    /// What it holds, now. Sometimes behind data in the same frame.
+    fn state(&mut self) {
+        let data = if self.chance(25) {
+            self.data(3)
+        } else {
+            Vec::new()
+        };
+        let held = self.held;
+        self.say(Said::State(data, held));
+    }
+
+    /// Things happen, and those that the client holds are for it.
+    fn data(&mut self, most: u64) -> Vec<Item> {
+        let mut items = Vec::new();
+        for _ in 0..=self.below(most) {
+            if self.ready && self.chance(3) {
+                items.push(Item::Odd);
+                continue;
+            }
+            let channel = self.below(CHANNELS.len() as u64) as usize;
+            let symbol = 1 + self.below(SYMBOLS.len() as u64 - 1) as usize;
+            items.extend(self.happens(channel, symbol));
+        }
+        items
+    }
+
+    fn happens(&mut self, channel: usize, symbol: usize) -> Option<Item> {
+        self.ids[channel][symbol] += 1;
+        let tick = Tick {
+            channel,
+            symbol,
+            id: self.ids[channel][symbol],
+        };
+        (self.ready && self.held & tick.topics() != 0).then_some(Item::Tick(tick))
+    }
+}
+
+fn frame(items: &[Item]) -> String {
+    let mut text = "[".to_owned();
+    for (index, item) in items.iter().enumerate() {
+        if index > 0 {
+            text.push(',');
+        }
+        match item {
+            Item::Tick(tick) => text.push_str(&tick.json()),
+            Item::Odd => text.push_str(r#"{"T":"t","S":"A","i":1,"p":null}"#),
+        }
+    }
+    text.push(']');
+    text
+}
+
+fn state_frame(state: Set) -> String {
+    let symbols: Vec<Symbol> = SYMBOLS.into_iter().map(Symbol::from).collect();
+    let lists: Vec<_> = CHANNELS
+        .iter()
+        .enumerate()
+        .map(|(channel, name)| {
+            let held = symbols.iter().enumerate();
+            let held = held.filter(|(symbol, _)| state & bit(channel, *symbol) != 0);
+            (name.name(), held.map(|(_, symbol)| symbol).collect())
+        })
+        .collect();
+    server::subscription(&lists)
+}
+
+// ---- the oracle ----
+
+/// What follows from what was sent and read.
+struct Line {
+    epoch: u64,
+    live: bool,
+    confirmed: Set,
+    /// What of that the venue never listed but by the `*` of its channel.
+    covered: Set,
+    in_flight: Option<(Ask, Instant)>,
+    /// The last full state since then that was not the answer.
+    seen: Option<Set>,
+    /// What was asked for on this connection and never answered.
+    given_up: Set,
+    /// Some request of this connection was answered, or given up.
+    answered: bool,
+    /// How often each topic was refused, or lost, since anybody's wishes changed.
+    refusals: [usize; CHANNELS.len() * SYMBOLS.len()],
+    /// When anything, and when a message, was read last.
+    heard: Instant,
+    message: Option<Instant>,
+    /// Something was read that ends the connection.
+    broke: bool,
+    /// Nothing can be written any more.
+    pipe_broken: bool,
+    stopped: bool,
+}
+
+impl Line {
+    /// The full state that counts as the answer.
+    fn take(&mut self, state: Set) {
+        let Some((ask, _)) = self.in_flight.take() else {
+            return;
+        };
+        let listed = spread(state);
+        self.answered = true;
+        if ask.subscribes {
+            self.confirmed |= ask.topics;
+            self.refuse(ask.topics & !listed);
+        }
+        self.confirmed &= listed;
+        self.covered = self.confirmed & !state;
+    }
+
+    /// Time is up for the request in flight.
+    fn run_out(&mut self) {
+        let Some((ask, _)) = self.in_flight else {
+            return;
+        };
+        match self.seen.take() {
+            Some(state) if ask.is_answered_by(state) => self.take(state),
+            _ => {
+                self.given_up |= ask.topics;
+                self.give_up();
+            }
+        }
+    }
+
+    /// The request in flight has no answer, or a bad one.
+    fn give_up(&mut self) {
+        self.answered = true;
+        let Some((ask, _)) = self.in_flight.take() else {
+            return;
+        };
+        if ask.subscribes {
+            self.refuse(ask.topics);
+        } else {
+            // The venue may have done it all the same: then what came with a `*` has stopped.
+            self.confirmed &= !(self.covered & spread(ask.topics));
+        }
+    }
+
+    fn refuse(&mut self, topics: Set) {
+        for (topic, refusals) in self.refusals.iter_mut().enumerate() {
+            *refusals += usize::from(topics & (1 << topic) != 0);
+        }
+    }
+}
+
+/// One subscription, and what it has to show.
+struct Reader {
+    name: usize,
+    subscription: Subscription<MarketEvent>,
+    limit: usize,
+    policy: Overflow,
+    wants: Set,
+    /// What the stream's thread knows that it wants; nothing before its first look.
+    seen: Option<Set>,
+    /// What of that it has wanted since the connection became live.
+    at_login: Set,
+    /// What the line brought for it, and which connection did.
+    routed: Vec<(Tick, u64)>,
+    /// How much of that was delivered or declared dropped; for a queue that conflates, when it was empty last.
+    told: usize,
+    delivered: u64,
+    dropped: u64,
+    /// Connections that broke under it, and when they had brought a message last; how many it was told of.
+    breaks: Vec<(u64, Option<Instant>)>,
+    breaks_told: usize,
+    gap: u64,
+    gapped: bool,
+    /// Items that could not be read.
+    odd: u64,
+    odd_told: u64,
+    /// The venue's word on its topics, as it was told last.
+    confirmed: Set,
+    refused: Set,
+    /// The newest id that it read, and where a hole is declared since then.
+    last: [[u64; SYMBOLS.len()]; CHANNELS.len()],
+    declared: Set,
+    half_read: bool,
+    /// Everything was read when this much had been routed, and nothing since then.
+    read_to: Option<usize>,
+    overflowed: bool,
+    ended: bool,
+}
+
+impl Reader {
+    /// Where the stream's thread stands: what an event for these topics is to this subscription.
+    fn takes(&self, topics: Set, confirmed: Set) -> bool {
+        self.seen.is_some_and(|seen| seen & confirmed & topics != 0)
+    }
+
+    fn event(&mut self, tick: Tick, epoch: u64) {
+        let Tick {
+            channel,
+            symbol,
+            id,
+        } = tick;
+        let name = self.name;
+        let last = &mut self.last[channel][symbol];
+        assert!(
+            *last < id,
+            "{name}: {tick:?} after {last}: twice, or out of order"
+        );
+        if self.policy == Overflow::Conflate {
+            assert!(
+                self.routed[self.told..].contains(&(tick, epoch)),
+                "{name}: {tick:?} was never for it"
+            );
+        } else {
+            let due = self.routed.get(self.told);
+            assert_eq!(Some(&(tick, epoch)), due, "{name}: out of its place");
+            self.told += 1;
+            let hole = self.declared & bit(channel, symbol) == 0 && *last + 1 != id;
+            assert!(
+                !hole,
+                "{name}: {tick:?} after {last}: a loss that nobody declares"
+            );
+        }
+        *last = id;
+        self.declared &= !bit(channel, symbol);
+        self.delivered += 1;
+        assert!(
+            epoch > self.gap,
+            "{name}: {tick:?} of connection {epoch}, behind its gap"
+        );
+        let missing = self.breaks.get(self.breaks_told);
+        let early = missing.is_some_and(|(broken, _)| *broken < epoch);
+        assert!(
+            !early,
+            "{name}: {tick:?} of connection {epoch} before the gap of {missing:?}"
+        );
+    }
+
+    fn gap(&mut self, gap: &crate::Gap, started: Instant) {
+        let name = self.name;
+        let breaks = self.breaks_told..self.breaks_told + gap.breaks as usize;
+        let broken = self
+            .breaks
+            .get(breaks.clone())
+            .expect("a gap where nothing broke");
+        assert_eq!(
+            broken.last().map(|(epoch, _)| *epoch),
+            Some(gap.epoch),
+            "{name}"
+        );
+        let last = broken[0].1.map(|at| (at - started).as_nanos() as i64);
+        assert_eq!(
+            gap.last.map(|at| at.as_nanos()),
+            last,
+            "{name}: backfill from there"
+        );
+        self.breaks_told = breaks.end;
+        self.gap = gap.epoch;
+        self.gapped = true;
+        self.all_before(gap.epoch);
+        self.declared = ALL;
+    }
+
+    /// What a connection brought does not come any more, now.
+    fn all_before(&self, epoch: u64) {
+        let name = self.name;
+        if self.policy != Overflow::Conflate {
+            let next = self.routed.get(self.told);
+            assert!(
+                next.is_none_or(|(_, of)| *of > epoch),
+                "{name}: {next:?} is not told"
+            );
+        } else if self.dropped == 0 {
+            for (tick, of) in &self.routed[self.told..] {
+                let last = self.last[tick.channel][tick.symbol];
+                assert!(
+                    *of > epoch || tick.id <= last,
+                    "{name}: {tick:?} was the newest"
+                );
+            }
+        }
+    }
+
+    fn dropped(&mut self, count: u64) {
+        let name = self.name;
+        assert!(
+            count > 0 && self.policy != Overflow::End,
+            "{name}: dropped {count}"
+        );
+        self.dropped += count;
+        self.declared = ALL;
+        if self.policy != Overflow::Conflate {
+            self.told += count as usize;
+            assert!(
+                self.told <= self.routed.len(),
+                "{name}: {count} is more than there were"
+            );
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice, line: &Line) {
+        let name = self.name;
+        match notice {
+            Notice::Confirmed { topics } | Notice::Refused { topics, .. } => {
+                let topics = set_of(topics);
+                self.confirmed &= !topics;
+                self.refused &= !topics;
+                if matches!(notice, Notice::Confirmed { .. }) {
+                    self.confirmed |= topics;
+                } else {
+                    self.refused |= topics;
+                }
+                self.declared |= spread(topics);
+            }
+            Notice::Resumed { epoch, .. } => {
+                assert!(self.gapped, "{name}: resumed without a gap");
+                assert!(
+                    *epoch > self.gap && *epoch <= line.epoch,
+                    "{name}: resumed {epoch}"
+                );
+                self.gapped = false;
+            }
+            Notice::Unparsed(unparsed) => self.odd_told += 1 + unparsed.more,
+            // Times of the events mean nothing here.
+            Notice::Behind { .. } => {}
+        }
+    }
+
+    fn end(&mut self, reason: &EndReason, line: &Line) {
+        let name = self.name;
+        assert!(!self.ended, "{name}: ended twice");
+        self.ended = true;
+        match reason {
+            EndReason::Failed(Error::Overflow { .. }) => {
+                assert_eq!(self.policy, Overflow::End, "{name}");
+                assert!(self.routed.len() > self.limit, "{name}: it had room");
+            }
+            _ => {
+                assert!(line.stopped, "{name}: ended before the stream did");
+                self.all_before(u64::MAX);
+            }
+        }
+        assert!(
+            self.subscription.receiver().is_empty(),
+            "{name}: it fires after its end"
+        );
+        assert_eq!(
+            self.subscription.try_recv().unwrap_err(),
+            TryRecvError::Ended
+        );
+        assert_eq!(self.subscription.health().events_queued, 0, "{name}");
+    }
+
+    /// Everything was read: so everything must have been told.
+    fn drained(&self, line: &Line) {
+        let name = self.name;
+        let health = self.subscription.health();
+        assert_eq!(
+            health.events_queued, 0,
+            "{name}: queued, and cannot be read"
+        );
+        assert_eq!(
+            self.breaks_told,
+            self.breaks.len(),
+            "{name}: a break that nobody declares"
+        );
+        assert_eq!(self.odd_told, self.odd, "{name}: unparsed items");
+        assert_eq!(health.events_delivered, self.delivered, "{name}");
+        assert_eq!(health.events_dropped, self.dropped, "{name}");
+        let conflated = self.routed.len() as u64 - self.delivered - self.dropped;
+        assert_eq!(health.events_conflated, conflated, "{name}");
+        self.all_before(u64::MAX);
+        let Some(seen) = self.seen.filter(|_| line.live) else {
+            return;
+        };
+        let confirmed = seen & line.confirmed;
+        assert_eq!(
+            confirmed & !self.confirmed,
+            0,
+            "{name}: confirmed, and not told"
+        );
+        let waits = !line.answered && self.at_login & seen != 0;
+        assert!(
+            self.gapped || !waits || self.breaks.is_empty(),
+            "{name}: resumed, and nothing is answered yet"
+        );
+        if line.in_flight.is_none() {
+            let refused = seen & !line.confirmed;
+            assert_eq!(refused & !self.refused, 0, "{name}: refused, and not told");
+            assert!(
+                !self.gapped,
+                "{name}: everything is answered, and it is not resumed"
+            );
+        }
+    }
+
+    /// All that waited was read in one go: for each connection the newest of each topic, where its oldest stood, less
+    /// what did not fit. What stood there when something went is not replaced any more.
+    fn conflated(&self, from: usize, got: &[(Tick, u64)], dropped: u64) {
+        let mut waiting: VecDeque<(Tick, u64)> = VecDeque::new();
+        let (mut fixed, mut gone) = (0, 0);
+        for (tick, epoch) in &self.routed[from..] {
+            let same =
+                |(other, of): &&mut (Tick, u64)| of == epoch && other.topics() == tick.topics();
+            if let Some((older, _)) = waiting.iter_mut().skip(fixed).find(same) {
+                *older = *tick;
+                continue;
+            }
+            if waiting.len() == self.limit {
+                waiting.pop_front();
+                gone += 1;
+                fixed = waiting.len();
+            }
+            waiting.push_back((*tick, *epoch));
+        }
+        assert_eq!(
+            (got, dropped),
+            (&*waiting.make_contiguous(), gone),
+            "{}",
+            self.name
+        );
+    }
+
+    /// What must hold at any time.
+    fn check(&mut self, line: &Line) {
+        let name = self.name;
+        let health = self.subscription.health();
+        let queued = health.events_queued as usize;
+        assert_eq!(
+            health.events_routed,
+            health.events_delivered
+                + health.events_queued
+                + health.events_dropped
+                + health.events_conflated,
+            "{name}"
+        );
+        self.overflowed |= self.policy == Overflow::End && health.events_dropped > 0;
+        if !self.overflowed && !self.ended {
+            assert_eq!(
+                health.events_routed,
+                self.routed.len() as u64,
+                "{name}: routed"
+            );
+        }
+        assert!(
+            queued <= self.limit * (1 + usize::from(self.half_read)),
+            "{name}: {queued} wait"
+        );
+        assert!(
+            self.policy == Overflow::Conflate || health.events_conflated == 0,
+            "{name}"
+        );
+        if self.ended {
+            return;
+        }
+        let declares = self.breaks_told < self.breaks.len() && !self.overflowed;
+        assert!(
+            !self.subscription.receiver().is_empty() || (queued == 0 && !declares),
+            "{name}: something waits, and nothing fires"
+        );
+        if let Some(seen) = self.seen.filter(|_| !line.stopped) {
+            let confirmed = if line.live { seen & line.confirmed } else { 0 };
+            assert_eq!(
+                health.topics_confirmed as u32,
+                confirmed.count_ones(),
+                "{name}"
+            );
+            if line.live && line.in_flight.is_none() {
+                assert_eq!(health.topics_pending, 0, "{name}: nobody asks for them");
+            }
+        }
+    }
+}
+
+/// FNV-1a over all that can be seen from outside.
+struct Trace(u64);
+
+impl Trace {
+    fn add(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn number(&mut self, number: u64) {
+        self.add(&number.to_le_bytes());
+    }
+}
+
+// ---- the simulation ----
+
+struct Simulation {
+    peer: Peer,
+    driver: Driver<MarketData, MemoryTransport>,
+    stream: Arc<Stream<MarketData>>,
+    handle: StreamHandle<MarketData>,
+    config: Config,
+    started: Instant,
+    next: Option<Instant>,
+    over: bool,
+    market: Market,
+    line: Line,
+    readers: Vec<Reader>,
+    readers_made: usize,
+    wishes_changed: bool,
+    attempts: Vec<Instant>,
+    trace: Trace,
+    story: Option<Story>,
+}
+
+/// The last steps.
+type Story = Rc<RefCell<VecDeque<String>>>;
+
+/// Say what happens, for whom it may concern.
+macro_rules! tell {
+    ($simulation:expr, $($text:tt)+) => {
+        if let Some(story) = &$simulation.story {
+            let mut story = story.borrow_mut();
+            if story.len() == 40 {
+                story.pop_front();
+            }
+            let at = $simulation.peer.now() - $simulation.started;
+            story.push_back(format!("{at:>10.3?} {}", format_args!($($text)+)));
+        }
+    };
+}
+
+impl Simulation {
+    fn new(seed: u64, config: Config, story: Option<Story>) -> Self {
+        let venue = alpaca::stocks(Feed::Iex);
+        let credentials = Credentials::new("PKTEST", "s-e-c-r-e-t").unwrap();
+        let key = StreamKey::new(venue.endpoint(), &credentials);
+        let stream = Stream::new(key, 0, venue, Arc::new(config.clone()));
+        let (peer, transport) = Peer::new();
+        peer.seed_jitter(seed);
+        let driver = Driver::new(Arc::clone(&stream), transport, credentials);
+        // The lease is of a slot that the claim table does not have, so it counts for nothing.
+        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>);
+        let handle = StreamHandle::new(Arc::clone(&stream), lease, config.queue);
+        let started = peer.now();
+        Self {
+            market: Market {
+                peer: peer.clone(),
+                dice: Dice::new(!seed),
+                honest: false,
+                ids: Default::default(),
+                open: false,
+                ready: false,
+                held: 0,
+                owed: VecDeque::new(),
+                said: VecDeque::new(),
+                mute: false,
+                deaf: false,
+                slot_until: None,
+            },
+            line: Line {
+                epoch: 0,
+                live: false,
+                confirmed: 0,
+                covered: 0,
+                in_flight: None,
+                seen: None,
+                given_up: 0,
+                answered: false,
+                refusals: Default::default(),
+                heard: started,
+                message: None,
+                broke: false,
+                pipe_broken: false,
+                stopped: false,
+            },
+            peer,
+            driver,
+            stream,
+            handle,
+            config,
+            started,
+            next: None,
+            over: false,
+            readers: Vec::new(),
+            readers_made: 0,
+            wishes_changed: false,
+            attempts: Vec::new(),
+            trace: Trace(0xcbf2_9ce4_8422_2325),
+            story,
+        }
+    }
+
+    // ---- what the stream does ----
+
+    /// One turn of the stream's thread, and what follows from it.
+    fn turn(&mut self) {
+        if self.over {
+            return;
+        }
+        if std::mem::take(&mut self.wishes_changed) {
+            self.line.refusals = Default::default();
+        }
+        for reader in &mut self.readers {
+            // What it was told of topics that it left and takes again is void.
+            let gone = reader.seen.unwrap_or(0) & !reader.wants;
+            reader.confirmed &= !gone;
+            reader.refused &= !gone;
+            reader.seen = Some(reader.wants);
+            reader.at_login &= reader.wants;
+        }
+        let now = self.peer.now();
+        self.line.broke = false;
+        self.next = self.driver.step(now);
+        for deed in self.peer.take_deeds() {
+            self.follow(deed, now);
+        }
+        assert!(
+            !self.line.broke || !self.market.open,
+            "keeps a bad connection"
+        );
+        if let Some((_, asked)) = self.line.in_flight
+            && now >= asked + self.config.request_timeout
+        {
+            self.line.run_out();
+        }
+        self.check(now);
+        if self.next.is_none() {
+            self.finish(now);
+        }
+    }
+
+    fn follow(&mut self, deed: Deed, now: Instant) {
+        match deed {
+            Deed::Connect => {
+                tell!(self, "connects");
+                self.attempts.push(now);
+                self.trace.add(b"connect");
+                self.trace.number((now - self.started).as_nanos() as u64);
+                self.line.pipe_broken = false;
+                self.market.connected();
+            }
+            Deed::Open => self.market.opened(),
+            Deed::Read => self.read(now),
+            Deed::Sent(text) => self.sent(&text, now),
+            Deed::Close => {
+                self.close(now);
+                self.market.closed();
+            }
+            Deed::Abort => {}
+        }
+    }
+
+    fn read(&mut self, now: Instant) {
+        let said = self.market.said.pop_front().expect("read what nobody said");
+        tell!(self, "reads {said:?}");
+        self.line.heard = now;
+        if !matches!(said, Said::Pong | Said::End) {
+            self.line.message = Some(now);
+        }
+        match said {
+            Said::Data(items) => self.bring(&items),
+            Said::State(items, state) => {
+                self.bring(&items);
+                self.answer(state);
+            }
+            Said::Authenticated => {
+                self.line.live = true;
+                self.line.epoch += 1;
+                self.line.confirmed = 0;
+                self.line.in_flight = None;
+                self.line.given_up = 0;
+                self.line.answered = false;
+                self.line.refusals = Default::default();
+                for reader in &mut self.readers {
+                    reader.at_login = reader.seen.unwrap_or(0);
+                }
+            }
+            Said::Error(400 | 405) if !self.line.live => self.line.broke = true,
+            Said::Error(400 | 405) if self.line.in_flight.is_some() => self.line.give_up(),
+            Said::Error(400 | 405) => self.odd(),
+            Said::Error(403) | Said::Welcome | Said::Pong => {}
+            Said::Error(_) | Said::End => self.line.broke = true,
+        }
+    }
+
+    fn bring(&mut self, items: &[Item]) {
+        for item in items {
+            let Item::Tick(tick) = item else {
+                self.odd();
+                continue;
+            };
+            for reader in &mut self.readers {
+                if reader.takes(tick.topics(), self.line.confirmed) {
+                    reader.routed.push((*tick, self.line.epoch));
+                }
+            }
+        }
+    }
+
+    fn odd(&mut self) {
+        for reader in &mut self.readers {
+            reader.odd += u64::from(reader.seen.is_some() && !reader.overflowed);
+        }
+    }
+
+    /// A full state: the answer to the request in flight if it shows any of what that asked for, unless the answer to an
+    /// earlier request for the same may still come.
+    fn answer(&mut self, state: Set) {
+        let Some((ask, _)) = self.line.in_flight else {
+            return;
+        };
+        if ask.topics & self.line.given_up != 0 || !ask.is_answered_by(state) {
+            self.line.seen = Some(state);
+            return;
+        }
+        self.line.take(state);
+    }
+
+    fn sent(&mut self, text: &str, now: Instant) {
+        tell!(self, "sends {text}");
+        self.trace.add(text.as_bytes());
+        if text == "<ping>" {
+            let silent = now - self.line.heard;
+            assert!(
+                silent >= self.config.ping_interval,
+                "a ping after {silent:?}"
+            );
+            if !self.market.deaf && !self.market.chance(3) {
+                self.market.say(Said::Pong);
+            }
+            return;
+        }
+        let (subscribes, lists) = match serde_json::from_str(text).expect("a message") {
+            ClientMessage::Auth { .. } => return self.market.authenticate(now),
+            ClientMessage::Subscribe(lists) => (true, lists),
+            ClientMessage::Unsubscribe(lists) => (false, lists),
+        };
+        let RequestLists(lists) = lists;
+        let topics = lists
+            .iter()
+            .flat_map(|(channel, symbols)| symbols.iter().map(|symbol| bit_of(channel, symbol)));
+        let ask = Ask {
+            subscribes,
+            topics: topics.fold(0, |set, bit| set | bit),
+        };
+        assert!(self.line.live, "a request before it is live");
+        if let Some((earlier, asked)) = self.line.in_flight {
+            let overdue = now >= asked + self.config.request_timeout;
+            assert!(overdue, "{ask:?} while {earlier:?} is in flight");
+            self.line.run_out();
+        }
+        let wanted = self
+            .readers
+            .iter()
+            .fold(0, |all, reader| all | reader.wants);
+        if subscribes {
+            assert_eq!(ask.topics & self.line.confirmed, 0, "asks for what it has");
+            assert_eq!(ask.topics & !wanted, 0, "asks for what nobody wants");
+            // Once for all together, and once for each who wants it.
+            let refusals = self.line.refusals.iter().enumerate();
+            let refusals = refusals.filter(|(topic, _)| ask.topics & (1 << topic) != 0);
+            let most = refusals.map(|(_, refusals)| *refusals).max();
+            assert!(most <= Some(1 + self.readers.len()), "asks again and again");
+        } else {
+            assert_eq!(ask.topics & wanted, 0, "gives up what somebody wants");
+            assert_eq!(
+                ask.topics & !self.line.confirmed,
+                0,
+                "gives up what it has not"
+            );
+            self.line.confirmed &= !ask.topics;
+        }
+        self.line.in_flight = Some((ask, now));
+        self.line.seen = None;
+        self.market.request(ask);
+    }
+
+    fn close(&mut self, now: Instant) {
+        if !self.line.live {
+            return;
+        }
+        tell!(self, "connection {} is gone", self.line.epoch);
+        if !self.line.stopped {
+            let mute = self.config.ping_interval + self.config.ping_timeout;
+            let mute = now - self.line.heard >= mute;
+            let bad = self.line.broke || self.line.pipe_broken || mute;
+            assert!(bad, "gave up a good connection");
+            let broken = (self.line.epoch, self.line.message);
+            for reader in self
+                .readers
+                .iter_mut()
+                .filter(|reader| reader.seen.is_some())
+            {
+                if !reader.ended && !reader.overflowed {
+                    reader.breaks.push(broken);
+                }
+            }
+        }
+        self.line.live = false;
+        self.line.in_flight = None;
+        self.line.confirmed = 0;
+    }
+
+    fn check(&mut self, now: Instant) {
+        assert_eq!(self.peer.overlaps(), 0, "two connections at once");
+        // A connection that was accepted and dropped is a failure, too: each but the newest attempt was one.
+        let budget = &self.config.attempt_budget;
+        let regained = (now - self.started).as_nanos() / budget.interval.as_nanos();
+        assert!(self.attempts.len() as u128 <= 1 + u128::from(budget.burst) + regained);
+        if let Some(next) = self.next {
+            let wait = next.saturating_duration_since(now);
+            assert!(wait <= Duration::from_secs(40), "sleeps for {wait:?}");
+        }
+        let line = &self.line;
+        for reader in &mut self.readers {
+            reader.check(line);
+        }
+        if line.live && line.in_flight.is_none() && !line.stopped {
+            let wanted = self
+                .readers
+                .iter()
+                .fold(0, |all, reader| all | reader.wants);
+            assert_eq!(
+                line.confirmed & !wanted,
+                0,
+                "nobody wants it, and it is kept"
+            );
+            let standing = self.stream.standing.lock();
+            assert_eq!(standing.confirmed as u32, line.confirmed.count_ones());
+            assert_eq!(set_of(&standing.missing), wanted & !line.confirmed);
+        }
+    }
+
+    /// What the guard of the stream's thread does when the driver returns.
+    fn finish(&mut self, now: Instant) {
+        self.over = true;
+        let cause = self.stream.lifecycle.snapshot().cause;
+        let reason = match cause {
+            Some(cause) if !self.line.stopped => EndReason::Failed(cause),
+            _ => EndReason::Closed,
+        };
+        tell!(self, "over: {reason}");
+        self.line.stopped = true;
+        self.stream.lifecycle.end(now, &reason);
+        for queue in self.stream.wishes.close(&reason) {
+            queue.end(&reason);
+        }
+        assert!(!self.peer.is_connected());
+    }
+
+    // ---- what subscribers do ----
+
+    fn subscribe(&mut self, wants: Set, limit: usize, policy: Overflow) {
+        self.readers_made += 1;
+        self.wishes_changed = true;
+        let name = self.readers_made;
+        tell!(
+            self,
+            "{name} subscribes to {:?}, {limit} {policy}",
+            topics(wants)
+        );
+        let list = Topics::<MarketEvent>::new(topics(wants)).queue(limit, policy);
+        let subscription = self.handle.subscribe(list).expect("the stream goes on");
+        self.readers.push(Reader {
+            name,
+            subscription,
+            limit,
+            policy,
+            wants,
+            seen: None,
+            at_login: 0,
+            routed: Vec::new(),
+            told: 0,
+            delivered: 0,
+            dropped: 0,
+            breaks: Vec::new(),
+            breaks_told: 0,
+            gap: 0,
+            gapped: false,
+            odd: 0,
+            odd_told: 0,
+            confirmed: 0,
+            refused: 0,
+            last: Default::default(),
+            declared: ALL,
+            half_read: false,
+            read_to: Some(0),
+            overflowed: false,
+            ended: false,
+        });
+    }
+
+    /// Reads `most` updates at most, in one of the ways there are. Says whether nothing is left.
+    fn read_some(&mut self, index: usize, most: usize, way: u64) {
+        let reader = &mut self.readers[index];
+        let started_empty = !reader.half_read;
+        let read_to = if most > 0 {
+            reader.read_to.take()
+        } else {
+            None
+        };
+        let dropped = reader.dropped;
+        let mut got = Vec::new();
+        let mut previous_is_gap = false;
+        let mut emptied = false;
+        // Looked at from outside of the subscription: a `Delivery` holds on to its queue alone.
+        let mut delivery = None;
+        if way == 2 {
+            let Ok(fired) = reader.subscription.receiver().clone().try_recv() else {
+                return;
+            };
+            delivery = Some(fired);
+        }
+        for _ in 0..most {
+            let update = match (&mut delivery, way) {
+                (Some(delivery), _) => delivery.next(),
+                (None, 1) => match reader.subscription.recv_timeout(Duration::ZERO) {
+                    Err(RecvTimeoutError::Timeout) => None,
+                    update => update.ok(),
+                },
+                _ => reader.subscription.try_recv().ok(),
+            };
+            let Some(update) = update else {
+                emptied = true;
+                break;
+            };
+            if self.story.is_some() {
+                let mut text = format!("{} gets ", reader.name);
+                let _ = match &update {
+                    Update::Event(event) => {
+                        write!(text, "{:?} of {}", Tick::of(event), event.epoch)
+                    }
+                    Update::Gap(gap) => write!(text, "a gap: {}x{}", gap.epoch, gap.breaks),
+                    Update::Dropped(dropped) => write!(text, "{dropped} dropped"),
+                    Update::Notice(notice) => write!(text, "{notice}"),
+                    Update::Ended(ended) => write!(text, "{ended}"),
+                };
+                tell!(self, "{text}");
+            }
+            self.trace.number(reader.name as u64);
+            let is_gap = matches!(update, Update::Gap(_));
+            match update {
+                Update::Event(event) => {
+                    previous_is_gap = false;
+                    let tick = Tick::of(&event);
+                    self.trace
+                        .number(tick.id << 8 | (tick.channel << 4 | tick.symbol) as u64);
+                    self.trace.number(event.epoch);
+                    assert!(event.received <= self.peer.now());
+                    reader.event(tick, event.epoch);
+                    got.push((tick, event.epoch));
+                }
+                Update::Gap(gap) => {
+                    self.trace.number(gap.epoch << 32 | gap.breaks);
+                    let apart = started_empty && previous_is_gap;
+                    assert!(!apart, "{}: two gaps with nothing between", reader.name);
+                    reader.gap(&gap, self.started);
+                }
+                Update::Dropped(dropped) => {
+                    previous_is_gap = false;
+                    self.trace.number(dropped.count);
+                    reader.dropped(dropped.count);
+                }
+                Update::Notice(notice) => {
+                    if let Notice::Confirmed { topics } | Notice::Refused { topics, .. } = &notice {
+                        self.trace.number(set_of(topics).into());
+                    }
+                    reader.notice(&notice, &self.line);
+                }
+                Update::Ended(ended) => {
+                    drop(delivery.take());
+                    reader.end(&ended.reason, &self.line);
+                    emptied = true;
+                    break;
+                }
+            }
+            previous_is_gap |= is_gap;
+        }
+        drop(delivery);
+        reader.half_read = !emptied && (reader.half_read || most > 0);
+        // A delivery that finds something half-read ends with that.
+        let all = emptied && (way != 2 || started_empty);
+        if all && !reader.ended && !reader.overflowed {
+            reader.drained(&self.line);
+            reader.told = reader.routed.len();
+            reader.read_to = Some(reader.told);
+            if let Some(from) = read_to.filter(|_| reader.policy == Overflow::Conflate) {
+                reader.conflated(from, &got, reader.dropped - dropped);
+            }
+        }
+        reader.check(&self.line);
+    }
+
+    fn drain(&mut self, index: usize) {
+        self.read_some(index, usize::MAX, 0);
+    }
+
+    // ---- a random day ----
+
+    fn some_topics(&mut self) -> Set {
+        let few = self.market.dice.roll() & self.market.dice.roll();
+        few as Set & ALL
+    }
+
+    fn act(&mut self) {
+        let readers = self.readers.len() as u64;
+        let any = |simulation: &mut Self| simulation.market.below(readers.max(1)) as usize;
+        let action = self.market.below(100);
+        match action {
+            0..34 => {
+                for _ in 0..=self.market.below(3) {
+                    let data = self.market.data(5);
+                    if !data.is_empty() {
+                        self.market.say(Said::Data(data));
+                    }
+                }
+            }
+            34..50 if readers > 0 => {
+                let (reader, most, way) = (any(self), self.market.below(8), self.market.below(3));
+                let most = if most == 7 { usize::MAX } else { most as usize };
+                self.read_some(reader, most, way);
+            }
+            50..58 if readers < 5 => {
+                let policies = [
+                    Overflow::DropOldest,
+                    Overflow::DropNewest,
+                    Overflow::Conflate,
+                    Overflow::End,
+                ];
+                let policy = policies[self.market.below(4) as usize];
+                let limit = match self.market.below(4) {
+                    0 => 1_000,
+                    _ => 1 + self.market.below(9) as usize,
+                };
+                let wants = self.some_topics();
+                self.subscribe(wants, limit, policy);
+            }
+            58..61 if readers > 0 => {
+                let reader = any(self);
+                let reader = self.readers.swap_remove(reader);
+                self.wishes_changed = true;
+                tell!(self, "{} is dropped", reader.name);
+            }
+            61..73 if readers > 0 => {
+                let (reader, change, topics) = (any(self), action, self.some_topics());
+                self.change(reader, change, topics);
+            }
+            73..78 => self.leap(),
+            78..81 => {
+                let by = Duration::from_millis(self.market.below(12_000));
+                self.peer.advance(by);
+            }
+            81..85 => self.misbehave(),
+            85..89 => {
+                if let Some(ask) = self.market.owed.pop_front() {
+                    self.market.serve(ask);
+                }
+            }
+            89..91 => self.market.state(),
+            91 => {
+                let codes = [400, 403, 405, 407, 500, 406, 400, 403, 405, 402];
+                let code = codes[self.market.below(codes.len() as u64) as usize];
+                if self.market.ready {
+                    self.market.say(Said::Error(code));
+                }
+            }
+            92..94 => {
+                let answers = self.market.below(3) > 0;
+                self.peer.answer_close(answers);
+            }
+            _ => {
+                match self.market.below(2_000) {
+                    0 => self.burst(),
+                    1..20 if self.market.ready => self.market.say(Said::Data(vec![Item::Odd; 70])),
+                    _ => {}
+                }
+                self.peer
+                    .advance(Duration::from_millis(self.market.below(300)));
+            }
+        }
+    }
+
+    /// More frames than are read in a turn, and more events than go into a batch.
+    fn burst(&mut self) {
+        for _ in 0..700 {
+            let data = self.market.data(4);
+            if !data.is_empty() {
+                self.market.say(Said::Data(data));
+            }
+        }
+    }
+
+    fn change(&mut self, reader: usize, change: u64, few: Set) {
+        self.wishes_changed = true;
+        let reader = &mut self.readers[reader];
+        let list = Topics::<MarketEvent>::new(topics(few));
+        match change % 3 {
+            0 => {
+                reader.subscription.add(list).expect("the stream goes on");
+                reader.wants |= few;
+            }
+            1 => {
+                reader
+                    .subscription
+                    .remove(list)
+                    .expect("the stream goes on");
+                reader.wants &= !few;
+            }
+            _ => reader
+                .subscription
+                .resubscribe()
+                .expect("the stream goes on"),
+        }
+        tell!(self, "{} wants {:?} now", reader.name, topics(reader.wants));
+    }
+
+    fn misbehave(&mut self) {
+        let lost = |why: &str| Fault::Lost {
+            why: why.to_owned(),
+            source: None,
+        };
+        if !self.market.open {
+            let fault = match self.market.below(4) {
+                0 => lost("nobody there"),
+                1 => Fault::Connect(Source::new(std::io::Error::from(
+                    std::io::ErrorKind::ConnectionRefused,
+                ))),
+                2 => Fault::Resolve(Source::new(std::io::Error::other("no such host"))),
+                _ => Fault::Upgrade {
+                    status: 429,
+                    retry_after: Some(Duration::from_secs(7)),
+                },
+            };
+            return self.peer.fail_next(fault);
+        }
+        match self.market.below(7) {
+            0..3 => self.market.say(Said::End),
+            3 => self.market.mute = true,
+            4 => self.market.deaf = true,
+            5 => {
+                tell!(self, "the pipe breaks");
+                self.peer.break_pipe(lost("broken pipe"));
+                self.line.pipe_broken = true;
+            }
+            _ => {
+                let wait = Duration::from_secs(self.market.below(90));
+                self.market.slot_until = Some(self.peer.now() + wait);
+                self.market.say(Said::End);
+            }
+        }
+    }
+
+    fn leap(&mut self) {
+        if let Some(next) = self.next {
+            self.peer.advance_to(next);
+        }
+    }
+}
+
+impl Simulation {
+    /// From here on everybody keeps to the rules, and the stream gets the time that it asks for: it has to come to rest.
+    fn settle(&mut self) {
+        self.market.honest = true;
+        self.market.deaf = false;
+        self.market.slot_until = None;
+        self.peer.answer_close(true);
+        for _ in 0..200 {
+            while let Some(ask) = self.market.owed.pop_front() {
+                self.market.serve(ask);
+            }
+            self.turn();
+            let is_quiet = self.market.said.is_empty() && self.market.owed.is_empty();
+            if self.over
+                || self.line.live && self.line.in_flight.is_none() && is_quiet && !self.market.mute
+            {
+                return;
+            }
+            if is_quiet {
+                self.leap();
+            }
+        }
+        panic!("it does not come to rest");
+    }
+
+    /// Lets the stream have its time, and nothing happen, until `done`.
+    fn settle_until(&mut self, done: impl Fn(&Line) -> bool) {
+        for _ in 0..200 {
+            if done(&self.line) {
+                return;
+            }
+            if self.market.said.is_empty() {
+                self.leap();
+            }
+            self.turn();
+        }
+        panic!("it does not come to that");
+    }
+
+    /// Some seconds of a line that is not to be relied on, with an honest venue at its end.
+    fn flap(&mut self) {
+        self.turn();
+        let later = self.peer.now() + Duration::from_millis(self.market.below(8_000));
+        let next = self.next.map_or(later, |next| next.min(later));
+        self.peer.advance_to(next);
+        if self.market.below(10) == 0 {
+            self.misbehave();
+        } else {
+            let data = self.market.data(4);
+            if !data.is_empty() {
+                self.market.say(Said::Data(data));
+            }
+        }
+        let (reader, way) = (self.market.below(3) as usize, self.market.below(3));
+        if self.market.below(4) == 0 {
+            self.read_some(reader, usize::MAX, way);
+        }
+    }
+
+    /// A stop, which must end it within the bound of a close.
+    fn stop(&mut self) {
+        tell!(self, "stop");
+        self.stream.stop();
+        self.line.stopped = true;
+        let deadline = self.peer.now() + self.config.close_timeout;
+        self.turn();
+        if !self.over {
+            self.leap();
+            self.turn();
+        }
+        assert!(self.over && self.peer.now() <= deadline, "it does not end");
+        let late = Topics::<MarketEvent>::new(topics(1));
+        assert!(
+            self.handle.subscribe(late).is_err(),
+            "subscribed to what has ended"
+        );
+    }
+
+    fn everybody_reads_to_the_end(&mut self) {
+        for index in 0..self.readers.len() {
+            self.drain(index);
+            if self.over && !self.readers[index].ended {
+                panic!("{} has no end", self.readers[index].name);
+            }
+        }
+    }
+
+    /// At rest, and again after everything that was refused was asked for again: nothing is missing, and data comes.
+    fn is_whole(&mut self) {
+        self.settle();
+        if self.over {
+            return;
+        }
+        self.everybody_reads_to_the_end();
+        self.wishes_changed = true;
+        for reader in &self.readers {
+            reader
+                .subscription
+                .resubscribe()
+                .expect("the stream goes on");
+        }
+        self.settle();
+        let wanted = self.readers.iter().filter(|reader| reader.seen.is_some());
+        let wanted = wanted.fold(0, |all, reader| all | reader.wants);
+        assert_eq!(self.line.confirmed, wanted, "the venue grants everything");
+        assert_eq!(wanted & !spread(self.market.held), 0);
+        let (channels, symbols) = (0..CHANNELS.len(), 1..SYMBOLS.len());
+        let all = channels.flat_map(|channel| symbols.clone().map(move |symbol| (channel, symbol)));
+        let all: Vec<_> = all.filter_map(|(c, s)| self.market.happens(c, s)).collect();
+        self.market.say(Said::Data(all));
+        self.turn();
+        self.everybody_reads_to_the_end();
+    }
+
+    /// A few hundred random steps, and an end.
+    fn run(&mut self, steps: u64) {
+        let stop_at = self.market.below(steps * 2);
+        self.turn();
+        for step in 0..steps {
+            if step == stop_at {
+                self.stop();
+            }
+            if self.over {
+                break;
+            }
+            self.act();
+            if self.market.below(100) < 80 {
+                self.turn();
+            }
+            if !self.line.live && self.market.said.is_empty() && self.market.below(100) < 60 {
+                self.leap();
+            }
+        }
+        if !self.over {
+            self.is_whole();
+        }
+        if !self.over {
+            self.stop();
+        }
+        self.everybody_reads_to_the_end();
+    }
+}
+
+/// Runs what `play` does with a simulation; where that fails, once more, telling the last steps.
+fn with_seed<R>(seed: u64, config: &Config, play: impl Fn(&mut Simulation) -> R) -> R {
+    let run = |story: Option<Story>| {
+        let play = || play(&mut Simulation::new(seed, config.clone(), story));
+        catch_unwind(AssertUnwindSafe(play)).map_err(|panic| {
+            let text = panic.downcast_ref::<String>().cloned();
+            text.or_else(|| panic.downcast_ref().map(|text: &&str| (*text).to_owned()))
+        })
+    };
+    run(None).unwrap_or_else(|first| {
+        let story = Story::default();
+        let again = run(Some(Rc::clone(&story))).err();
+        let steps: Vec<String> = story.take().into();
+        let differs = again.as_ref() != Some(&first);
+        let differs = if differs {
+            ", but not what it was the first time"
+        } else {
+            ""
+        };
+        let why = again.flatten().or(first).unwrap_or_default();
+        panic!("seed {seed}:\n{}\n{why}{differs}", steps.join("\n"));
+    })
+}
+
+fn random_day(seed: u64) -> u64 {
+    with_seed(seed, &Config::default(), |simulation| {
+        simulation.run(STEPS);
+        simulation.trace.0
+    })
+}
+
+const STEPS: u64 = 120;
+
+fn seeds() -> std::ops::Range<u64> {
+    let Ok(text) = std::env::var("TRUNKLINE_SEEDS") else {
+        return 0..10_000;
+    };
+    let number = |text: &str| {
+        text.trim()
+            .parse()
+            .expect("TRUNKLINE_SEEDS is `from..to` or one seed")
+    };
+    match text.split_once("..") {
+        Some((from, to)) => number(from)..number(to),
+        None => number(&text)..number(&text) + 1,
+    }
+}
+
+/// The oracle counts what the venue sent and the client could read; no subscription misses any of it unless it says so.
+#[test]
+fn ten_thousand_seeds_lose_nothing_in_silence() {
+    for seed in seeds() {
+        let trace = random_day(seed);
+        if seed % 32 == 0 {
+            let again = random_day(seed);
+            assert_eq!(trace, again, "seed {seed}: another run, another story");
+        }
+    }
+}
+
+const DAY: Duration = Duration::from_secs(24 * 3_600);
+
+#[test]
+fn a_day_of_flapping_is_the_same_day_every_time() {
+    let day = |seed| {
+        with_seed(seed, &Config::default(), |simulation| {
+            simulation.market.honest = true;
+            simulation.subscribe(bit(0, 0), 20, Overflow::DropOldest);
+            simulation.subscribe(bit(0, 1) | bit(1, 1), 20, Overflow::DropNewest);
+            simulation.subscribe(bit(0, 0) | bit(1, 0), 1_000, Overflow::Conflate);
+            while simulation.peer.now() - simulation.started < DAY {
+                simulation.flap();
+            }
+            simulation.is_whole();
+            let breaks = simulation.readers[0].breaks_told;
+            assert!(breaks > 500, "{breaks} are no flapping");
+            simulation.stop();
+            simulation.everybody_reads_to_the_end();
+            (simulation.trace.0, simulation.attempts.len(), breaks)
+        })
+    };
+    assert_eq!(day(1), day(1));
+}
+
+/// What backoff and budget allow in `time`, for these random numbers.
+fn allowed(config: &Config, time: Duration, mut random: impl FnMut() -> f64) -> usize {
+    let (backoff, budget) = (&config.backoff, &config.attempt_budget);
+    let (mut attempts, mut now, mut whole_at) = (0_u32, Duration::ZERO, Duration::ZERO);
+    while now <= time {
+        attempts += 1;
+        let bound = backoff.initial.saturating_mul(1 << (attempts - 1).min(20));
+        whole_at = whole_at.max(now) + budget.interval;
+        let owed = (whole_at - now).saturating_sub(budget.interval * budget.burst);
+        now += bound.min(backoff.cap).mul_f64(random()).max(owed);
+    }
+    attempts as usize
+}
+
+#[test]
+fn a_storm_stays_inside_the_schedule() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    let config = Config::default();
+    let storm = |seed: u64, fixed: Option<f64>, after_login: bool| {
+        with_seed(seed, &config, |simulation| {
+            if let Some(fraction) = fixed {
+                simulation.peer.fix_jitter(fraction);
+            }
+            simulation.market.honest = true;
+            simulation.subscribe(bit(0, 1), 20, Overflow::DropOldest);
+            while simulation.peer.now() - simulation.started <= HOUR {
+                simulation.turn();
+                if simulation.market.open && (simulation.market.ready || !after_login) {
+                    simulation.market.say(Said::End);
+                }
+                if simulation.market.said.is_empty() {
+                    simulation.leap();
+                }
+            }
+            simulation.drain(0);
+            simulation.attempts.len()
+        })
+    };
+    for after_login in [false, true] {
+        for fraction in [0.0, 0.01, 0.5, 0.999] {
+            let attempts = storm(0, Some(fraction), after_login);
+            assert_eq!(attempts, allowed(&config, HOUR, || fraction), "{fraction}");
+        }
+        for seed in 0..10 {
+            let mut dice = Dice::new(seed);
+            let attempts = storm(seed, None, after_login);
+            assert_eq!(
+                attempts,
+                allowed(&config, HOUR, || dice.fraction()),
+                "seed {seed}"
+            );
+        }
+    }
+    let most = 1 + config.attempt_budget.burst as usize + HOUR.as_secs() as usize;
+    assert_eq!(allowed(&config, HOUR, || 0.0), most, "the budget alone");
+}
+
+#[test]
+fn a_half_dead_predecessor_is_waited_out() {
+    const REAPED: Duration = Duration::from_secs(90);
+    let config = Config::default();
+    let wait_out = |seed: u64, fixed: Option<f64>| {
+        with_seed(seed, &config, |simulation| {
+            if let Some(fraction) = fixed {
+                simulation.peer.fix_jitter(fraction);
+            }
+            simulation.market.honest = true;
+            simulation.subscribe(bit(0, 1), 20, Overflow::DropOldest);
+            simulation.turn();
+            simulation.settle_until(|line| line.live);
+            let (before, cut) = (simulation.attempts.len(), simulation.peer.now());
+            simulation.market.slot_until = Some(cut + REAPED);
+            simulation.market.say(Said::End);
+            simulation.turn();
+            simulation.settle_until(|line| line.live);
+            let took = simulation.peer.now() - cut;
+            let most = REAPED + config.backoff.connection_limit.1;
+            assert!(took >= REAPED && took <= most, "live again after {took:?}");
+            simulation.drain(0);
+            let attempts = simulation.attempts.len() - before;
+            assert!(attempts - 1 <= 12, "{} refusals", attempts - 1);
+            attempts
+        })
+    };
+    for fraction in [0.0, 0.5, 0.999] {
+        wait_out(0, Some(fraction));
+    }
+    for seed in 0..300 {
+        let attempts = wait_out(seed, None);
+        assert!(attempts <= 12, "seed {seed}: {attempts} attempts");
+    }
+}
