@@ -4,6 +4,7 @@
 use std::{
     io::{self, Write as _},
     net::ToSocketAddrs as _,
+    time::Duration,
 };
 
 use anyhow::Context as _;
@@ -30,9 +31,14 @@ struct Arguments {
     #[arg(long, value_name = "MSGS_PER_S", default_value_t = 100)]
     rate: u32,
     /// What goes wrong, and how often: KIND@PERIOD, separated by commas, such as `reset@5s,null@500ms`. Kinds: cut,
-    /// reset, close:CODE, unknown, null, garbage, mute, stall-welcome.
+    /// reset, close:CODE, unknown, null, garbage, truncated, mute, mute-data, half-open, reset-mid-frame, oversized,
+    /// slow-client, dribble, split, coalesce, duplicate-ack, late-ack, expired, refuse:TIME, http:STATUS,
+    /// http:STATUS/RETRY_AFTER_SECONDS, stall-upgrade, stall-welcome.
     #[arg(long, value_name = "SCRIPT")]
     fault: Option<FaultScript>,
+    /// How many seconds a connection that ended without a close handshake keeps its slot; the venue takes about 90.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    reap_after: u32,
     /// The only key that is right. By default any well-formed one is.
     #[arg(long, value_name = "K", requires = "secret")]
     key: Option<String>,
@@ -61,6 +67,7 @@ fn main() -> anyhow::Result<()> {
     config.seed = arguments.seed;
     config.rate = arguments.rate;
     config.faults = arguments.fault.unwrap_or_default();
+    config.reap_after = Duration::from_secs(arguments.reap_after.into());
     config.events = Some(events);
     if let (Some(key), Some(secret)) = (arguments.key, arguments.secret) {
         config.accept = Accept::Only(Credentials::new(key, secret)?);

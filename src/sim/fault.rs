@@ -4,7 +4,11 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use crate::error::{Error, Result};
 
-/// What goes wrong.
+/// What goes wrong, and what the client sees of it.
+///
+/// Some hit a connection that is authenticated, picked at random, and are skipped where there is none. The others wait
+/// for the next one that comes into their way, and of each of those kinds one waits at most, so that a script does not
+/// lock out every newcomer after a quiet hour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FaultKind {
@@ -20,8 +24,47 @@ pub enum FaultKind {
     Null,
     /// A frame that is not JSON.
     Garbage,
-    /// The connection stays open and gets nothing any more, not even pongs.
+    /// A frame of one trade that stops in its middle: JSON that does not parse. The trade has no number, so none is
+    /// missing.
+    Truncated,
+    /// The connection stays open and gets nothing any more, not even pongs. What the client sends is read.
     Mute,
+    /// The connection stays open, pings and requests are answered, and no data comes any more.
+    MuteData,
+    /// The connection goes silent: nothing is read, nothing is written, and TCP stays as it is until the client ends it.
+    /// Its slot is free after [`SimConfig::reap_after`](super::SimConfig::reap_after).
+    HalfOpen,
+    /// Half a frame, and then a reset, which may overtake it.
+    ResetMidFrame,
+    /// A frame of a tebibyte is announced, and nothing follows: a client should not wait for it.
+    Oversized,
+    /// 407, "slow client", and then the end without a close frame.
+    SlowClient,
+    /// The next 256 bytes come one at a time, each in a write of its own.
+    Dribble,
+    /// The next 4 KiB come cut at random places, each piece in a write of its own.
+    Split,
+    /// The next four frames come in one write; what there is of them, when 20 ms have passed.
+    Coalesce,
+    /// The next reply to a request is sent twice.
+    DuplicateAck,
+    /// The next reply to a request comes only behind three frames of data that it confirms, or when 50 ms have passed.
+    LateAck,
+    /// The next authentication is answered with 402, "auth failed", as if the key had been revoked. The one after it is
+    /// judged as usual.
+    Expired,
+    /// For so long, each new connection is accepted and reset at once. The client's connect succeeds, because the kernel
+    /// accepts; it sees the reset in place of the answer to its upgrade, or before it has looked at its connection.
+    Refuse(Duration),
+    /// The next upgrade is answered with an HTTP status, and the connection ends.
+    Http {
+        /// The status, from 300 to 599.
+        status: u16,
+        /// What `Retry-After` says, in seconds.
+        retry_after: Option<u32>,
+    },
+    /// The next upgrade is never answered.
+    StallUpgrade,
     /// The next connection to open gets no welcome, and nothing after it.
     StallWelcome,
 }
@@ -30,7 +73,7 @@ pub enum FaultKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Fault {
-    /// What goes wrong. It hits one authenticated connection, picked at random.
+    /// What goes wrong.
     pub kind: FaultKind,
     /// How often, give or take a fifth of it.
     pub every: Duration,
@@ -39,7 +82,10 @@ pub struct Fault {
 /// Faults, each with its own period.
 ///
 /// As text: `KIND@PERIOD`, separated by commas. Kinds are `cut`, `reset`, `close:CODE`, `unknown`, `null`, `garbage`,
-/// `mute` and `stall-welcome`; periods are whole numbers with `ms`, `s` or `m`. An empty text is an empty script.
+/// `truncated`, `mute`, `mute-data`, `half-open`, `reset-mid-frame`, `oversized`, `slow-client`, `dribble`, `split`,
+/// `coalesce`, `duplicate-ack`, `late-ack`, `expired`, `refuse:TIME` (`refuse` alone is for a second), `http:STATUS`,
+/// `http:STATUS/RETRY_AFTER_SECONDS`, `stall-upgrade` and `stall-welcome`; [`FaultKind`] says what they are. Periods and
+/// times are whole numbers with `ms`, `s` or `m`. An empty text is an empty script.
 ///
 /// # Examples
 /// ```
@@ -114,14 +160,7 @@ impl FromStr for Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let millis = self.every.as_millis();
-        if millis.is_multiple_of(60_000) {
-            write!(f, "{}@{}m", self.kind, millis / 60_000)
-        } else if millis.is_multiple_of(1_000) {
-            write!(f, "{}@{}s", self.kind, millis / 1_000)
-        } else {
-            write!(f, "{}@{millis}ms", self.kind)
-        }
+        write!(f, "{}@{}", self.kind, Period(self.every))
     }
 }
 
@@ -135,36 +174,106 @@ impl FromStr for FaultKind {
                 _ => Err(invalid(code, "a close code is a number from 1000 to 4999")),
             };
         }
-        Ok(match name {
-            "cut" => Self::Cut,
-            "reset" => Self::Reset,
-            "unknown" => Self::Unknown,
-            "null" => Self::Null,
-            "garbage" => Self::Garbage,
-            "mute" => Self::Mute,
-            "stall-welcome" => Self::StallWelcome,
-            _ => {
-                return Err(invalid(
+        if let Some(answer) = name.strip_prefix("http:") {
+            return http(answer);
+        }
+        if let Some(time) = name.strip_prefix("refuse:") {
+            return period(time).map(Self::Refuse);
+        }
+        PLAIN
+            .iter()
+            .find(|(_, plain)| *plain == name)
+            .map(|(kind, _)| *kind)
+            .ok_or_else(|| {
+                let mut kinds: Vec<_> = PLAIN.iter().map(|(_, name)| *name).collect();
+                kinds.extend(["close:CODE", "refuse:TIME", "http:STATUS"]);
+                let kinds = kinds.join(", ");
+                invalid(
                     name,
-                    "the kinds of faults are cut, reset, close:CODE, unknown, null, garbage, mute and stall-welcome",
-                ));
-            }
-        })
+                    &format!("the kinds of faults are {kinds} and http:STATUS/RETRY_AFTER_SECONDS"),
+                )
+            })
     }
 }
 
 impl fmt::Display for FaultKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Cut => "cut",
-            Self::Reset => "reset",
-            Self::Close(code) => return write!(f, "close:{code}"),
-            Self::Unknown => "unknown",
-            Self::Null => "null",
-            Self::Garbage => "garbage",
-            Self::Mute => "mute",
-            Self::StallWelcome => "stall-welcome",
-        })
+        match self {
+            Self::Close(code) => write!(f, "close:{code}"),
+            Self::Http {
+                status,
+                retry_after: None,
+            } => write!(f, "http:{status}"),
+            Self::Http {
+                status,
+                retry_after: Some(seconds),
+            } => write!(f, "http:{status}/{seconds}"),
+            kind => match (PLAIN.iter().find(|(plain, _)| plain == kind), kind) {
+                (Some((_, name)), _) => f.write_str(name),
+                (None, Self::Refuse(time)) => write!(f, "refuse:{}", Period(*time)),
+                // Every other kind stands in the table, which a test sees to.
+                (None, other) => write!(f, "{other:?}"),
+            },
+        }
+    }
+}
+
+/// The kinds that need no number, by their names.
+const PLAIN: [(FaultKind, &str); 21] = [
+    (FaultKind::Cut, "cut"),
+    (FaultKind::Reset, "reset"),
+    (FaultKind::Unknown, "unknown"),
+    (FaultKind::Null, "null"),
+    (FaultKind::Garbage, "garbage"),
+    (FaultKind::Truncated, "truncated"),
+    (FaultKind::Mute, "mute"),
+    (FaultKind::MuteData, "mute-data"),
+    (FaultKind::HalfOpen, "half-open"),
+    (FaultKind::ResetMidFrame, "reset-mid-frame"),
+    (FaultKind::Oversized, "oversized"),
+    (FaultKind::SlowClient, "slow-client"),
+    (FaultKind::Dribble, "dribble"),
+    (FaultKind::Split, "split"),
+    (FaultKind::Coalesce, "coalesce"),
+    (FaultKind::DuplicateAck, "duplicate-ack"),
+    (FaultKind::LateAck, "late-ack"),
+    (FaultKind::Expired, "expired"),
+    (FaultKind::Refuse(Duration::from_secs(1)), "refuse"),
+    (FaultKind::StallUpgrade, "stall-upgrade"),
+    (FaultKind::StallWelcome, "stall-welcome"),
+];
+
+/// `STATUS` or `STATUS/RETRY_AFTER_SECONDS`.
+fn http(answer: &str) -> Result<FaultKind> {
+    let (status, seconds) = match answer.split_once('/') {
+        Some((status, seconds)) => (status, Some(seconds.parse())),
+        None => (answer, None),
+    };
+    match (status.parse(), seconds.transpose()) {
+        (Ok(status @ 300..=599), Ok(retry_after)) => Ok(FaultKind::Http {
+            status,
+            retry_after,
+        }),
+        _ => Err(invalid(
+            answer,
+            "an HTTP status is a number from 300 to 599, and Retry-After a whole number of seconds: 429/5",
+        )),
+    }
+}
+
+/// A period as text.
+struct Period(Duration);
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        if millis.is_multiple_of(60_000) {
+            write!(f, "{}m", millis / 60_000)
+        } else if millis.is_multiple_of(1_000) {
+            write!(f, "{}s", millis / 1_000)
+        } else {
+            write!(f, "{millis}ms")
+        }
     }
 }
 
@@ -208,6 +317,14 @@ mod tests {
         ] {
             assert_eq!(text.parse::<FaultScript>().unwrap().to_string(), text);
         }
+        let numbers = "refuse:250ms@1s,refuse:2m@5m,http:503@1s,http:429/5@2s";
+        assert_eq!(numbers.parse::<FaultScript>().unwrap().to_string(), numbers);
+        for (kind, name) in PLAIN {
+            assert_eq!(
+                (kind.to_string().as_str(), name.parse().unwrap()),
+                (name, kind)
+            );
+        }
         assert_eq!(
             " cut@1s , cut@2s "
                 .parse::<FaultScript>()
@@ -224,6 +341,10 @@ mod tests {
             ("explode@1s", "stall-welcome"),
             ("close@1s", "close:CODE"),
             ("close:99@1s", "1000 to 4999"),
+            ("explode@1s", "refuse, "),
+            ("http:200@1s", "300 to 599"),
+            ("http:429/x@1s", "429/5"),
+            ("refuse:0s@1s", "above 0"),
             ("cut@1", "500ms"),
             ("cut@0s", "above 0"),
             ("cut@s", "500ms"),

@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    io::{self, Read, Write},
+    io::{self, Read as _, Write as _},
     mem,
     net::{Shutdown, SocketAddr},
     sync::{Arc, OnceLock},
@@ -30,7 +30,8 @@ use tungstenite::{
 
 use super::{
     Shared, SimConfig, SimEvent,
-    exchange::{ConnectionId, Effect, Exchange, Moment, feed_at},
+    exchange::{Breakage, ConnectionId, Effect, Exchange, Moment, Reception, feed_at},
+    gate::Gate,
 };
 use crate::{alpaca::Feed, clock};
 
@@ -47,6 +48,8 @@ pub(super) struct Server {
     woken: BTreeSet<ConnectionId>,
     /// Connections that may have something to be written.
     unflushed: BTreeSet<ConnectionId>,
+    /// Connections whose next piece is due in the next turn of the loop.
+    in_pieces: BTreeSet<ConnectionId>,
     websocket: WebSocketConfig,
     at: Moment,
     shared: Arc<Shared>,
@@ -72,6 +75,7 @@ impl Server {
             next_id: 1,
             woken: BTreeSet::new(),
             unflushed: BTreeSet::new(),
+            in_pieces: BTreeSet::new(),
             websocket: WebSocketConfig::default()
                 .read_buffer_size(16 << 10)
                 .write_buffer_size((config.output_limit / 2).min(64 << 10))
@@ -100,6 +104,10 @@ impl Server {
                 Err(_) => return,
             }
             self.at = read_clocks();
+            // Orders first: what was ordered before a client came holds for it.
+            if self.obey() {
+                return;
+            }
             for event in &events {
                 match event.token() {
                     WAKER => {}
@@ -109,8 +117,11 @@ impl Server {
                     }
                 }
             }
-            if self.obey() {
-                return;
+            for id in mem::take(&mut self.in_pieces) {
+                if let Some(gate) = self.connections.get_mut(&id).and_then(Connection::gate) {
+                    gate.next_turn();
+                    self.unflushed.insert(id);
+                }
             }
             self.exchange.tick(self.at);
             self.carry_out();
@@ -176,15 +187,33 @@ impl Server {
                 continue;
             }
             self.next_id += 1;
+            let reception = self.exchange.arrived(self.at);
+            if reception == Reception::Reset {
+                reset(&stream);
+                self.report(SimEvent::NotUpgraded {
+                    connection: id,
+                    peer,
+                    why: "reset by the fault script".to_owned(),
+                });
+                continue;
+            }
             // Without this, small frames wait for the acknowledgement of earlier ones.
             let _ = stream.set_nodelay(true);
             self.connections.insert(
                 id,
                 Connection {
-                    stage: Stage::Arrived(Gate {
-                        stream,
-                        mute: false,
-                    }),
+                    stage: match reception {
+                        Reception::Stall => Stage::Deaf(Gate::new(stream)),
+                        _ => Stage::Arrived(Gate::new(stream)),
+                    },
+                    answer: match reception {
+                        Reception::Answer {
+                            status,
+                            retry_after,
+                        } => Some((status, retry_after)),
+                        _ => None,
+                    },
+                    breakage: None,
                     feed: Arc::default(),
                     peer,
                     backlog: VecDeque::new(),
@@ -281,24 +310,37 @@ impl Server {
                     self.woken.insert(to);
                 }
                 Effect::Dismiss { to, text } => {
-                    if let Some(connection) = self.ending(to, "too slow")
-                        && let Stage::Finishing(socket) = &mut connection.stage
-                    {
-                        let room = text.len() + 16;
-                        socket.set_config(|config| config.max_write_buffer_size += room);
-                        // Best effort: if it cannot be written now, flushing will try until the client is given up.
-                        let _ = socket.write(Message::text(text));
+                    if let Some(connection) = self.ending(to, "too slow") {
+                        connection.finish();
+                        if let Stage::Finishing(socket) = &mut connection.stage {
+                            let room = text.len() + 16;
+                            socket.set_config(|config| config.max_write_buffer_size += room);
+                            // Best effort: if it cannot be written now, flushing will try until the client is given up.
+                            let _ = socket.write(Message::text(text));
+                        }
                     }
                     self.unflushed.insert(to);
                 }
                 Effect::Reset { to } => {
-                    if let Some(connection) = self.connections.get(&to)
-                        && let Some(stream) = connection.stream()
-                    {
-                        // If this fails, the client sees an orderly end in place of a reset.
-                        let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+                    self.reset(to, "reset");
+                }
+                Effect::Break { to, how } => {
+                    if let Some(connection) = self.ending(to, "broken by the fault script") {
+                        connection.finish();
+                        connection.breakage = Some(how);
                     }
-                    self.lose(to, "reset");
+                    self.unflushed.insert(to);
+                }
+                Effect::Slice { to, pieces } => {
+                    if let Some(gate) = self.connections.get_mut(&to).and_then(Connection::gate) {
+                        gate.cut(pieces);
+                    }
+                }
+                Effect::Cork { to, on } => {
+                    if let Some(gate) = self.connections.get_mut(&to).and_then(Connection::gate) {
+                        gate.corked = on;
+                    }
+                    self.unflushed.insert(to);
                 }
                 Effect::Report(event) => self.report(event),
             }
@@ -334,13 +376,19 @@ impl Server {
         let Some(connection) = self.connections.get_mut(&id) else {
             return;
         };
+        let is_open = matches!(connection.stage, Stage::Open(_));
         let (Stage::Open(socket) | Stage::Finishing(socket)) = &mut connection.stage else {
             return;
         };
         socket.get_mut().mute = mute;
         match socket.flush() {
-            Ok(()) if matches!(connection.stage, Stage::Open(_)) => {}
-            Err(error) if would_block(&error) => {}
+            Ok(()) if is_open => {}
+            Ok(()) if connection.breakage.is_some() => self.break_off(id),
+            Err(error) if would_block(&error) => {
+                if socket.get_ref().waits_for_a_turn() {
+                    self.in_pieces.insert(id);
+                }
+            }
             Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                 connection.shut();
                 connection.give_up.get_or_insert(self.at.now + LINGER);
@@ -348,6 +396,40 @@ impl Server {
             }
             Err(_) => self.lose(id, LOST),
         }
+    }
+
+    /// Everything that was sent has left: now it breaks.
+    fn break_off(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        let Some(how) = connection.breakage.take() else {
+            return;
+        };
+        if let Some(gate) = connection.gate() {
+            let last: &[u8] = match how {
+                Breakage::MidFrame => &HALF_A_FRAME,
+                Breakage::Oversized => &GIANT_HEADER,
+                Breakage::HalfOpen => &[],
+            };
+            // Where not even this fits, it breaks without.
+            let _ = gate.write(last);
+        }
+        if how == Breakage::MidFrame {
+            self.reset(id, "reset in the middle of a frame");
+        } else {
+            connection.deafen();
+            // The client is the one to end it.
+            connection.give_up = None;
+            self.woken.insert(id);
+        }
+    }
+
+    fn reset(&mut self, id: ConnectionId, why: &'static str) {
+        if let Some(gate) = self.connections.get_mut(&id).and_then(Connection::gate) {
+            reset(&gate.stream);
+        }
+        self.lose(id, why);
     }
 
     /// A connection that is to end, with a bound on how long that takes.
@@ -359,6 +441,7 @@ impl Server {
         connection.give_up = Some(give_up);
         if let Stage::Open(socket) = &mut connection.stage {
             socket.get_mut().mute = mute;
+            socket.get_mut().clear();
         }
         Some(connection)
     }
@@ -417,7 +500,9 @@ impl Server {
             .connections
             .iter()
             .filter_map(|(id, connection)| self.patience(*id, connection));
+        let pieces = (!self.in_pieces.is_empty()).then_some(self.at.now);
         patience
+            .chain(pieces)
             .chain(self.exchange.deadline())
             .chain(self.accept_at)
             .min()
@@ -433,6 +518,10 @@ struct Connection {
     /// Messages read in another connection's turn.
     backlog: VecDeque<Bytes>,
     give_up: Option<Instant>,
+    /// The HTTP status and `Retry-After` that its upgrade is answered with, whatever it asks for.
+    answer: Option<(u16, Option<u32>)>,
+    /// How it is to break, once everything that was sent has left.
+    breakage: Option<Breakage>,
     /// How its end began.
     why: Option<&'static str>,
 }
@@ -445,6 +534,8 @@ enum Stage {
     Finishing(Box<WebSocket<Gate>>),
     /// Our end of stream is sent; the client's is awaited.
     Draining(Box<WebSocket<Gate>>),
+    /// Nothing is written any more, and only the client's end is noticed.
+    Deaf(Gate),
     Gone,
 }
 
@@ -479,7 +570,10 @@ impl Connection {
                 Step::Blocked
             }
             Stage::Arrived(gate) => {
-                let route = Route(Arc::clone(&self.feed));
+                let route = Route {
+                    feed: Arc::clone(&self.feed),
+                    answer: self.answer,
+                };
                 self.upgrade(tungstenite::accept_hdr_with_config(
                     gate,
                     route,
@@ -496,6 +590,11 @@ impl Connection {
             Stage::Draining(mut socket) => {
                 let step = read_to_end(&mut socket.get_mut().stream);
                 self.stage = Stage::Draining(socket);
+                step
+            }
+            Stage::Deaf(mut gate) => {
+                let step = read_to_end(&mut gate.stream);
+                self.stage = Stage::Deaf(gate);
                 step
             }
             Stage::Gone => Step::Gone(LOST),
@@ -589,59 +688,62 @@ impl Connection {
         }
     }
 
-    fn stream(&self) -> Option<&TcpStream> {
-        match &self.stage {
-            Stage::Open(socket) | Stage::Finishing(socket) | Stage::Draining(socket) => {
-                Some(&socket.get_ref().stream)
+    /// Neither hears nor says anything from here on.
+    fn deafen(&mut self) {
+        match mem::replace(&mut self.stage, Stage::Gone) {
+            Stage::Open(socket) | Stage::Finishing(socket) => {
+                self.stage = Stage::Deaf(socket.into_inner());
             }
+            other => self.stage = other,
+        }
+    }
+
+    fn gate(&mut self) -> Option<&mut Gate> {
+        match &mut self.stage {
+            Stage::Open(socket) | Stage::Finishing(socket) | Stage::Draining(socket) => {
+                Some(socket.get_mut())
+            }
+            Stage::Deaf(gate) => Some(gate),
             Stage::Arrived(_) | Stage::Upgrading(_) | Stage::Gone => None,
         }
     }
 }
 
-/// A socket that can be told to write nothing: the WebSocket above it keeps what it wanted to write, in order and
-/// whole, for the time when it may.
-struct Gate {
-    stream: TcpStream,
-    mute: bool,
+/// Finds the feed in the upgrade request, or answers 404; or answers what the fault script says.
+struct Route {
+    feed: Arc<OnceLock<Feed>>,
+    answer: Option<(u16, Option<u32>)>,
 }
-
-impl Read for Gate {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.stream.read(buffer)
-    }
-}
-
-impl Write for Gate {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.mute {
-            return Err(io::ErrorKind::WouldBlock.into());
-        }
-        self.stream.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// Finds the feed in the upgrade request, or answers 404.
-struct Route(Arc<OnceLock<Feed>>);
 
 impl Callback for Route {
     fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+        if let Some((status, retry_after)) = self.answer {
+            return Err(refusal(status, retry_after));
+        }
         match feed_at(request.uri().path()) {
             Some(feed) => {
-                self.0.get_or_init(|| feed);
+                self.feed.get_or_init(|| feed);
                 Ok(response)
             }
-            None => {
-                let mut refusal = ErrorResponse::new(None);
-                *refusal.status_mut() = StatusCode::NOT_FOUND;
-                Err(refusal)
-            }
+            None => Err(refusal(404, None)),
         }
     }
+}
+
+fn refusal(status: u16, retry_after: Option<u32>) -> ErrorResponse {
+    let mut refusal = ErrorResponse::new(None);
+    // A script holds only statuses that there are.
+    *refusal.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
+    if let Some(seconds) = retry_after {
+        refusal.headers_mut().insert("Retry-After", seconds.into());
+    }
+    refusal
+}
+
+/// Makes the end of a socket a reset.
+fn reset(stream: &TcpStream) {
+    // If this fails, the client sees an orderly end in place of it.
+    let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
 fn read_to_end(stream: &mut TcpStream) -> Step {
@@ -678,6 +780,12 @@ const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long a connection that ends may take to do so. Its slot is free meanwhile.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// 256 bytes of text are announced.
+const HALF_A_FRAME: [u8; 12] = *b"\x81\x7e\x01\x00[{\"T\":\"t";
+
+/// 2^40 bytes of text are announced.
+const GIANT_HEADER: [u8; 10] = [0x81, 0x7f, 0, 0, 1, 0, 0, 0, 0, 0];
 
 const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 

@@ -13,6 +13,8 @@
     reason = "tests"
 )]
 
+pub mod ledger;
+
 use std::{
     convert::Infallible,
     fs,

@@ -1,0 +1,794 @@
+//! The exchange at invented instants.
+
+use super::{mischief::GARBAGE, *};
+use crate::{
+    alpaca::wire::{self, Incoming},
+    clock,
+    sim::FaultScript,
+};
+
+const ONE: ConnectionId = 1;
+const TWO: ConnectionId = 2;
+const AUTH: &str = r#"{"action":"auth","key":"PKONE","secret":"s1"}"#;
+
+/// An exchange, and a clock that leaps.
+struct Scenario {
+    exchange: Exchange,
+    at: Moment,
+}
+
+impl Scenario {
+    fn new(change: impl FnOnce(&mut SimConfig)) -> Self {
+        let mut config = SimConfig::default();
+        change(&mut config);
+        let now = clock::now();
+        let utc = Timestamp::from_nanos(1_773_757_805_000_000_000);
+        Self {
+            exchange: Exchange::new(config, now),
+            at: Moment { now, utc },
+        }
+    }
+
+    fn opened(mut self, id: ConnectionId) -> Self {
+        self.open(id, Feed::Iex);
+        self
+    }
+
+    fn live(mut self, id: ConnectionId) -> Self {
+        self.open(id, Feed::Iex);
+        assert_eq!(self.say(id, AUTH), [server::success("authenticated")]);
+        self
+    }
+
+    fn open(&mut self, id: ConnectionId, feed: Feed) -> Vec<String> {
+        self.exchange.opened(self.at, id, feed);
+        self.texts(id)
+    }
+
+    fn say(&mut self, id: ConnectionId, message: &str) -> Vec<String> {
+        self.exchange.received(self.at, id, message.as_bytes());
+        self.texts(id)
+    }
+
+    fn error(&mut self, id: ConnectionId, message: &str) -> String {
+        let mut texts = self.say(id, message);
+        assert_eq!(texts.len(), 1, "{message}: {texts:?}");
+        texts.remove(0)
+    }
+
+    fn pass(&mut self, time: Duration) -> Vec<Effect> {
+        self.at.now += time;
+        self.exchange.tick(self.at);
+        self.effects()
+    }
+
+    fn control(&mut self, control: Control) -> Vec<Effect> {
+        self.exchange.control(self.at, control);
+        self.effects()
+    }
+
+    /// What is to be done, without reports.
+    fn effects(&mut self) -> Vec<Effect> {
+        std::iter::from_fn(|| self.exchange.next_effect())
+            .filter(|effect| !matches!(effect, Effect::Report(_)))
+            .collect()
+    }
+
+    fn texts(&mut self, id: ConnectionId) -> Vec<String> {
+        texts(self.effects(), id)
+    }
+
+    fn stats(&mut self) -> SimStats {
+        let mut stats = SimStats::default();
+        self.exchange.publish(&mut stats);
+        stats
+    }
+}
+
+fn texts(effects: Vec<Effect>, id: ConnectionId) -> Vec<String> {
+    effects
+        .into_iter()
+        .map(|effect| match effect {
+            Effect::Send { to, text } if to == id => text,
+            other => panic!("{other:?}"),
+        })
+        .collect()
+}
+
+fn events(frames: &[String]) -> Vec<MarketEvent> {
+    let mut events = Vec::new();
+    for frame in frames {
+        wire::decode(frame, |item| match item {
+            Ok(Incoming::Event(event)) => events.push(event),
+            other => panic!("{other:?}"),
+        });
+    }
+    events
+}
+
+fn quote(symbol: &str) -> MarketEvent {
+    let mut tape = Tape::new(1, &[symbol.into()]);
+    loop {
+        let event = tape.next(Timestamp::from_nanos(0)).unwrap();
+        if matches!(event, MarketEvent::Quote(_)) {
+            return event;
+        }
+    }
+}
+
+#[test]
+fn every_stock_path_is_known_with_and_without_a_slash() {
+    for path in [
+        "/v2/iex",
+        "/v2/sip",
+        "/v2/delayed_sip",
+        "/v1beta1/boats",
+        "/v1beta1/overnight",
+        "/v2/test",
+    ] {
+        assert_eq!(feed_at(path).unwrap().path(), path);
+        assert_eq!(feed_at(&format!("{path}/")).unwrap().path(), path);
+    }
+    for path in ["/", "/v2/boats", "/v2", "/v2/IEX"] {
+        assert_eq!(feed_at(path), None, "{path}");
+    }
+}
+
+#[test]
+fn the_welcome_comes_alone_and_requests_wait_for_authentication() {
+    let mut scenario = Scenario::new(|_| {});
+    assert_eq!(
+        scenario.open(ONE, Feed::Iex),
+        [r#"[{"T":"success","msg":"connected"}]"#]
+    );
+    for (message, answer) in [
+        (
+            r#"{"action":"subscribe","trades":["KO"]}"#,
+            server::error(401, "not authenticated"),
+        ),
+        ("what?", server::error(400, "invalid syntax")),
+        (
+            r#"{"action":"dance"}"#,
+            server::error(400, "invalid syntax"),
+        ),
+        (
+            r#"{"action":"auth","key":"","secret":"x"}"#,
+            server::error(402, "auth failed"),
+        ),
+        (AUTH, server::success("authenticated")),
+        (AUTH, server::error(403, "already authenticated")),
+    ] {
+        assert_eq!(scenario.say(ONE, message), [answer], "{message}");
+    }
+    assert_eq!(scenario.stats().auth_failures, 1);
+}
+
+#[test]
+fn only_the_right_credentials_are_accepted_where_they_are_given() {
+    let only = Credentials::new("PKONE", "right").unwrap();
+    let mut scenario = Scenario::new(|config| config.accept = Accept::Only(only)).opened(ONE);
+    assert_eq!(scenario.error(ONE, AUTH), server::error(402, "auth failed"));
+    let right = AUTH.replace("s1", "right");
+    assert_eq!(
+        scenario.say(ONE, &right),
+        [server::success("authenticated")]
+    );
+}
+
+#[test]
+fn a_client_that_does_not_authenticate_in_time_is_closed() {
+    let mut scenario = Scenario::new(|_| {}).opened(ONE);
+    let opened = scenario.at.now;
+    assert_eq!(
+        scenario.exchange.deadline(),
+        Some(opened + Duration::from_secs(10))
+    );
+    assert_eq!(scenario.pass(Duration::from_millis(9_999)), []);
+    let effects = scenario.pass(Duration::from_millis(1));
+    assert!(
+        matches!(
+            &effects[..],
+            [Effect::Send { to: ONE, text }, Effect::Close { to: ONE, .. }]
+                if *text == server::error(404, "auth timeout")
+        ),
+        "{effects:?}"
+    );
+    assert_eq!(scenario.exchange.deadline(), None);
+    assert_eq!(scenario.say(ONE, AUTH), [""; 0]);
+}
+
+#[test]
+fn the_newcomer_loses_and_gets_the_slot_once_it_is_free() {
+    let mut scenario = Scenario::new(|_| {}).live(ONE).opened(TWO);
+    let limit = server::error(406, "connection limit exceeded");
+    assert_eq!(scenario.exchange.rivals(TWO, AUTH.as_bytes()), [ONE]);
+    assert_eq!(scenario.error(TWO, AUTH), limit);
+    // The old one goes on.
+    assert_eq!(
+        scenario
+            .say(ONE, r#"{"action":"subscribe","trades":["KO"]}"#)
+            .len(),
+        1
+    );
+    // The refused one may stay and ask again, well after its first deadline.
+    scenario.pass(Duration::from_secs(9));
+    scenario.say(TWO, AUTH);
+    assert!(
+        !scenario
+            .pass(Duration::from_secs(9))
+            .iter()
+            .any(|effect| matches!(effect, Effect::Close { .. }))
+    );
+    scenario.exchange.gone(scenario.at, ONE);
+    assert_eq!(scenario.say(TWO, AUTH), [server::success("authenticated")]);
+    let stats = scenario.stats();
+    assert_eq!((stats.limit_errors, stats.most_open_per_key), (2, 2));
+    assert_eq!((stats.connections_opened, stats.connections_open), (2, 1));
+}
+
+#[test]
+fn slots_are_per_key_and_per_path() {
+    let mut scenario = Scenario::new(|_| {}).live(ONE);
+    scenario.open(TWO, Feed::Sip);
+    assert_eq!(scenario.say(TWO, AUTH), [server::success("authenticated")]);
+    scenario.open(3, Feed::Iex);
+    assert_eq!(
+        scenario.say(3, &AUTH.replace("PKONE", "PKTWO")),
+        [server::success("authenticated")]
+    );
+    assert_eq!(scenario.stats().most_open_per_key, 1);
+}
+
+#[test]
+fn a_slot_is_free_after_a_clean_close_but_a_socket_that_lingers_counts() {
+    let mut scenario = Scenario::new(|_| {}).live(ONE).opened(TWO);
+    scenario.exchange.ended(scenario.at, ONE);
+    assert_eq!(scenario.say(TWO, AUTH), [server::success("authenticated")]);
+    assert_eq!(scenario.stats().most_open_per_key, 2);
+
+    let mut scenario = Scenario::new(|_| {}).live(ONE).opened(TWO);
+    scenario.exchange.ended(scenario.at, ONE);
+    scenario.exchange.gone(scenario.at, ONE);
+    scenario.say(TWO, AUTH);
+    assert_eq!(scenario.stats().most_open_per_key, 1);
+}
+
+#[test]
+fn each_request_gets_the_full_state() {
+    let mut scenario = Scenario::new(|config| config.rate = 0).live(ONE);
+    for (request, reply) in [
+        (
+            r#"{"action":"subscribe","trades":["MSFT","AAPL"],"bars":["*"],"news":[],"lulds":null}"#,
+            r#"[{"T":"subscription","trades":["AAPL","MSFT"],"quotes":[],"bars":["*"],"updatedBars":[],"dailyBars":[],"statuses":[],"lulds":[],"imbalances":[],"corrections":["AAPL","MSFT"],"cancelErrors":["AAPL","MSFT"]}]"#,
+        ),
+        (
+            r#"{"action":"unsubscribe","trades":["AAPL","KO"],"bars":["*"],"quotes":["PEP"]}"#,
+            r#"[{"T":"subscription","trades":["MSFT"],"quotes":[],"bars":[],"updatedBars":[],"dailyBars":[],"statuses":[],"lulds":[],"imbalances":[],"corrections":["MSFT"],"cancelErrors":["MSFT"]}]"#,
+        ),
+    ] {
+        assert_eq!(scenario.say(ONE, request), [reply]);
+        // The same again changes nothing, and is answered all the same.
+        assert_eq!(scenario.say(ONE, request), [reply]);
+    }
+    assert_eq!(scenario.stats().requests, 4);
+
+    scenario.open(TWO, Feed::Test);
+    scenario.say(TWO, AUTH);
+    assert_eq!(
+        scenario.say(TWO, r#"{"action":"subscribe","trades":["FAKEPACA"]}"#),
+        [r#"[{"T":"subscription","trades":["FAKEPACA"],"quotes":[],"bars":[]}]"#]
+    );
+    assert_eq!(
+        scenario.say(TWO, r#"{"action":"subscribe","updatedBars":["FAKEPACA"]}"#),
+        [server::error(410, "invalid subscribe action for this feed")]
+    );
+}
+
+#[test]
+fn a_refused_request_changes_nothing() {
+    let mut scenario = Scenario::new(|config| {
+        config.rate = 0;
+        config.symbol_limit = Some(3);
+    })
+    .live(ONE);
+    scenario.say(ONE, r#"{"action":"subscribe","trades":["A","B"]}"#);
+    let long = format!(
+        r#"{{"action":"subscribe","trades":["A","{}"]}}"#,
+        "X".repeat(33)
+    );
+    for (request, answer) in [
+        (
+            r#"{"action":"subscribe","trades":["C"],"quotes":["A"]}"#,
+            server::error(405, "symbol limit exceeded"),
+        ),
+        (
+            r#"{"action":"subscribe","trades":["C"],"orderbooks":["A"]}"#,
+            server::error(410, "invalid subscribe action for this feed"),
+        ),
+        (
+            r#"{"action":"subscribe","trades":["C","aapl"]}"#,
+            server::error(400, "invalid syntax"),
+        ),
+        (
+            r#"{"action":"subscribe","trades":["C",""]}"#,
+            server::error(400, "invalid syntax"),
+        ),
+        (
+            r#"{"action":"subscribe","trades":["C"," A"]}"#,
+            server::error(400, "invalid syntax"),
+        ),
+        (
+            r#"{"action":"subscribe","trades":["C","A*"]}"#,
+            server::error(400, "invalid syntax"),
+        ),
+        (&long, server::error(400, "invalid syntax")),
+    ] {
+        assert_eq!(scenario.error(ONE, request), answer, "{request}");
+        let state = scenario.error(ONE, r#"{"action":"subscribe"}"#);
+        assert!(
+            state.contains(r#""trades":["A","B"],"quotes":[]"#),
+            "{state}"
+        );
+    }
+}
+
+#[test]
+fn the_limit_can_count_symbols_in_place_of_pairs() {
+    let mut scenario = Scenario::new(|config| {
+        config.symbol_limit = Some(2);
+        config.limit_counts = LimitCounts::Symbols;
+    })
+    .live(ONE);
+    let both = r#"{"action":"subscribe","trades":["A","B"],"quotes":["A","B"]}"#;
+    assert!(scenario.error(ONE, both).contains("subscription"));
+    let third = r#"{"action":"subscribe","quotes":["C"]}"#;
+    assert!(scenario.error(ONE, third).contains("405"));
+}
+
+#[test]
+fn trade_ids_are_consecutive_for_each_connection() {
+    let mut scenario = Scenario::new(|config| config.rate = 1_000).live(ONE);
+    scenario.say(ONE, r#"{"action":"subscribe","trades":["AAPL","MSFT"]}"#);
+    let mut last = BTreeMap::<Symbol, i64>::new();
+    for _ in 0..200 {
+        let frames = texts(scenario.pass(Duration::from_millis(7)), ONE);
+        for event in events(&frames) {
+            let MarketEvent::Trade(trade) = event else {
+                panic!("{event}")
+            };
+            if let Some(last) = last.insert(trade.symbol, trade.id) {
+                assert_eq!(trade.id, last + 1);
+            }
+        }
+    }
+    assert_eq!(last.len(), 2);
+    assert_eq!(scenario.stats().last_trade_ids, last);
+}
+
+#[test]
+fn the_pace_has_no_drift_and_frames_have_a_cap() {
+    let mut scenario = Scenario::new(|config| {
+        config.rate = 333;
+        config.batch = 4;
+    })
+    .live(ONE);
+    scenario.say(
+        ONE,
+        r#"{"action":"subscribe","trades":["*"],"quotes":["*"],"bars":["*"],"updatedBars":["*"],"dailyBars":["*"]}"#,
+    );
+    let (end, mut sent) = (scenario.at.now + Duration::from_secs(10), 0);
+    while scenario.at.now < end {
+        let due = scenario.exchange.deadline().unwrap().min(end);
+        assert!(due > scenario.at.now);
+        let frames = texts(scenario.pass(due - scenario.at.now), ONE);
+        for frame in &frames {
+            let events = events(std::slice::from_ref(frame));
+            assert!((1..=4).contains(&events.len()));
+            sent += events.len() as u64;
+        }
+    }
+    assert_eq!(sent, 3_330);
+    assert_eq!(scenario.stats().messages_sent, sent);
+    // However long the process slept, it owes a second at most.
+    let frames = texts(scenario.pass(Duration::from_secs(3_600)), ONE);
+    assert_eq!(events(&frames).len(), 333);
+}
+
+#[test]
+fn nobody_listens_and_the_exchange_sleeps() {
+    let mut scenario = Scenario::new(|_| {}).live(ONE);
+    assert_eq!(scenario.exchange.deadline(), None);
+    scenario.say(ONE, r#"{"action":"subscribe","trades":["AAPL"]}"#);
+    assert!(scenario.exchange.deadline().is_some());
+    scenario.control(Control::PauseData);
+    assert_eq!(scenario.exchange.deadline(), None);
+    assert_eq!(scenario.pass(Duration::from_secs(1)), []);
+    scenario.control(Control::ResumeData);
+    let due = scenario.exchange.deadline().unwrap();
+    assert_eq!(due, scenario.at.now + Duration::from_millis(10));
+}
+
+#[test]
+fn an_item_that_matches_twice_is_sent_once() {
+    let mut scenario = Scenario::new(|config| config.rate = 0).live(ONE);
+    scenario.say(ONE, r#"{"action":"subscribe","quotes":["*","AAPL"]}"#);
+    let frames = texts(
+        scenario.control(Control::Push(Box::new(quote("AAPL")))),
+        ONE,
+    );
+    assert_eq!(events(&frames), [quote("AAPL")]);
+    let frames = texts(
+        scenario.control(Control::Push(Box::new(quote("OTHER")))),
+        ONE,
+    );
+    assert_eq!(events(&frames), [quote("OTHER")]);
+    scenario.say(ONE, r#"{"action":"unsubscribe","quotes":["*"]}"#);
+    assert_eq!(
+        scenario.control(Control::Push(Box::new(quote("OTHER")))),
+        []
+    );
+}
+
+#[test]
+fn new_symbols_are_listed_and_the_test_feed_has_its_own() {
+    let mut scenario = Scenario::new(|config| config.rate = 1_000).live(ONE);
+    scenario.say(ONE, r#"{"action":"subscribe","quotes":["ZZZ"]}"#);
+    let frames = texts(scenario.pass(Duration::from_secs(1)), ONE);
+    assert!(!events(&frames).is_empty());
+
+    let mut scenario = Scenario::new(|config| config.rate = 1_000).live(ONE);
+    scenario.open(TWO, Feed::Test);
+    scenario.say(TWO, AUTH);
+    scenario.say(TWO, r#"{"action":"subscribe","quotes":["*"]}"#);
+    let frames = texts(scenario.pass(Duration::from_secs(1)), TWO);
+    let events = events(&frames);
+    assert!(!events.is_empty());
+    assert!(
+        events
+            .iter()
+            .all(|event| event.symbol().as_str() == "FAKEPACA")
+    );
+}
+
+#[test]
+fn a_seed_is_a_session() {
+    let session = |seed| {
+        let mut scenario = Scenario::new(|config| {
+            config.seed = seed;
+            config.rate = 1_000;
+            config.faults = "null@100ms,unknown@150ms".parse().unwrap();
+        })
+        .live(ONE);
+        scenario.say(ONE, r#"{"action":"subscribe","trades":["*"]}"#);
+        (0..50)
+            .flat_map(|_| texts(scenario.pass(Duration::from_millis(20)), ONE))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(session(5), session(5));
+    assert_ne!(session(5), session(6));
+}
+
+fn with_fault(script: &str) -> Scenario {
+    let faults: FaultScript = script.parse().unwrap();
+    Scenario::new(|config| {
+        config.rate = 0;
+        config.faults = faults;
+    })
+}
+
+#[test]
+fn faults_hit_an_authenticated_connection_within_their_period() {
+    for (script, effect) in [
+        ("cut@1s", Effect::Cut { to: ONE }),
+        ("reset@1s", Effect::Reset { to: ONE }),
+        (
+            "close:1012@1s",
+            Effect::Close {
+                to: ONE,
+                code: 1012,
+                why: "closed by the fault script",
+            },
+        ),
+        (
+            "garbage@1s",
+            Effect::Send {
+                to: ONE,
+                text: GARBAGE.to_owned(),
+            },
+        ),
+    ] {
+        let mut scenario = with_fault(script).live(ONE).opened(TWO);
+        assert_eq!(scenario.pass(Duration::from_millis(799)), [], "{script}");
+        assert_eq!(
+            scenario.pass(Duration::from_millis(401)),
+            [effect],
+            "{script}"
+        );
+        assert_eq!(scenario.stats().faults_injected, 1);
+    }
+    let mut idle = with_fault("cut@1s").opened(ONE);
+    assert_eq!(idle.pass(Duration::from_millis(1_200)), []);
+    assert_eq!(idle.stats().faults_injected, 0);
+}
+
+#[test]
+fn odd_items_stand_among_good_ones() {
+    let mut scenario = with_fault("null@1s,unknown@1s").live(ONE);
+    scenario.say(ONE, r#"{"action":"subscribe","quotes":["AAPL"]}"#);
+    assert_eq!(scenario.pass(Duration::from_millis(1_200)), []);
+    let frames = texts(
+        scenario.control(Control::Push(Box::new(quote("AAPL")))),
+        ONE,
+    );
+    let (mut good, mut odd) = (0, Vec::new());
+    wire::decode(&frames[0], |item| match item {
+        Ok(_) => good += 1,
+        Err(unparsed) => odd.push(unparsed.to_string()),
+    });
+    assert_eq!((good, odd.len()), (1, 2), "{odd:?}");
+    assert!(frames[0].contains(r#""p":null"#) && frames[0].contains(r#""T":"zz""#));
+}
+
+#[test]
+fn a_mute_connection_hears_nothing_and_keeps_its_slot() {
+    let mut scenario = with_fault("mute@1s").live(ONE);
+    scenario.say(ONE, r#"{"action":"subscribe","quotes":["AAPL"]}"#);
+    assert_eq!(scenario.pass(Duration::from_millis(1_200)), []);
+    assert!(scenario.exchange.is_mute(ONE));
+    assert_eq!(scenario.control(Control::Push(Box::new(quote("AAPL")))), []);
+    assert_eq!(
+        scenario.say(ONE, r#"{"action":"unsubscribe","quotes":["AAPL"]}"#),
+        [""; 0]
+    );
+    let mut scenario = scenario.opened(TWO);
+    assert!(scenario.error(TWO, AUTH).contains("406"));
+}
+
+#[test]
+fn a_stalled_newcomer_gets_no_welcome_and_the_one_after_it_does() {
+    let mut scenario = with_fault("stall-welcome@1s");
+    scenario.pass(Duration::from_millis(1_200));
+    assert_eq!(scenario.open(ONE, Feed::Iex), [""; 0]);
+    assert_eq!(scenario.say(ONE, AUTH), [""; 0]);
+    assert_eq!(scenario.open(TWO, Feed::Iex).len(), 1);
+}
+
+#[test]
+fn orders_of_the_user_reach_every_connection() {
+    for (control, effect) in [
+        (Control::Cut, Effect::Cut { to: ONE }),
+        (Control::Reset, Effect::Reset { to: ONE }),
+        (
+            Control::CloseAll(1001),
+            Effect::Close {
+                to: ONE,
+                code: 1001,
+                why: "closed on request",
+            },
+        ),
+        (
+            Control::SendRaw("null".to_owned()),
+            Effect::Send {
+                to: ONE,
+                text: "null".to_owned(),
+            },
+        ),
+    ] {
+        let mut scenario = Scenario::new(|_| {}).live(ONE);
+        assert_eq!(scenario.control(control), [effect]);
+    }
+    let mut scenario = Scenario::new(|_| {}).opened(ONE);
+    scenario.control(Control::Mute(true));
+    assert_eq!(scenario.say(ONE, AUTH), [""; 0]);
+    scenario.control(Control::Mute(false));
+    assert_eq!(scenario.say(ONE, AUTH), [server::success("authenticated")]);
+}
+
+// Mischief.
+
+fn struck(scenario: &mut Scenario, kind: &str) -> Vec<Effect> {
+    scenario.control(Control::Inject(kind.parse().unwrap()))
+}
+
+fn subscribed() -> Scenario {
+    let mut scenario = Scenario::new(|config| config.rate = 0).live(ONE);
+    scenario.say(ONE, r#"{"action":"subscribe","quotes":["AAPL"]}"#);
+    scenario
+}
+
+fn push(scenario: &mut Scenario) -> Vec<Effect> {
+    scenario.control(Control::Push(Box::new(quote("AAPL"))))
+}
+
+#[test]
+fn refusal_lasts_for_its_time_and_the_next_upgrade_gets_what_waits_for_it() {
+    let mut scenario = Scenario::new(|_| {});
+    struck(&mut scenario, "refuse:2s");
+    struck(&mut scenario, "http:429/7");
+    struck(&mut scenario, "stall-upgrade");
+    assert_eq!(scenario.exchange.arrived(scenario.at), Reception::Reset);
+    scenario.pass(Duration::from_millis(1_999));
+    assert_eq!(scenario.exchange.arrived(scenario.at), Reception::Reset);
+    scenario.pass(Duration::from_millis(1));
+    let answer = Reception::Answer {
+        status: 429,
+        retry_after: Some(7),
+    };
+    for reception in [Reception::Stall, answer, Reception::Upgrade] {
+        assert_eq!(scenario.exchange.arrived(scenario.at), reception);
+    }
+    assert_eq!(scenario.stats().faults_injected, 3);
+}
+
+#[test]
+fn of_each_kind_that_waits_one_waits_at_most() {
+    let mut scenario = Scenario::new(|_| {});
+    for _ in 0..3 {
+        struck(&mut scenario, "stall-upgrade");
+        struck(&mut scenario, "expired");
+    }
+    assert_eq!(scenario.exchange.arrived(scenario.at), Reception::Stall);
+    assert_eq!(scenario.exchange.arrived(scenario.at), Reception::Upgrade);
+    scenario.open(ONE, Feed::Iex);
+    assert_eq!(scenario.error(ONE, AUTH), server::error(402, "auth failed"));
+    assert_eq!(scenario.say(ONE, AUTH), [server::success("authenticated")]);
+}
+
+#[test]
+fn connections_break_in_the_midst_of_things() {
+    for (kind, how) in [
+        ("half-open", Breakage::HalfOpen),
+        ("reset-mid-frame", Breakage::MidFrame),
+        ("oversized", Breakage::Oversized),
+    ] {
+        let mut scenario = subscribed();
+        assert_eq!(
+            struck(&mut scenario, kind),
+            [Effect::Break { to: ONE, how }]
+        );
+        assert_eq!(push(&mut scenario), []);
+        assert_eq!(scenario.say(ONE, AUTH), [""; 0]);
+        assert_eq!(struck(&mut scenario, kind), [], "nobody is left to hit");
+        assert_eq!(scenario.stats().faults_injected, 1);
+    }
+    let mut scenario = subscribed();
+    assert!(matches!(
+        &struck(&mut scenario, "slow-client")[..],
+        [Effect::Dismiss { to: ONE, text }] if text.contains("407")
+    ));
+    assert_eq!(scenario.stats().slow_clients, 1);
+}
+
+#[test]
+fn writes_are_cut_and_corked() {
+    let mut scenario = subscribed();
+    assert_eq!(
+        struck(&mut scenario, "dribble"),
+        [Effect::Slice {
+            to: ONE,
+            pieces: Pieces::Dribble { bytes: 256 }
+        }]
+    );
+    assert!(matches!(
+        struck(&mut scenario, "split")[..],
+        [Effect::Slice {
+            to: ONE,
+            pieces: Pieces::Split { .. }
+        }]
+    ));
+    let (on, off) = (
+        Effect::Cork { to: ONE, on: true },
+        Effect::Cork { to: ONE, on: false },
+    );
+    assert_eq!(struck(&mut scenario, "coalesce"), [on]);
+    for _ in 0..3 {
+        assert_eq!(push(&mut scenario).len(), 1);
+    }
+    let mut last = push(&mut scenario);
+    assert_eq!((last.len(), last.pop()), (2, Some(off)));
+    struck(&mut scenario, "coalesce");
+    assert_eq!(push(&mut scenario).len(), 1);
+    let due = scenario.exchange.deadline().unwrap() - scenario.at.now;
+    assert_eq!(
+        scenario.pass(due),
+        [Effect::Cork { to: ONE, on: false }],
+        "not for ever"
+    );
+}
+
+#[test]
+fn replies_come_twice_or_late() {
+    let request = r#"{"action":"subscribe","quotes":["AAPL"]}"#;
+    let mut scenario = Scenario::new(|config| config.rate = 0).live(ONE);
+    struck(&mut scenario, "duplicate-ack");
+    let replies = scenario.say(ONE, request);
+    assert!(
+        replies.len() == 2 && replies[0] == replies[1],
+        "{replies:?}"
+    );
+    assert_eq!(scenario.say(ONE, request), replies[1..]);
+
+    struck(&mut scenario, "late-ack");
+    assert_eq!(scenario.say(ONE, request), [""; 0]);
+    let second = r#"{"action":"subscribe","trades":["KO"]}"#;
+    assert_eq!(
+        scenario.say(ONE, second),
+        [""; 0],
+        "replies keep their order"
+    );
+    for _ in 0..2 {
+        assert_eq!(push(&mut scenario).len(), 1);
+    }
+    let frames = texts(push(&mut scenario), ONE);
+    assert!(frames[0].contains(r#""T":"q""#), "{frames:?}");
+    assert_eq!(frames[1], replies[0]);
+    assert!(frames[2].contains("KO"), "{frames:?}");
+
+    struck(&mut scenario, "late-ack");
+    assert_eq!(scenario.say(ONE, second), [""; 0]);
+    let due = scenario.exchange.deadline().unwrap() - scenario.at.now;
+    assert_eq!(texts(scenario.pass(due), ONE), frames[2..], "not for ever");
+}
+
+#[test]
+fn a_connection_that_is_mute_for_data_answers_requests() {
+    let mut scenario = subscribed();
+    struck(&mut scenario, "mute-data");
+    assert_eq!(push(&mut scenario), []);
+    assert!(
+        scenario
+            .error(ONE, r#"{"action":"subscribe","trades":["KO"]}"#)
+            .contains("subscription")
+    );
+    assert!(!scenario.exchange.is_mute(ONE));
+}
+
+#[test]
+fn a_truncated_frame_is_no_json() {
+    let mut scenario = subscribed();
+    let frames = texts(struck(&mut scenario, "truncated"), ONE);
+    assert!(frames[0].starts_with(r#"[{"T":"t""#), "{frames:?}");
+    assert!(serde_json::from_str::<serde_json::Value>(&frames[0]).is_err());
+}
+
+#[test]
+fn a_slot_is_reaped_after_an_end_without_a_close_handshake_and_free_at_once_after_one() {
+    let reap = Duration::from_secs(90);
+    let new = || Scenario::new(|config| config.reap_after = reap).live(ONE);
+    let mut scenario = new();
+    scenario.exchange.ended(scenario.at, ONE);
+    scenario.exchange.gone(scenario.at, ONE);
+    assert_eq!(scenario.live(TWO).stats().limit_errors, 0);
+    let mut scenario = new();
+    scenario.control(Control::CloseAll(1000));
+    assert_eq!(scenario.live(TWO).stats().limit_errors, 0);
+
+    type Way = fn(&mut Scenario);
+    let ways: [(&str, Way); 4] = [
+        ("gone", |scenario| scenario.exchange.gone(scenario.at, ONE)),
+        ("cut", |scenario| {
+            scenario.control(Control::Cut);
+        }),
+        ("half-open", |scenario| {
+            struck(scenario, "half-open");
+        }),
+        ("too slow", |scenario| {
+            scenario.exchange.too_slow(scenario.at, ONE);
+            scenario.effects();
+        }),
+    ];
+    for (name, end) in ways {
+        let mut scenario = new();
+        end(&mut scenario);
+        scenario.exchange.gone(scenario.at, ONE);
+        let mut scenario = scenario.opened(TWO);
+        assert!(scenario.error(TWO, AUTH).contains("406"), "{name}");
+        let other = AUTH.replace("PKONE", "PKTWO");
+        assert!(scenario.error(TWO, &other).contains("authenticated"));
+        scenario.pass(reap - Duration::from_millis(1));
+        scenario.open(3, Feed::Iex);
+        assert!(scenario.error(3, AUTH).contains("406"), "{name}");
+        scenario.pass(Duration::from_millis(1));
+        assert_eq!(scenario.say(3, AUTH), [server::success("authenticated")]);
+    }
+}
