@@ -16,6 +16,7 @@ use crate::{
     Channel, Config, Credentials, EndReason, Error, Gap, Notice, Overflow, Payload, Phase,
     QueueLimit, Quote, RecvTimeoutError, Symbol, Topics, TryRecvError, Update,
     alpaca::{self, Feed, MarketData},
+    budget::Budget,
     stream::{Shared, deadline},
     transport::{
         Fault,
@@ -38,11 +39,14 @@ const CONNECTED: &str = r#"[{"T":"success","msg":"connected"}]"#;
 
 impl Bench {
     fn new(config: Config) -> Self {
+        Self::on(config, Peer::new())
+    }
+
+    fn on(config: Config, (peer, transport): (Peer, MemoryTransport)) -> Self {
         let venue = alpaca::stocks(Feed::Iex);
         let credentials = Credentials::new("PKTEST", SECRET).unwrap();
         let key = crate::StreamKey::new(venue.endpoint(), &credentials);
         let stream = Stream::new(key, 0, venue, Arc::new(config));
-        let (peer, transport) = Peer::new();
         let driver = Driver::new(Arc::clone(&stream), transport, credentials);
         Self {
             peer,
@@ -1243,4 +1247,39 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
     let update = queue.pop::<News>().unwrap();
     assert_eq!(update.event().unwrap().unwrap().data, News(2));
     assert_eq!(queue.health(1).events_queued, 0);
+}
+
+#[test]
+fn ten_streams_that_storm_together_stay_inside_one_budget() {
+    let budget = Arc::new(Budget::new());
+    let mut benches: Vec<Bench> = (0..10)
+        .map(|seed| {
+            let (peer, transport) = Peer::with_budget(Arc::clone(&budget));
+            peer.seed_jitter(seed);
+            for _ in 0..1_000 {
+                peer.fail_next(Fault::Upgrade {
+                    status: 503,
+                    retry_after: None,
+                });
+            }
+            let mut config = Config::default();
+            config.backoff.cap = Duration::from_secs(1);
+            Bench::on(config, (peer, transport))
+        })
+        .collect();
+    const SECONDS: u32 = 60;
+    for _ in 0..SECONDS * 100 {
+        for bench in &mut benches {
+            bench.step();
+            bench.peer.advance(Duration::from_millis(10));
+        }
+    }
+    let attempts: u32 = benches.iter().map(|bench| bench.peer.attempts()).sum();
+    // Each one's first, the burst, and from there on one a second. By themselves they would make some twenty a second.
+    let most = 10 + Config::default().attempt_budget.burst + SECONDS;
+    assert!(attempts <= most, "{attempts} attempts, of {most}");
+    assert!(
+        attempts >= SECONDS,
+        "{attempts} attempts: it is not to starve them either"
+    );
 }

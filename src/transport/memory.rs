@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The stream's end.
-pub(crate) struct MemoryTransport(Arc<Mutex<World>>, Budget);
+pub(crate) struct MemoryTransport(Arc<Mutex<World>>, Arc<Budget>);
 
 /// The test's end: the peer, and the time.
 #[derive(Clone)]
@@ -90,6 +90,11 @@ impl Dice {
 
 impl Peer {
     pub(crate) fn new() -> (Self, MemoryTransport) {
+        Self::with_budget(Arc::new(Budget::new()))
+    }
+
+    /// One of several whose hosts share a budget.
+    pub(crate) fn with_budget(budget: Arc<Budget>) -> (Self, MemoryTransport) {
         let now = clock::now();
         let world = Arc::new(Mutex::new(World {
             now,
@@ -107,10 +112,7 @@ impl Peer {
             broken_pipe: None,
             jitter: Jitter::Fixed(0.5),
         }));
-        (
-            Self(Arc::clone(&world)),
-            MemoryTransport(world, Budget::new()),
-        )
+        (Self(Arc::clone(&world)), MemoryTransport(world, budget))
     }
 
     pub(crate) fn now(&self) -> Instant {
