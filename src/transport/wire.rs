@@ -20,6 +20,9 @@ pub(super) struct Wire {
     socket: Arc<TcpStream>,
     #[cfg(feature = "tls")]
     tls: Option<Box<rustls::ClientConnection>>,
+    /// What broke in a record of the peer's.
+    #[cfg(feature = "tls")]
+    tls_error: Option<rustls::Error>,
     mask: Option<Mask>,
     secret: Option<Secret>,
     /// When the last read that brought something returned.
@@ -39,6 +42,8 @@ impl Wire {
             socket,
             #[cfg(feature = "tls")]
             tls: None,
+            #[cfg(feature = "tls")]
+            tls_error: None,
             mask: (!secrets.is_none()).then(|| Mask::new(secrets)),
             secret: None,
             read_at: clock::now(),
@@ -132,13 +137,18 @@ impl Wire {
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                     other => return other,
                 }
+                // What was good before it was read first: a broken record takes nothing with it.
+                if let Some(error) = &self.tls_error {
+                    return Err(io::Error::new(io::ErrorKind::InvalidData, error.clone()));
+                }
                 match tls.read_tls(&mut &*self.socket) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(_) => {}
                     Err(error) => return Err(error),
                 }
-                tls.process_new_packets()
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+                if let Err(error) = tls.process_new_packets() {
+                    self.tls_error = Some(error);
+                }
                 if tls.wants_write() {
                     // A key update, or an alert. What the socket does not take now goes with the next flush.
                     let _ = tls.write_tls(&mut &*self.socket);
