@@ -1,0 +1,393 @@
+//! What to ask the venue for, and what its answers mean for those who wait for them.
+//!
+//! One request is in flight at a time, and each is made for one member, so that a refusal concerns only that member.
+//! Nothing is queued: the next request follows from what is wanted and what is confirmed.
+
+use std::collections::HashSet;
+
+use super::{Entry, Hub, Standing, Upstream};
+use crate::{
+    error::Error,
+    event::Notice,
+    stream::wishes::SubscriptionId,
+    topic::Topic,
+    venue::{Confirmed, Routed},
+};
+
+/// The request in flight.
+pub(super) enum Asked {
+    /// For one member.
+    For(SubscriptionId, Vec<Topic>),
+    /// What the last connection had, for everybody at once.
+    Restore(Vec<Topic>),
+    Unsubscribe(Vec<Topic>),
+}
+
+impl Asked {
+    fn topics(&self) -> &[Topic] {
+        match self {
+            Self::For(_, topics) | Self::Restore(topics) | Self::Unsubscribe(topics) => topics,
+        }
+    }
+
+    /// A full state does not say which request it answers: it may repeat an earlier one, or come after that request ran
+    /// out of time. It is taken for the answer to this one if it shows any of the change that was asked for, unless an
+    /// earlier request for the same topics was never answered. Then, and if no such state comes, the last one counts
+    /// when the time is up.
+    fn is_answered_by(&self, state: &HashSet<Topic>) -> bool {
+        match self {
+            Self::For(_, topics) | Self::Restore(topics) => {
+                topics.iter().any(|topic| is_listed(state, topic))
+            }
+            Self::Unsubscribe(topics) => !topics.iter().any(|topic| state.contains(topic)),
+        }
+    }
+}
+
+/// A wildcard stands for its whole channel, whatever else the venue lists beside it.
+fn is_listed(state: &HashSet<Topic>, topic: &Topic) -> bool {
+    state.contains(topic) || state.contains(&Topic::new(topic.channel, "*"))
+}
+
+/// A request to make.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Ask {
+    Subscribe(Vec<Topic>),
+    Unsubscribe(Vec<Topic>),
+}
+
+impl<E: Routed> Hub<E> {
+    /// The next request, if none is in flight and there is something to ask.
+    pub(crate) fn next_request(&mut self, limit: usize) -> Option<Ask> {
+        if self.in_flight.is_some() {
+            return None;
+        }
+        if self.unwanted {
+            let mut unwanted = self.confirmed(|_, entry| entry.members.is_empty());
+            unwanted.sort();
+            unwanted.truncate(limit);
+            if !unwanted.is_empty() {
+                for topic in &unwanted {
+                    self.entry(topic).upstream = Upstream::Leaving;
+                }
+                self.begin(Asked::Unsubscribe(unwanted.clone()));
+                return Some(Ask::Unsubscribe(unwanted));
+            }
+            self.unwanted = false;
+        }
+        if self.restoring {
+            let restored = self.wanting(limit, None);
+            if !restored.is_empty() {
+                return Some(self.ask(restored, Asked::Restore));
+            }
+            self.restoring = false;
+        }
+        while let Some(id) = self.to_ask.front().copied() {
+            let topics = self
+                .slots
+                .get(&id)
+                .map_or_else(Vec::new, |slot| self.wanting(limit, Some(*slot)));
+            if topics.is_empty() {
+                self.to_ask.pop_front();
+                continue;
+            }
+            return Some(self.ask(topics, |topics| Asked::For(id, topics)));
+        }
+        None
+    }
+
+    fn ask(&mut self, topics: Vec<Topic>, asked: impl FnOnce(Vec<Topic>) -> Asked) -> Ask {
+        for topic in &topics {
+            self.entry(topic).upstream = Upstream::Requested;
+        }
+        self.begin(asked(topics.clone()));
+        Ask::Subscribe(topics)
+    }
+
+    /// Topics to ask for: those one member waits for, or, without a member, those that an earlier connection had.
+    fn wanting(&self, limit: usize, slot: Option<usize>) -> Vec<Topic> {
+        let range = slot.map_or(0..self.members.len(), |slot| slot..slot + 1);
+        let mut topics: Vec<Topic> = self.members[range]
+            .iter()
+            .flatten()
+            .flat_map(|member| &member.topics)
+            .filter(|(topic, answer)| {
+                let restored = slot.is_some() || answer.told == Some(Standing::Confirmed);
+                answer.is(Standing::Pending)
+                    && restored
+                    && self
+                        .peek(topic)
+                        .is_some_and(|entry| entry.upstream == Upstream::Absent)
+            })
+            .map(|(topic, _)| topic.clone())
+            .collect();
+        topics.sort();
+        topics.dedup();
+        topics.truncate(limit);
+        topics
+    }
+
+    fn begin(&mut self, asked: Asked) {
+        self.in_flight = Some(asked);
+        self.seen = None;
+    }
+
+    pub(crate) fn has_request(&self) -> bool {
+        self.in_flight.is_some()
+    }
+
+    /// The venue answered. Says whether that was the answer to the request in flight.
+    pub(crate) fn confirm(&mut self, confirmed: Confirmed, left_out: impl Fn() -> Error) -> bool {
+        match confirmed {
+            Confirmed::Request => match self.in_flight.take() {
+                Some(Asked::For(_, topics) | Asked::Restore(topics)) => {
+                    self.settle(&topics, Upstream::Confirmed, None);
+                }
+                Some(Asked::Unsubscribe(topics)) => self.unsubscribed(&topics),
+                None => {}
+            },
+            Confirmed::State(topics) => {
+                let state = topics.into_iter().collect();
+                let Some(asked) = &self.in_flight else {
+                    return true;
+                };
+                let late = asked
+                    .topics()
+                    .iter()
+                    .any(|topic| self.unanswered.contains(topic));
+                if late || !asked.is_answered_by(&state) {
+                    self.seen = Some(state);
+                    return false;
+                }
+                self.take_state(&state, left_out);
+            }
+        }
+        true
+    }
+
+    /// The request in flight has run out of time. Says whether its topics were refused for that.
+    pub(crate) fn run_out(&mut self, error: Error, left_out: impl Fn() -> Error) -> bool {
+        let (Some(asked), seen) = (&self.in_flight, self.seen.take()) else {
+            return false;
+        };
+        if let Some(state) = seen.filter(|state| asked.is_answered_by(state)) {
+            self.take_state(&state, left_out);
+            return false;
+        }
+        self.unanswered.extend(asked.topics().iter().cloned());
+        self.refuse(error);
+        true
+    }
+
+    /// The full state that answers the request in flight.
+    fn take_state(&mut self, state: &HashSet<Topic>, left_out: impl Fn() -> Error) {
+        let listed = |topic: &Topic| is_listed(state, topic);
+        match self.in_flight.take() {
+            Some(Asked::For(_, topics) | Asked::Restore(topics)) => {
+                let (granted, refused): (Vec<_>, Vec<_>) = topics.into_iter().partition(listed);
+                self.settle(&granted, Upstream::Confirmed, None);
+                self.settle(&refused, Upstream::Absent, Some(left_out()));
+            }
+            Some(Asked::Unsubscribe(topics)) => self.unsubscribed(&topics),
+            None => {}
+        }
+        // The newest answer may show that something confirmed earlier is gone.
+        let lost = self.confirmed(|topic, _| !listed(topic));
+        let uncovered = self.confirmed(|topic, entry| !listed(topic) && entry.covered);
+        self.settle(&lost, Upstream::Absent, Some(left_out()));
+        self.retry(&uncovered);
+        for (channel, entries) in &mut self.channels {
+            for (symbol, entry) in entries {
+                entry.covered = entry.upstream == Upstream::Confirmed
+                    && !state.contains(&Topic::new(*channel, symbol));
+            }
+        }
+    }
+
+    /// The confirmed topics that `which` picks.
+    fn confirmed(&self, which: impl Fn(&Topic, &Entry) -> bool) -> Vec<Topic> {
+        self.topics()
+            .filter(|(topic, entry)| entry.upstream == Upstream::Confirmed && which(topic, entry))
+            .map(|(topic, _)| topic)
+            .collect()
+    }
+
+    /// Asks for topics again that were lost through no fault of theirs: the wildcard that they came with is gone. Those
+    /// who want them were told of the loss, and will be told of its end.
+    fn retry(&mut self, topics: &[Topic]) {
+        if topics.is_empty() {
+            return;
+        }
+        for slot in 0..self.members.len() {
+            let Some(member) = self.members[slot].as_mut() else {
+                continue;
+            };
+            for topic in topics {
+                if let Some(answer) = member.topics.get_mut(topic) {
+                    answer.now = Standing::Pending;
+                }
+            }
+            self.tell(slot, Vec::new(), None);
+        }
+        self.ask_again(topics);
+    }
+
+    /// The venue refused the request in flight.
+    pub(crate) fn refuse(&mut self, error: Error) {
+        match self.in_flight.take() {
+            Some(Asked::For(id, topics)) => {
+                // Only this member's request was refused. Others who want one of the topics get a request of their
+                // own: it may be another topic of this one that the venue objected to.
+                let slot = self.slots.get(&id).copied();
+                for topic in &topics {
+                    self.entry(topic).upstream = Upstream::Absent;
+                }
+                if let Some(slot) = slot {
+                    self.answer(slot, &topics, Standing::Refused, Some(error));
+                }
+                self.ask_again(&topics);
+            }
+            Some(Asked::Restore(topics)) => {
+                // Nobody in particular asked: everybody asks again, each for itself.
+                self.restoring = false;
+                for topic in &topics {
+                    self.entry(topic).upstream = Upstream::Absent;
+                }
+                self.ask_again(&topics);
+            }
+            // Nobody wants them, and the venue may go on sending them: they reach no member. If it does not, what came
+            // with a wildcard among them has stopped, too.
+            Some(Asked::Unsubscribe(topics)) => {
+                self.unsubscribed(&topics);
+                let uncovered = self.confirmed(|topic, entry| {
+                    entry.covered && topics.contains(&Topic::new(topic.channel, "*"))
+                });
+                self.settle(&uncovered, Upstream::Absent, Some(error));
+                self.retry(&uncovered);
+            }
+            None => {}
+        }
+        self.forget_unwanted();
+    }
+
+    fn ask_again(&mut self, topics: &[Topic]) {
+        let mut waiting: Vec<SubscriptionId> = self
+            .slots
+            .iter()
+            .filter(|(_, slot)| {
+                self.members[**slot].as_ref().is_some_and(|member| {
+                    topics.iter().any(|topic| {
+                        member
+                            .topics
+                            .get(topic)
+                            .is_some_and(|answer| answer.is(Standing::Pending))
+                    })
+                })
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        // In the order they came: it decides who gets the last of what the venue grants.
+        waiting.sort_unstable();
+        for id in waiting {
+            if !self.to_ask.contains(&id) {
+                self.to_ask.push_back(id);
+            }
+        }
+    }
+
+    fn unsubscribed(&mut self, topics: &[Topic]) {
+        for topic in topics {
+            self.entry(topic).upstream = Upstream::Absent;
+        }
+        // Somebody may have come back for one of them in the meantime.
+        self.ask_again(topics);
+        self.forget_unwanted();
+    }
+
+    /// The venue's word on topics, for every member that wants them.
+    fn settle(&mut self, topics: &[Topic], upstream: Upstream, refusal: Option<Error>) {
+        if topics.is_empty() {
+            return;
+        }
+        let standing = if refusal.is_some() {
+            Standing::Refused
+        } else {
+            Standing::Confirmed
+        };
+        let mut slots = Vec::new();
+        for topic in topics {
+            let entry = self.entry(topic);
+            entry.upstream = upstream;
+            entry.covered = false;
+            slots.extend_from_slice(&entry.members);
+            // Those who wanted it left while it was asked for.
+            let unwanted = entry.members.is_empty();
+            self.unwanted |= unwanted;
+        }
+        slots.sort_unstable();
+        slots.dedup();
+        for slot in slots {
+            self.answer(slot, topics, standing, refusal.clone());
+        }
+        self.forget_unwanted();
+    }
+
+    pub(super) fn answer(
+        &mut self,
+        slot: usize,
+        topics: &[Topic],
+        standing: Standing,
+        refusal: Option<Error>,
+    ) {
+        let Some(member) = self.members[slot].as_mut() else {
+            return;
+        };
+        let mut news = Vec::new();
+        for topic in topics {
+            if let Some(answer) = member.topics.get_mut(topic) {
+                answer.now = standing;
+                if answer.told.replace(standing) != Some(standing) {
+                    news.push(topic.clone());
+                }
+            }
+        }
+        self.tell(slot, news, refusal);
+    }
+
+    /// Publishes a member's answers, and gives it notice of what is new.
+    pub(super) fn tell(&mut self, slot: usize, mut news: Vec<Topic>, refusal: Option<Error>) {
+        let Some(member) = self.members[slot].as_mut() else {
+            return;
+        };
+        if !news.is_empty() {
+            news.sort();
+            member.queue.push_notice(match &refusal {
+                None => Notice::Confirmed { topics: news },
+                Some(error) => Notice::Refused {
+                    topics: news,
+                    error: error.clone(),
+                },
+            });
+        }
+        let count = |standing| {
+            member
+                .topics
+                .values()
+                .filter(|answer| answer.is(standing))
+                .count()
+        };
+        let (pending, confirmed) = (count(Standing::Pending), count(Standing::Confirmed));
+        let any_refused = count(Standing::Refused) > 0;
+        let version = member.version;
+        member.queue.answer(|answers| {
+            answers.version = version;
+            answers.pending = pending;
+            answers.confirmed = confirmed;
+            answers.refused = if any_refused {
+                refusal.or_else(|| answers.refused.take())
+            } else {
+                None
+            };
+        });
+    }
+}
