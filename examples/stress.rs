@@ -52,7 +52,7 @@ struct Arguments {
         long,
         value_name = "SCRIPT",
         conflicts_with = "no_faults",
-        default_value = "cut@700ms,reset@900ms,close:1012@1100ms,unknown@90ms,null@70ms,garbage@130ms"
+        default_value = ALL_FAULTS
     )]
     fault: FaultScript,
 }
@@ -114,6 +114,11 @@ fn main() -> anyhow::Result<ExitCode> {
     config.backoff.cap = Duration::from_millis(100);
     // All faults are at one host. Its budget, which is there to spare a real one, would keep the lines down.
     config.attempt_budget.burst = u32::MAX;
+    // A line that hangs is soon given up.
+    config.setup_timeout = Duration::from_secs(1);
+    config.request_timeout = Duration::from_secs(1);
+    config.ping_interval = Duration::from_secs(1);
+    config.ping_timeout = Duration::from_millis(500);
     let stage = Stage {
         venue: sim.stocks(),
         managers: (0..MANAGERS)
@@ -707,3 +712,9 @@ const LATE: Duration = Duration::from_secs(2);
 
 /// The simulator's bid sizes go to this and start over.
 const SIZES: i64 = 1_000_000;
+
+/// Everything that the simulator can do wrong, but for what ends a stream for good.
+const ALL_FAULTS: &str = "cut@700ms,reset@900ms,close:1012@1100ms,unknown@90ms,null@70ms,garbage@130ms,\
+     truncated@150ms,reset-mid-frame@1300ms,oversized@1700ms,slow-client@1900ms,dribble@300ms,split@200ms,\
+     coalesce@250ms,duplicate-ack@110ms,late-ack@170ms,refuse:100ms@2300ms,http:503@1500ms,http:429/0@2100ms,\
+     stall-welcome@2900ms,stall-upgrade@3100ms,half-open@3700ms,mute@4100ms";
