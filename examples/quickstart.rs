@@ -417,7 +417,7 @@ fn line_threads() -> Option<usize> {
 /// simulator a connection.
 fn settled(count: impl Fn() -> Option<usize>) -> Option<usize> {
     let look_again = channel::tick(Duration::from_millis(1));
-    let enough = channel::after(Duration::from_millis(500));
+    let enough = channel::after(Duration::from_secs(5));
     while enough.is_empty() && count().is_some_and(|count| count > 0) {
         let _ = look_again.recv();
     }

@@ -81,6 +81,16 @@ impl Bench {
         self.step();
     }
 
+    /// Cuts the line, and brings it back with the quotes of these symbols.
+    fn reconnect(&mut self, symbols: &[&str]) {
+        self.peer.cut();
+        self.step();
+        self.leap();
+        self.say(CONNECTED);
+        self.say(AUTHENTICATED);
+        self.say(&quotes_of(symbols));
+    }
+
     /// Lets time pass until something is due.
     fn leap(&mut self) -> Duration {
         let before = self.peer.now();
@@ -306,12 +316,7 @@ fn gaps_of_a_flapping_line_merge() {
     bench.say(&quotes_of(&["AAPL"]));
     words(&subscription);
     for _ in 0..50 {
-        bench.peer.cut();
-        bench.step();
-        bench.leap();
-        bench.say(CONNECTED);
-        bench.say(AUTHENTICATED);
-        bench.say(&quotes_of(&["AAPL"]));
+        bench.reconnect(&["AAPL"]);
     }
     assert_eq!(words(&subscription), ["gap50x50", "resumed51"]);
 }
@@ -675,12 +680,7 @@ fn a_conflating_queue_keeps_the_newest_of_each_topic_in_its_place() {
         ),
         (5, 3, 2)
     );
-    bench.peer.cut();
-    bench.step();
-    bench.leap();
-    bench.say(CONNECTED);
-    bench.say(AUTHENTICATED);
-    bench.say(&quotes_of(&["A", "B"]));
+    bench.reconnect(&["A", "B"]);
     bench.say(&quote("A", 6));
     bench.say(&quote("A", 7));
     assert_eq!(
@@ -735,12 +735,7 @@ fn a_gap_stays_between_the_events_it_stood_between() {
     for index in 1..=3 {
         bench.say(&quote("A", index));
     }
-    bench.peer.cut();
-    bench.step();
-    bench.leap();
-    bench.say(CONNECTED);
-    bench.say(AUTHENTICATED);
-    bench.say(&quotes_of(&["A"]));
+    bench.reconnect(&["A"]);
     bench.say(&quote("A", 4));
     bench.say(&quote("A", 5));
     bench.say(&quote("A", 6));
@@ -1102,12 +1097,7 @@ fn gaps_that_come_together_when_events_are_dropped_are_one() {
     words(&subscription);
     for index in 1..=2 {
         bench.say(&quote("A", index));
-        bench.peer.cut();
-        bench.step();
-        bench.leap();
-        bench.say(CONNECTED);
-        bench.say(AUTHENTICATED);
-        bench.say(&quotes_of(&["A"]));
+        bench.reconnect(&["A"]);
     }
     bench.say(&quote("A", 3));
     bench.say(&quote("A", 4));
