@@ -38,6 +38,8 @@ pub(crate) struct Hub<E> {
     /// Members that have topics to ask for, in the order they came.
     to_ask: VecDeque<SubscriptionId>,
     in_flight: Option<Asked>,
+    /// The last full state of this connection.
+    listed: HashSet<Topic>,
     /// The last full state that came since the request in flight, and was not taken for its answer.
     seen: Option<HashSet<Topic>>,
     /// Topics of requests of this connection that ran out of time: their answers may still come.
@@ -111,6 +113,7 @@ impl<E: Routed> Hub<E> {
             channels: Vec::new(),
             to_ask: VecDeque::new(),
             in_flight: None,
+            listed: HashSet::new(),
             seen: None,
             unanswered: HashSet::new(),
             restoring: false,
@@ -234,6 +237,7 @@ impl<E: Routed> Hub<E> {
     pub(crate) fn disconnected(&mut self, gap: Option<&Gap>) {
         self.in_flight = None;
         self.unanswered.clear();
+        self.listed.clear();
         self.unwanted = false;
         self.restoring = true;
         for (_, entries) in &mut self.channels {

@@ -156,8 +156,17 @@ struct Ask {
 }
 
 impl Ask {
+    /// Whether a full state shows all of the change, or a part of it that no earlier one showed.
+    fn is_answered_by(self, state: Set, earlier: Set) -> bool {
+        if self.subscribes {
+            self.topics & !spread(state) == 0 || self.topics & state & !earlier != 0
+        } else {
+            self.is_done_in(state)
+        }
+    }
+
     /// Whether a full state shows any of the change.
-    fn is_answered_by(self, state: Set) -> bool {
+    fn is_done_in(self, state: Set) -> bool {
         if self.subscribes {
             self.topics & spread(state) != 0
         } else {
@@ -425,6 +434,8 @@ struct Line {
     seen: Option<Set>,
     /// What was asked for on this connection and never answered.
     given_up: Set,
+    /// The last full state.
+    listed: Set,
     /// Some request of this connection was answered, or given up.
     answered: bool,
     /// How often each topic was refused, or lost, since anybody's wishes changed.
@@ -461,7 +472,7 @@ impl Line {
             return;
         };
         match self.seen.take() {
-            Some(state) if ask.is_answered_by(state) => self.take(state),
+            Some(state) if ask.is_done_in(state) => self.take(state),
             _ => {
                 self.given_up |= ask.topics;
                 self.give_up();
@@ -901,6 +912,7 @@ impl Simulation {
                 in_flight: None,
                 seen: None,
                 given_up: 0,
+                listed: 0,
                 answered: false,
                 refusals: Default::default(),
                 heard: started,
@@ -1005,6 +1017,7 @@ impl Simulation {
                 self.line.confirmed = 0;
                 self.line.in_flight = None;
                 self.line.given_up = 0;
+                self.line.listed = 0;
                 self.line.answered = false;
                 self.line.refusals = Default::default();
                 for reader in &mut self.readers {
@@ -1042,10 +1055,11 @@ impl Simulation {
     /// A full state: the answer to the request in flight if it shows any of what that asked for, unless the answer to an
     /// earlier request for the same may still come.
     fn answer(&mut self, state: Set) {
+        let earlier = std::mem::replace(&mut self.line.listed, state);
         let Some((ask, _)) = self.line.in_flight else {
             return;
         };
-        if ask.topics & self.line.given_up != 0 || !ask.is_answered_by(state) {
+        if ask.topics & self.line.given_up != 0 || !ask.is_answered_by(state, earlier) {
             self.line.seen = Some(state);
             return;
         }

@@ -1273,3 +1273,27 @@ fn ten_streams_that_storm_together_stay_inside_one_budget() {
         "{attempts} attempts: it is not to starve them either"
     );
 }
+
+/// A wildcard covers its symbols in every state, so that alone does not make a repeated one the answer.
+#[test]
+fn a_repeated_reply_with_a_wildcard_does_not_refuse_the_next_request() {
+    let mut bench = Bench::live();
+    let all = bench.subscribe(alpaca::quotes(["*"]));
+    bench.step();
+    bench.say(&quotes_of(&["*"]));
+    let lease = Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>);
+    let mixed = StreamHandle::new(Arc::clone(&bench.stream), lease, bench.stream.config.queue)
+        .subscribe(alpaca::quotes(["A"]))
+        .unwrap();
+    mixed.add(alpaca::bars(["B"])).unwrap();
+    bench.step();
+    bench.say(&quotes_of(&["*"]));
+    assert_eq!(
+        words(&mixed),
+        Vec::<String>::new(),
+        "the answer is still to come"
+    );
+    bench.say(r#"[{"T":"subscription","quotes":["*","A"],"bars":["B"]}]"#);
+    assert_eq!(words(&mixed), ["confirmed[bars:B, quotes:A]"]);
+    assert_eq!(words(&all), ["confirmed[quotes:*]"]);
+}

@@ -31,10 +31,22 @@ impl Asked {
     }
 
     /// A full state does not say which request it answers: it may repeat an earlier one, or come after that request ran
-    /// out of time. It is taken for the answer to this one if it shows any of the change that was asked for, unless an
-    /// earlier request for the same topics was never answered. Then, and if no such state comes, the last one counts
-    /// when the time is up.
-    fn is_answered_by(&self, state: &HashSet<Topic>) -> bool {
+    /// out of time. It is taken for the answer to this one if it shows all that was asked for, or a part of it that
+    /// stood in no state before: a topic that a wildcard covers was listed all along.
+    fn is_answered_by(&self, state: &HashSet<Topic>, earlier: &HashSet<Topic>) -> bool {
+        match self {
+            Self::For(_, topics) | Self::Restore(topics) => {
+                topics.iter().all(|topic| is_listed(state, topic))
+                    || topics
+                        .iter()
+                        .any(|topic| state.contains(topic) && !earlier.contains(topic))
+            }
+            Self::Unsubscribe(_) => self.is_done_in(state),
+        }
+    }
+
+    /// Whether a full state shows any of what was asked for. When the time is up, that has to do.
+    fn is_done_in(&self, state: &HashSet<Topic>) -> bool {
         match self {
             Self::For(_, topics) | Self::Restore(topics) => {
                 topics.iter().any(|topic| is_listed(state, topic))
@@ -147,7 +159,8 @@ impl<E: Routed> Hub<E> {
                 None => {}
             },
             Confirmed::State(topics) => {
-                let state = topics.into_iter().collect();
+                let state: HashSet<Topic> = topics.into_iter().collect();
+                let earlier = std::mem::replace(&mut self.listed, state.clone());
                 let Some(asked) = &self.in_flight else {
                     return true;
                 };
@@ -155,7 +168,7 @@ impl<E: Routed> Hub<E> {
                     .topics()
                     .iter()
                     .any(|topic| self.unanswered.contains(topic));
-                if late || !asked.is_answered_by(&state) {
+                if late || !asked.is_answered_by(&state, &earlier) {
                     self.seen = Some(state);
                     return false;
                 }
@@ -170,7 +183,7 @@ impl<E: Routed> Hub<E> {
         let (Some(asked), seen) = (&self.in_flight, self.seen.take()) else {
             return false;
         };
-        if let Some(state) = seen.filter(|state| asked.is_answered_by(state)) {
+        if let Some(state) = seen.filter(|state| asked.is_done_in(state)) {
             self.take_state(&state, left_out);
             return false;
         }
