@@ -40,8 +40,8 @@ pub(crate) struct Hub<E> {
     in_flight: Option<Asked>,
     /// The last full state of this connection.
     listed: HashSet<Topic>,
-    /// The last full state that came since the request in flight, and was not taken for its answer.
-    seen: Option<HashSet<Topic>>,
+    /// It came since the request in flight, and was not taken for its answer.
+    seen: bool,
     /// Topics of requests of this connection that ran out of time: their answers may still come.
     unanswered: HashSet<Topic>,
     /// Some topics may have been confirmed to members before, and not on this connection.
@@ -114,7 +114,7 @@ impl<E: Routed> Hub<E> {
             to_ask: VecDeque::new(),
             in_flight: None,
             listed: HashSet::new(),
-            seen: None,
+            seen: false,
             unanswered: HashSet::new(),
             restoring: false,
             unwanted: false,

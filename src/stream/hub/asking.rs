@@ -141,7 +141,7 @@ impl<E: Routed> Hub<E> {
 
     fn begin(&mut self, asked: Asked) {
         self.in_flight = Some(asked);
-        self.seen = None;
+        self.seen = false;
     }
 
     pub(crate) fn has_request(&self) -> bool {
@@ -159,8 +159,8 @@ impl<E: Routed> Hub<E> {
                 None => {}
             },
             Confirmed::State(topics) => {
-                let state: HashSet<Topic> = topics.into_iter().collect();
-                let earlier = std::mem::replace(&mut self.listed, state.clone());
+                let state = topics.into_iter().collect();
+                let earlier = std::mem::replace(&mut self.listed, state);
                 let Some(asked) = &self.in_flight else {
                     return true;
                 };
@@ -168,11 +168,11 @@ impl<E: Routed> Hub<E> {
                     .topics()
                     .iter()
                     .any(|topic| self.unanswered.contains(topic));
-                if late || !asked.is_answered_by(&state, &earlier) {
-                    self.seen = Some(state);
+                self.seen = late || !asked.is_answered_by(&self.listed, &earlier);
+                if self.seen {
                     return false;
                 }
-                self.take_state(&state, left_out);
+                self.take_state(left_out);
             }
         }
         true
@@ -180,11 +180,11 @@ impl<E: Routed> Hub<E> {
 
     /// The request in flight has run out of time. Says whether its topics were refused for that.
     pub(crate) fn run_out(&mut self, error: Error, left_out: impl Fn() -> Error) -> bool {
-        let (Some(asked), seen) = (&self.in_flight, self.seen.take()) else {
+        let Some(asked) = &self.in_flight else {
             return false;
         };
-        if let Some(state) = seen.filter(|state| asked.is_done_in(state)) {
-            self.take_state(&state, left_out);
+        if self.seen && asked.is_done_in(&self.listed) {
+            self.take_state(left_out);
             return false;
         }
         self.unanswered.extend(asked.topics().iter().cloned());
@@ -192,9 +192,10 @@ impl<E: Routed> Hub<E> {
         true
     }
 
-    /// The full state that answers the request in flight.
-    fn take_state(&mut self, state: &HashSet<Topic>, left_out: impl Fn() -> Error) {
-        let listed = |topic: &Topic| is_listed(state, topic);
+    /// The last full state is the answer to the request in flight.
+    fn take_state(&mut self, left_out: impl Fn() -> Error) {
+        let state = self.listed.clone();
+        let listed = |topic: &Topic| is_listed(&state, topic);
         match self.in_flight.take() {
             Some(Asked::For(_, topics) | Asked::Restore(topics)) => {
                 let (granted, refused): (Vec<_>, Vec<_>) = topics.into_iter().partition(listed);
