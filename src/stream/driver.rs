@@ -142,6 +142,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             Link::Closing { .. } => self.closing(now),
             Link::Waiting { .. } | Link::Over(_) => {}
         }
+        // However the turn ended: also what a connection brought before it broke was read.
+        self.stream.counters.bytes.set(self.transport.bytes_read());
+        if let Some(at) = self.last_message {
+            self.stream.counters.last_read.set(at);
+        }
         self.deadline()
     }
 
@@ -457,10 +462,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             }
         }
         self.flush();
-        self.stream.counters.bytes.set(self.transport.bytes_read());
-        if let Some(at) = self.last_message {
-            self.stream.counters.last_read.set(at);
-        }
     }
 
     /// Takes everything the session put out that is not an event.
