@@ -4,12 +4,11 @@
 //! `TRUNKLINE_REQUIRE_PYTHON` is set.
 
 mod example;
+mod foreign;
 
 use std::{
-    env,
-    ffi::OsStr,
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -17,14 +16,11 @@ use std::{
 use self::example::{Running, example, run};
 
 const BOUND: Duration = Duration::from_secs(60);
-const INSTALL: Duration = Duration::from_secs(120);
 
 #[test]
 fn a_foreign_server_is_read_exactly() {
-    let python = match python() {
-        Ok(python) => python,
-        Err(why) if env::var_os("TRUNKLINE_REQUIRE_PYTHON").is_some() => panic!("{why}"),
-        Err(why) => return println!("skipped: {why}"),
+    let Some(python) = foreign::python() else {
+        return;
     };
     let (_server, port) = serve(&python);
     let url = format!("ws://127.0.0.1:{port}/v2/iex");
@@ -73,9 +69,8 @@ fn tail(url: &str, secret: &str) -> Command {
 
 /// The server and its port.
 fn serve(python: &Path) -> (Running, u16) {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign/server.py");
     let child = Command::new(python)
-        .arg(script)
+        .arg(foreign::script("server.py"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -88,62 +83,4 @@ fn serve(python: &Path) -> (Running, u16) {
         .expect("it can be read");
     let port = port.trim().parse().expect("the server prints its port");
     (server, port)
-}
-
-/// A Python that has `websockets`, in a virtual environment that later runs find again.
-fn python() -> Result<PathBuf, String> {
-    let home = Path::new(env!("CARGO_TARGET_TMPDIR")).join("foreign-server");
-    let python = home.join(if cfg!(windows) {
-        "Scripts/python.exe"
-    } else {
-        "bin/python"
-    });
-    if !has_package(&python) {
-        let (module, home) = (OsStr::new("-m"), home.as_os_str());
-        finish(
-            Command::new("python3").args([module, "venv".as_ref(), "--clear".as_ref(), home]),
-            "`python3 -m venv`",
-        )?;
-        finish(
-            Command::new(&python).args([
-                "-m",
-                "pip",
-                "install",
-                "--quiet",
-                "--retries=1",
-                "--timeout=10",
-                "websockets>=13",
-            ]),
-            "`pip install websockets`",
-        )?;
-    }
-    Ok(python)
-}
-
-fn has_package(python: &Path) -> bool {
-    python.exists()
-        && finish(
-            Command::new(python).args(["-c", "import websockets.sync.server"]),
-            "import",
-        )
-        .is_ok()
-}
-
-fn finish(command: &mut Command, what: &str) -> Result<(), String> {
-    // Found first, since starting it is what fails where there is none.
-    if let Err(error) = Command::new(command.get_program())
-        .arg("--version")
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-    {
-        return Err(format!("{what} cannot be run: {error}"));
-    }
-    let ran = run(command, INSTALL);
-    if ran.status.success() {
-        Ok(())
-    } else {
-        let said = ran.stderr.lines().last().unwrap_or("no message").to_owned();
-        Err(format!("{what} failed: {said}"))
-    }
 }
