@@ -51,7 +51,8 @@ pub struct Config {
     pub max_message_size: usize,
     /// The socket's read buffer, in bytes. Default 16 KiB; more helps only at tens of messages per read.
     pub read_buffer_size: usize,
-    /// The queue of subscriptions that do not choose one. Default 65,536 events, drop the oldest.
+    /// The queue of subscriptions that do not choose one. Default 65,536 events, drop the oldest. Where no event may be
+    /// dropped, as with order updates, its length holds, and it ends the subscription.
     pub queue: QueueLimit,
     /// How host names become addresses. Default: the operating system's resolver.
     pub resolver: Resolver,

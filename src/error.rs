@@ -5,7 +5,11 @@
 
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
-use crate::{key::StreamKey, phase::Phase, topic::Topic};
+use crate::{
+    key::StreamKey,
+    phase::Phase,
+    topic::{Overflow, Topic},
+};
 
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -36,6 +40,13 @@ pub enum Error {
         topic: Topic,
         /// What is wrong with it.
         why: String,
+    },
+
+    /// Every event of this venue counts, and the subscription's queue was to drop some. Nothing was sent.
+    #[error("no event of this venue may be dropped, which `{overflow}` does: use `end`")]
+    LossyQueue {
+        /// The policy that was asked for.
+        overflow: Overflow,
     },
 
     /// A value of the configuration, or of an argument, makes no sense.
@@ -270,6 +281,7 @@ impl Error {
             Self::InvalidCredentials(_) => "invalid_credentials",
             Self::InvalidEndpoint { .. } => "invalid_endpoint",
             Self::InvalidTopic { .. } => "invalid_topic",
+            Self::LossyQueue { .. } => "lossy_queue",
             Self::InvalidConfig { .. } => "invalid_config",
             Self::WrongAccount { .. } => "wrong_account",
             Self::SettingsConflict { .. } => "settings_conflict",
@@ -305,6 +317,7 @@ impl Error {
             }
             Self::InvalidEndpoint { .. }
             | Self::InvalidTopic { .. }
+            | Self::LossyQueue { .. }
             | Self::InvalidConfig { .. }
             | Self::SettingsConflict { .. }
             | Self::Forked { .. } => Remedy::FixRequest,
@@ -356,6 +369,7 @@ impl Error {
             Self::InvalidCredentials(_)
             | Self::InvalidEndpoint { .. }
             | Self::InvalidTopic { .. }
+            | Self::LossyQueue { .. }
             | Self::InvalidConfig { .. } => None,
             Self::WrongAccount { stream, .. }
             | Self::SettingsConflict { stream, .. }

@@ -87,6 +87,8 @@ pub struct CounterValues {
     pub messages: u64,
     /// Events in them.
     pub events: u64,
+    /// Events among them that a subscription had been given before, and was not given again.
+    pub repeats: u64,
     /// Pings and pongs read.
     pub control_frames: u64,
     /// Pings sent.

@@ -123,6 +123,7 @@ mod health;
 mod key;
 mod manager;
 mod market;
+mod order;
 mod phase;
 mod process;
 mod record;
@@ -149,6 +150,10 @@ pub use self::{
     market::{
         BARS, Bar, Code, Conditions, DAILY_BARS, Interval, MarketEvent, QUOTES, Quote, Symbol,
         TRADES, Timestamp, Trade, TradeCancel, TradeCorrection, TradeEvent, UPDATED_BARS, topics,
+    },
+    order::{
+        Amendment, AssetClass, Fill, LegFill, Order, OrderClass, OrderEvent, OrderStatus,
+        OrderType, OrderUpdate, PositionIntent, Side, TRADE_UPDATES, TimeInForce,
     },
     phase::Phase,
     resolver::{PendingLookup, Resolver},

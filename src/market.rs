@@ -17,7 +17,7 @@ use crate::{
 ///
 /// Cheap to clone; up to 23 bytes, which covers every option symbol, without an allocation. Hashes, orders and
 /// compares as the `str` it holds, so a `HashMap<Symbol, _>` can be asked with a `&str`.
-#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct Symbol(SmolStr);
 

@@ -76,6 +76,12 @@ pub trait Venue: Send + Sync + 'static {
         Ok(())
     }
 
+    /// Whether every one of its events counts. Subscriptions are refused a queue that drops then, and have one that
+    /// ends by default, whatever [`Config::queue`](crate::Config::queue) says. By default not.
+    fn is_lossless(&self) -> bool {
+        false
+    }
+
     /// When its market trades: expectations of data run only then. By default always.
     fn calendar(&self) -> Calendar {
         Calendar::always_open()
@@ -181,6 +187,13 @@ pub trait Routed: Clone + Send + Sync + 'static {
     /// When it happened by the venue's clock, if that says how old it was when it was sent: the time of a trade does,
     /// the start of a bar does not.
     fn happened_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// What no other event has but one that the venue sends again. Each subscription remembers its last 4,096 of these,
+    /// across reconnects too, and is not given the same twice; health counts them. By default nothing, and nothing is
+    /// taken for a repeat.
+    fn unique_id(&self) -> Option<String> {
         None
     }
 }

@@ -218,6 +218,7 @@ fn modules_name_only_those_below_them() {
         "health",
         "key",
         "market",
+        "order",
         "phase",
         "process",
         "record",
@@ -238,7 +239,7 @@ fn modules_name_only_those_below_them() {
             "sim" => &["alpaca", "venue"],
             "venue" => &[],
             // An event says where it belongs, in the venue's terms.
-            "market" => &["venue"],
+            "market" | "order" => &["venue"],
             _ => &[],
         })
     };
@@ -267,7 +268,7 @@ fn the_venue_and_the_stream_meet_in_the_contract_alone() {
             "stream" => &["alpaca", "sim"],
             "alpaca" => &["stream", "transport", "sim"],
             "transport" => &["alpaca", "sim", "manager", "stream"],
-            "venue" | "market" => &["alpaca", "sim", "stream", "transport", "manager"],
+            "venue" | "market" | "order" => &["alpaca", "sim", "stream", "transport", "manager"],
             _ => continue,
         };
         for line in &source.outer {

@@ -4,11 +4,15 @@
 //! code of its official SDKs.
 
 mod market_data;
+mod order_updates;
 pub(crate) mod wire;
 
 use std::{fmt, str::FromStr};
 
-pub use self::market_data::{MarketData, MarketDataSession};
+pub use self::{
+    market_data::{MarketData, MarketDataSession},
+    order_updates::{OrderUpdates, OrderUpdatesSession},
+};
 use crate::{
     credentials::Credentials,
     error::{Error, Result},
@@ -16,7 +20,8 @@ use crate::{
     market::{
         BARS, Bar, DAILY_BARS, QUOTES, Quote, Symbol, TRADES, TradeEvent, UPDATED_BARS, topics,
     },
-    topic::Topics,
+    order::{OrderUpdate, TRADE_UPDATES},
+    topic::{Topic, Topics},
 };
 
 /// The stream of US stock data on `feed`, encoded as JSON.
@@ -30,6 +35,33 @@ use crate::{
 #[must_use]
 pub fn stocks(feed: Feed) -> MarketData {
     MarketData::stocks(feed)
+}
+
+/// The order updates of one account: every fill, cancel and refusal, whoever placed the order. Paper keys have no live
+/// account, and live keys no paper one: a key that plainly belongs to the other is refused before connecting.
+///
+/// # Examples
+/// ```no_run
+/// use std::time::Duration;
+/// use trunkline::{Credentials, Manager, alpaca::{self, Account}};
+/// let account = Manager::global().open(&alpaca::order_updates(Account::Paper), &Credentials::from_env()?)?;
+/// let orders = account.subscribe(alpaca::orders())?;
+/// orders.wait_confirmed(Duration::from_secs(10))?; // fills are seen from here on: place orders now
+/// # Ok::<(), trunkline::Error>(())
+/// ```
+#[must_use]
+pub fn order_updates(account: Account) -> OrderUpdates {
+    OrderUpdates::new(account)
+}
+
+/// The updates of all orders of the account.
+///
+/// None is ever dropped: the queue ends the subscription when it overflows, so that what was read has no hole, and
+/// policies that drop are refused ([`Error::LossyQueue`]). What the venue sends again, after a reconnect for example, is
+/// not delivered again: each subscription remembers its last 4,096 execution ids.
+#[must_use]
+pub fn orders() -> Topics<OrderUpdate> {
+    Topics::new([Topic::new(TRADE_UPDATES, "*")])
 }
 
 /// Trades, and the corrections and cancels that amend them. `*` stands for every symbol.
@@ -147,6 +179,26 @@ impl Account {
             Some("AK") => Some(Self::Live),
             _ => None,
         })
+    }
+
+    /// The base URL of the REST interface that belongs to it: where to place the orders whose updates
+    /// [`order_updates()`] brings.
+    ///
+    /// # Examples
+    /// ```
+    /// use trunkline::alpaca::Account;
+    /// assert_eq!(Account::default().rest_url(), "https://paper-api.alpaca.markets");
+    /// ```
+    #[must_use]
+    pub fn rest_url(self) -> &'static str {
+        match self {
+            Self::Paper => "https://paper-api.alpaca.markets",
+            Self::Live => "https://api.alpaca.markets",
+        }
+    }
+
+    fn host(self) -> &'static str {
+        self.rest_url().trim_start_matches("https://")
     }
 
     pub(crate) fn name(self) -> &'static str {

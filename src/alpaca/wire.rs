@@ -4,6 +4,8 @@
 //! A frame is an array of objects whose `T` names their kind. Items are read one by one, so that an odd one costs
 //! nothing but itself.
 
+pub(crate) mod orders;
+
 use std::{borrow::Cow, fmt};
 
 use rust_decimal::Decimal;

@@ -521,7 +521,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .last()
             .and_then(|newest| Some((newest.event.happened_at()?, newest.received)));
         self.stream.counters.events.add(events.len() as u64);
-        self.hub.dispatch(events, self.epoch);
+        let repeats = self.hub.dispatch(events, self.epoch);
+        self.stream.counters.repeats.add(repeats);
         if let (Some((happened, received)), Link::Live(live)) = (newest, &mut self.link) {
             let arrived = utc_of(&self.transport, received);
             let warning = live

@@ -20,7 +20,7 @@ use crate::{
     health::Health,
     key::StreamKey,
     phase::Phase,
-    topic::{Parts, Payload, QueueLimit, Topics},
+    topic::{Overflow, Parts, Payload, QueueLimit, Topics},
     venue::Venue,
 };
 
@@ -49,8 +49,8 @@ impl<V: Venue> StreamHandle<V> {
     /// stream is live, and while it reconnects, topics wait for it.
     ///
     /// # Errors
-    /// [`Error::InvalidTopic`] if the venue has no such topic, [`Error::InvalidConfig`] for a queue of no length, or
-    /// the error the stream ended with.
+    /// [`Error::InvalidTopic`] if the venue has no such topic, [`Error::InvalidConfig`] for a queue of no length,
+    /// [`Error::LossyQueue`] for one that drops what must not be dropped, or the error the stream ended with.
     pub fn subscribe<T: Payload<Source = V::Event>>(
         &self,
         topics: Topics<T>,
@@ -61,7 +61,7 @@ impl<V: Venue> StreamHandle<V> {
             queue,
             expected,
         } = topics.into_parts();
-        let limit = queue.unwrap_or(self.queue);
+        let limit = self.limit(queue)?;
         if limit.events == 0 {
             return Err(Error::InvalidConfig {
                 why: "a queue must hold at least one event".to_owned(),
@@ -77,6 +77,18 @@ impl<V: Venue> StreamHandle<V> {
             .subscribe(&queue, topics, expected)
             .map_err(|reason| self.stream.lifecycle.ended(reason))?;
         Ok(Subscription::new(queue, receiver, id, self.lease.clone()))
+    }
+
+    /// The queue of a subscription that chose one, or none.
+    fn limit(&self, chosen: Option<QueueLimit>) -> Result<QueueLimit> {
+        let limit = chosen.unwrap_or(self.queue);
+        if !self.stream.venue.is_lossless() || limit.overflow == Overflow::End {
+            return Ok(limit);
+        }
+        match chosen {
+            Some(QueueLimit { overflow, .. }) => Err(Error::LossyQueue { overflow }),
+            None => Ok(QueueLimit::new(limit.events, Overflow::End)),
+        }
     }
 
     /// Blocks until the stream is live, for `timeout` at most.

@@ -9,6 +9,7 @@
 //! [`Wishes`]: super::wishes::Wishes
 
 mod asking;
+mod recent;
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -17,7 +18,7 @@ use std::{
 };
 
 pub(crate) use self::asking::Ask;
-use self::asking::Asked;
+use self::{asking::Asked, recent::Recent};
 use super::{
     entries::{Batch, Picks},
     queue::Queue,
@@ -63,6 +64,7 @@ struct Member<E> {
     broken: bool,
     /// Which events of the batch at hand it gets.
     picks: Vec<u32>,
+    recent: Recent,
 }
 
 /// The venue's answer to one topic of one member, and what the member was last told of it: a reconnect that changes
@@ -194,6 +196,7 @@ impl<E: Routed> Hub<E> {
             heard: now,
             broken: false,
             picks: Vec::new(),
+            recent: Recent::default(),
         };
         let slot = self
             .members
@@ -344,9 +347,12 @@ impl<E: Routed> Hub<E> {
     ///
     /// Only to topics that are confirmed: the venue may be sending an event for another topic, for example a wildcard,
     /// and stop before this one's turn comes, which would leave a hole that nobody declares.
-    pub(crate) fn dispatch(&mut self, events: Vec<Stamped<E>>, epoch: u64) {
+    ///
+    /// Says how many events were repeats to somebody.
+    pub(crate) fn dispatch(&mut self, events: Vec<Stamped<E>>, epoch: u64) -> u64 {
+        let mut repeats = 0;
         if events.is_empty() {
-            return;
+            return repeats;
         }
         for (index, stamped) in events.iter().enumerate() {
             let channel = stamped.event.channel();
@@ -362,20 +368,28 @@ impl<E: Routed> Hub<E> {
             let entries = by_symbol
                 .chain(wildcard)
                 .filter(|entry| entry.upstream == Upstream::Confirmed);
+            let id: Option<Arc<str>> = stamped.event.unique_id().map(Into::into);
+            let mut is_repeat = false;
             for slot in entries.flat_map(|entry| &entry.members) {
                 let Some(member) = self.members[*slot].as_mut() else {
                     continue;
                 };
                 // A batch is far from four thousand million events long: the driver flushes at a thousand or so.
                 let index = index as u32;
-                match member.picks.last() {
-                    // It came by its symbol, and by the wildcard again.
-                    Some(last) if *last == index => continue,
-                    None => self.touched.push(*slot),
-                    Some(_) => {}
+                // It came by its symbol, and by the wildcard again.
+                if member.picks.last() == Some(&index) {
+                    continue;
+                }
+                if id.as_ref().is_some_and(|id| !member.recent.insert(id)) {
+                    is_repeat = true;
+                    continue;
+                }
+                if member.picks.is_empty() {
+                    self.touched.push(*slot);
                 }
                 member.picks.push(index);
             }
+            repeats += u64::from(is_repeat);
         }
         let newest = events.last().map(|stamped| stamped.received);
         let batch = Arc::new(Batch { events, epoch });
@@ -410,6 +424,7 @@ impl<E: Routed> Hub<E> {
             }
             member.picks.clear();
         }
+        repeats
     }
 
     // ---- the table ----

@@ -1,0 +1,307 @@
+//! The protocol of order updates, sans-IO.
+//!
+//! ```text
+//!                   authorized
+//!  Authenticating ──────────────▶ Ready ◀─┐ requests, replies, updates
+//!        │ unauthorized, garbage    │ ────┘
+//!        └────────▶ Down ◀──────────┘ fault, unauthorized
+//! ```
+//!
+//! ```text
+//! ▶ {"action":"auth","key":"…","secret":"…"}
+//! ◀ {"stream":"authorization","data":{"status":"authorized","action":"authenticate"}}
+//! ▶ {"action":"listen","data":{"streams":["trade_updates"]}}
+//! ◀ {"stream":"listening","data":{"streams":["trade_updates"]}}
+//! ◀ {"stream":"trade_updates","data":{"event":"new","order":{…},…}}
+//! ```
+//!
+//! There is no welcome. An update may come before the reply to `listen`: it shows that the venue listens, so it is the
+//! confirmation, and the reply that follows is no news.
+
+use std::{fmt, time::Instant};
+
+use super::{
+    Account,
+    wire::orders::{self, Authorization, Incoming},
+};
+use crate::{
+    credentials::Credentials,
+    error::{Error, Rejection, RejectionKind, Result},
+    event::Unparsed,
+    key::{Endpoint, StreamKey},
+    market::Code,
+    order::{OrderUpdate, TRADE_UPDATES},
+    topic::Topic,
+    venue::{
+        Confirmed, Frame, Message, Output, Piece, Request, SecretMessage, Session, Venue, Verdict,
+    },
+};
+
+/// Alpaca's order updates. Made by [`order_updates`](super::order_updates()).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderUpdates {
+    endpoint: Endpoint,
+    account: Account,
+}
+
+impl OrderUpdates {
+    pub(super) fn new(account: Account) -> Self {
+        Self {
+            endpoint: Endpoint::wss(account.host(), "/stream"),
+            account,
+        }
+    }
+
+    /// The same protocol at an endpoint of your own: a proxy, or a simulator.
+    #[must_use]
+    pub fn at(self, endpoint: Endpoint) -> Self {
+        Self { endpoint, ..self }
+    }
+}
+
+impl fmt::Display for OrderUpdates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.endpoint.fmt(f)
+    }
+}
+
+impl Venue for OrderUpdates {
+    type Event = OrderUpdate;
+    type Session = OrderUpdatesSession;
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn label(&self, _credentials: &Credentials) -> String {
+        format!("alpaca order updates, {} account", self.account)
+    }
+
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![("account", self.account.to_string())]
+    }
+
+    /// Neither the other account's key, nor its host.
+    fn admit(&self, credentials: &Credentials) -> Result<()> {
+        let found = Account::of(credentials).filter(|found| *found != self.account);
+        if let Some(found) = found {
+            return Err(Error::WrongAccount {
+                stream: StreamKey::new(&self.endpoint, credentials),
+                wanted: self.account.name(),
+                found: found.name(),
+            });
+        }
+        let other = match self.account {
+            Account::Paper => Account::Live,
+            Account::Live => Account::Paper,
+        };
+        if self.endpoint.host() == other.host() {
+            return Err(Error::InvalidEndpoint {
+                why: "this is the other account's host",
+            });
+        }
+        Ok(())
+    }
+
+    fn validate(&self, topic: &Topic) -> Result<()> {
+        let why = if topic.channel != TRADE_UPDATES {
+            "this venue has order updates alone"
+        } else if !topic.is_wildcard() {
+            "the venue sends the updates of all orders, or none: `*`"
+        } else {
+            return Ok(());
+        };
+        Err(Error::InvalidTopic {
+            topic: topic.clone(),
+            why: why.to_owned(),
+        })
+    }
+
+    fn is_lossless(&self) -> bool {
+        true
+    }
+
+    fn session(&self, credentials: Credentials) -> OrderUpdatesSession {
+        OrderUpdatesSession {
+            state: State::Opening(credentials),
+            requests: 0,
+            awaiting: false,
+        }
+    }
+}
+
+/// The protocol of one connection.
+#[derive(Debug)]
+pub struct OrderUpdatesSession {
+    state: State,
+    /// How many requests were sent.
+    requests: u32,
+    /// A request for updates has no answer yet.
+    awaiting: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The credentials are dropped as soon as they were sent.
+    Opening(Credentials),
+    Authenticating,
+    Ready,
+    /// A verdict was given; the driver sends nothing more here.
+    Down,
+}
+
+impl Session for OrderUpdatesSession {
+    type Event = OrderUpdate;
+
+    fn handle_open(&mut self, _now: Instant, out: &mut Output<OrderUpdate>) {
+        if let State::Opening(credentials) = &self.state {
+            out.send_secret(login(credentials));
+            self.state = State::Authenticating;
+        }
+    }
+
+    fn handle_frame(&mut self, _now: Instant, frame: Frame<'_>, out: &mut Output<OrderUpdate>) {
+        // By content, not by opcode: paper accounts get JSON in binary frames.
+        orders::decode(frame.bytes(), |item| self.handle_item(item, out));
+    }
+
+    fn request(&mut self, _now: Instant, request: Request<'_>, out: &mut Output<OrderUpdate>) {
+        // A request names the whole set, of which there is one member.
+        let (streams, wanted) = match request {
+            Request::Subscribe(_) => (r#"["trade_updates"]"#, true),
+            Request::Unsubscribe(_) => ("[]", false),
+        };
+        self.requests = self.requests.saturating_add(1);
+        self.awaiting = wanted;
+        out.send(Message::Text(format!(
+            r#"{{"action":"listen","data":{{"streams":{streams}}}}}"#
+        )));
+    }
+}
+
+impl OrderUpdatesSession {
+    fn handle_item(&mut self, item: Result<Incoming, Unparsed>, out: &mut Output<OrderUpdate>) {
+        match (&self.state, item) {
+            (State::Down, _) | (_, Ok(Incoming::Heartbeat)) => {}
+            (_, Ok(Incoming::Fault(message))) => {
+                self.reject(RejectionKind::Temporary, message, out);
+            }
+            (_, Ok(Incoming::Authorization(authorization))) => {
+                self.handle_authorization(authorization, out);
+            }
+            (_, Ok(Incoming::Objection(message))) => self.handle_objection(message, out),
+            (State::Ready, Ok(Incoming::Update(update))) => {
+                if std::mem::take(&mut self.awaiting) {
+                    out.confirmed(Confirmed::Request);
+                }
+                out.event(*update);
+            }
+            (State::Ready, Ok(Incoming::Listening(streams))) => {
+                self.handle_listening(&streams, out);
+            }
+            (State::Ready, Err(unparsed)) => out.unparsed(unparsed),
+            (State::Opening(_) | State::Authenticating, other) => {
+                let got = match other {
+                    Err(unparsed) => unparsed.to_string(),
+                    Ok(_) => "what may only follow it".to_owned(),
+                };
+                let why = format!("expected the answer to the authentication, got {got}");
+                self.go_down(Verdict::Protocol(why), out);
+            }
+        }
+    }
+
+    fn handle_authorization(&mut self, said: Authorization, out: &mut Output<OrderUpdate>) {
+        let Authorization {
+            status,
+            action,
+            message,
+        } = said;
+        let kind = match status.as_str() {
+            "authorized" => return self.come_up(out),
+            // Of another action than the login, it says that the venue knows of no login: another one may help.
+            "unauthorized" if action == "listen" => RejectionKind::Temporary,
+            "unauthorized" => RejectionKind::Credentials,
+            status if status.contains("connection") => RejectionKind::ConnectionLimit,
+            _ => RejectionKind::Temporary,
+        };
+        let message = if message.is_empty() {
+            status
+        } else {
+            format!("{status}: {message}")
+        };
+        self.reject(kind, message, out);
+    }
+
+    /// Old servers put it in words.
+    fn handle_objection(&mut self, message: String, out: &mut Output<OrderUpdate>) {
+        if message.contains("already authenticated") {
+            self.come_up(out);
+        } else if message.contains("another connection") {
+            self.reject(RejectionKind::ConnectionLimit, message, out);
+        } else if matches!(self.state, State::Ready) {
+            self.awaiting = false;
+            out.refused(Rejection::new(RejectionKind::BadRequest, None, message));
+        } else {
+            self.reject(RejectionKind::Temporary, message, out);
+        }
+    }
+
+    fn handle_listening(&mut self, streams: &[Code], out: &mut Output<OrderUpdate>) {
+        if streams
+            .iter()
+            .any(|stream| stream.as_str() == TRADE_UPDATES.name())
+        {
+            self.awaiting = false;
+            out.confirmed(Confirmed::State(vec![Topic::new(TRADE_UPDATES, "*")]));
+        } else if self.awaiting && self.requests == 1 {
+            // No earlier request could have this for its answer.
+            self.awaiting = false;
+            let why = "the venue left `trade_updates` out of its reply";
+            out.refused(Rejection::new(RejectionKind::BadRequest, None, why));
+        } else {
+            out.confirmed(Confirmed::State(Vec::new()));
+        }
+    }
+
+    fn come_up(&mut self, out: &mut Output<OrderUpdate>) {
+        // Told again, it is no news.
+        if matches!(self.state, State::Authenticating) {
+            self.state = State::Ready;
+            out.up();
+        }
+    }
+
+    fn reject(&mut self, kind: RejectionKind, message: String, out: &mut Output<OrderUpdate>) {
+        self.go_down(Verdict::Rejected(Rejection::new(kind, None, message)), out);
+    }
+
+    fn go_down(&mut self, verdict: Verdict, out: &mut Output<OrderUpdate>) {
+        self.state = State::Down;
+        out.down(verdict);
+    }
+}
+
+/// A user's token takes the place of the secret, and the word `oauth` that of the key, as on the market-data streams.
+fn login(credentials: &Credentials) -> SecretMessage {
+    credentials.expose(|key, secret| {
+        SecretMessage::text(|piece| {
+            if key == "oauth" {
+                piece(Piece::Plain(
+                    r#"{"action":"authenticate","data":{"oauth_token":""#,
+                ));
+                piece(Piece::JsonString(secret));
+                piece(Piece::Plain(r#""}}"#));
+            } else {
+                piece(Piece::Plain(r#"{"action":"auth","key":""#));
+                piece(Piece::JsonString(key));
+                piece(Piece::Plain(r#"","secret":""#));
+                piece(Piece::JsonString(secret));
+                piece(Piece::Plain(r#""}"#));
+            }
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,333 @@
+use super::*;
+use crate::{
+    alpaca,
+    order::OrderEvent,
+    topic::Topic,
+    venue::{Item, Routed as _},
+};
+
+const AUTHORIZED: &str =
+    r#"{"stream":"authorization","data":{"status":"authorized","action":"authenticate"}}"#;
+const LISTENING: &str = r#"{"stream":"listening","data":{"streams":["trade_updates"]}}"#;
+const NOT_LISTENING: &str = r#"{"stream":"listening","data":{"streams":[]}}"#;
+
+/// A session, and all that it puts out, in words.
+struct Told {
+    session: OrderUpdatesSession,
+    now: Instant,
+    out: Output<OrderUpdate>,
+}
+
+impl Told {
+    fn opened(key: &str) -> Self {
+        let now = crate::clock::now();
+        let credentials = Credentials::new(key, "not-a-secret").unwrap();
+        let mut told = Self {
+            session: alpaca::order_updates(Account::Paper).session(credentials),
+            now,
+            out: Output::new(now),
+        };
+        told.session.handle_open(now, &mut told.out);
+        told
+    }
+
+    fn ready() -> Self {
+        let mut told = Self::opened("PKTEST");
+        told.said();
+        assert_eq!(told.hears(AUTHORIZED), ["up"]);
+        told
+    }
+
+    fn hears(&mut self, frame: &str) -> Vec<String> {
+        self.session
+            .handle_frame(self.now, Frame::Text(frame), &mut self.out);
+        self.said()
+    }
+
+    fn hears_bytes(&mut self, frame: &[u8]) -> Vec<String> {
+        self.session
+            .handle_frame(self.now, Frame::Binary(frame), &mut self.out);
+        self.said()
+    }
+
+    fn listens(&mut self) -> Vec<String> {
+        let topics = [Topic::new(TRADE_UPDATES, "*")];
+        self.session
+            .request(self.now, Request::Subscribe(&topics), &mut self.out);
+        self.said()
+    }
+
+    fn listens_no_more(&mut self) -> Vec<String> {
+        let topics = [Topic::new(TRADE_UPDATES, "*")];
+        self.session
+            .request(self.now, Request::Unsubscribe(&topics), &mut self.out);
+        self.said()
+    }
+
+    fn said(&mut self) -> Vec<String> {
+        let mut said = Vec::new();
+        let events = |events: Vec<crate::venue::Stamped<OrderUpdate>>, said: &mut Vec<String>| {
+            said.extend(
+                events
+                    .iter()
+                    .map(|stamped| stamped.event.event.name().to_owned()),
+            );
+        };
+        while let Some((before, item)) = self.out.next_item() {
+            events(before, &mut said);
+            said.push(match item {
+                Item::Send(Message::Text(text)) => text,
+                Item::SendSecret(message) => {
+                    let (bytes, text) = message.into_parts();
+                    assert!(text);
+                    String::from_utf8(bytes[SecretMessage::HEADROOM..].to_vec()).unwrap()
+                }
+                Item::Up => "up".to_owned(),
+                Item::Confirmed(Confirmed::Request) => "confirmed".to_owned(),
+                Item::Confirmed(Confirmed::State(topics)) => format!("state {topics:?}"),
+                Item::Refused(rejection) => format!("refused: {rejection}"),
+                Item::Unparsed(unparsed) => format!("unparsed: {}", unparsed.why),
+                Item::Down(Verdict::Rejected(rejection)) => {
+                    format!("down {:?}: {rejection}", rejection.kind)
+                }
+                Item::Down(Verdict::Protocol(why)) => format!("down: {why}"),
+                _ => panic!("something else"),
+            });
+        }
+        events(self.out.take_events(), &mut said);
+        said
+    }
+}
+
+fn update(event: &str) -> String {
+    format!(r#"{{"stream":"trade_updates","data":{{"event":"{event}","order":{{"id":"o"}}}}}}"#)
+}
+
+#[test]
+fn a_whole_conversation_in_text_and_in_binary() {
+    for binary in [false, true] {
+        let mut told = Told::opened("PKTEST");
+        let hears = |told: &mut Told, frame: &str| {
+            if binary {
+                told.hears_bytes(frame.as_bytes())
+            } else {
+                told.hears(frame)
+            }
+        };
+        assert_eq!(
+            told.said(),
+            [r#"{"action":"auth","key":"PKTEST","secret":"not-a-secret"}"#]
+        );
+        assert_eq!(hears(&mut told, AUTHORIZED), ["up"]);
+        assert_eq!(
+            told.listens(),
+            [r#"{"action":"listen","data":{"streams":["trade_updates"]}}"#]
+        );
+        assert_eq!(hears(&mut told, LISTENING), ["state [trade_updates:*]"]);
+        assert_eq!(hears(&mut told, &update("new")), ["new"]);
+        assert_eq!(
+            told.listens_no_more(),
+            [r#"{"action":"listen","data":{"streams":[]}}"#]
+        );
+        assert_eq!(hears(&mut told, NOT_LISTENING), ["state []"]);
+    }
+}
+
+#[test]
+fn a_token_is_sent_as_one() {
+    assert_eq!(
+        Told::opened("oauth").said(),
+        [r#"{"action":"authenticate","data":{"oauth_token":"not-a-secret"}}"#]
+    );
+}
+
+/// Quirk 17.
+#[test]
+fn an_update_before_the_reply_to_listen_confirms_it_first_and_is_not_lost() {
+    let mut told = Told::ready();
+    told.listens();
+    assert_eq!(told.hears(&update("new")), ["confirmed", "new"]);
+    assert_eq!(told.hears(&update("canceled")), ["canceled"]);
+    // The reply comes late, and says what is known.
+    assert_eq!(told.hears(LISTENING), ["state [trade_updates:*]"]);
+    // What was on its way when listening stopped confirms nothing.
+    told.listens_no_more();
+    assert_eq!(told.hears(&update("expired")), ["expired"]);
+}
+
+#[test]
+fn a_reply_without_the_stream_is_a_refusal() {
+    let mut told = Told::ready();
+    told.listens();
+    assert_eq!(
+        told.hears(NOT_LISTENING),
+        ["refused: the venue left `trade_updates` out of its reply"]
+    );
+    // Of a later request it may be the late answer to an earlier one.
+    told.listens();
+    assert_eq!(told.hears(NOT_LISTENING), ["state []"]);
+    assert_eq!(told.hears(LISTENING), ["state [trade_updates:*]"]);
+}
+
+#[test]
+fn what_the_venue_says_to_a_login() {
+    for (frame, does) in [
+        (
+            r#"{"stream":"authorization","data":{"status":"unauthorized","action":"authenticate"}}"#,
+            "down Credentials: unauthorized",
+        ),
+        (
+            r#"{"stream":"authorization","data":{"action":"authenticate","message":"access key verification failed","status":"unauthorized"}}"#,
+            "down Credentials: unauthorized: access key verification failed",
+        ),
+        (
+            r#"{"stream":"authorization","data":{"status":"too_many_connections","action":"authenticate"}}"#,
+            "down ConnectionLimit: too_many_connections",
+        ),
+        (
+            r#"{"stream":"authorization","data":{"status":"on holiday","action":"authenticate"}}"#,
+            "down Temporary: on holiday",
+        ),
+        (
+            r#"{"stream":"listening","data":{"error":"your connection is rejected while another connection is open under the same account"}}"#,
+            "down ConnectionLimit: your connection is rejected while another connection is open under the same account",
+        ),
+        (
+            r#"{"stream":"listening","data":{"error":"your connection is already authenticated"}}"#,
+            "up",
+        ),
+        (
+            r#"{"stream":"listening","data":{"error":"something else"}}"#,
+            "down Temporary: something else",
+        ),
+        (
+            r#"{"action":"error","data":{"error_message":"internal server error"}}"#,
+            "down Temporary: internal server error",
+        ),
+        (
+            "<html>",
+            "down: expected the answer to the authentication, got unparsed (expected value at line 1 column 1): <html>",
+        ),
+        (
+            LISTENING,
+            "down: expected the answer to the authentication, got what may only follow it",
+        ),
+    ] {
+        let mut told = Told::opened("PKTEST");
+        told.said();
+        assert_eq!(told.hears(frame), [does]);
+        if does != "up" {
+            assert_eq!(told.hears(AUTHORIZED), [""; 0], "it is down");
+        }
+    }
+}
+
+#[test]
+fn what_the_venue_says_later() {
+    for (frame, does) in [
+        (AUTHORIZED, None),
+        (
+            r#"{"stream":"authorization","data":{"status":"unauthorized","action":"listen"}}"#,
+            Some("down Temporary: unauthorized"),
+        ),
+        (
+            r#"{"stream":"authorization","data":{"status":"unauthorized","action":"authenticate"}}"#,
+            Some("down Credentials: unauthorized"),
+        ),
+        (
+            r#"{"action":"error","data":{"error_message":"internal server error"}}"#,
+            Some("down Temporary: internal server error"),
+        ),
+        (
+            r#"{"stream":"listening","data":{"error":"your connection is already authenticated"}}"#,
+            None,
+        ),
+        (
+            r#"{"stream":"listening","data":{"error":"no such stream"}}"#,
+            Some("refused: no such stream"),
+        ),
+        (
+            r#"{"stream":"trade_updates","data":null}"#,
+            Some("unparsed: there is no data"),
+        ),
+        (
+            r#"{"stream":"gossip","data":{}}"#,
+            Some("unparsed: unknown stream `gossip`"),
+        ),
+    ] {
+        let mut told = Told::ready();
+        told.listens();
+        assert_eq!(told.hears(frame), does.as_slice(), "{frame}");
+    }
+}
+
+/// Quirk 13.
+#[test]
+fn the_single_byte_of_old_servers_is_nothing_in_any_state() {
+    let mut told = Told::opened("PKTEST");
+    told.said();
+    assert_eq!(told.hears_bytes(&[1]), [""; 0]);
+    assert_eq!(told.hears(AUTHORIZED), ["up"]);
+    assert_eq!(told.hears_bytes(&[1]), [""; 0]);
+}
+
+#[test]
+fn a_key_of_the_other_account_and_its_host_are_refused() {
+    let [paper, live] =
+        ["PKEXAMPLE", "AKEXAMPLE"].map(|key| Credentials::new(key, "not-a-secret").unwrap());
+    let unnamed = Credentials::new("CKEXAMPLE", "not-a-secret").unwrap();
+    let on_paper = alpaca::order_updates(Account::default());
+    let for_real = alpaca::order_updates(Account::Live);
+    assert!(on_paper.admit(&paper).is_ok() && on_paper.admit(&unnamed).is_ok());
+    assert!(for_real.admit(&live).is_ok() && for_real.admit(&unnamed).is_ok());
+    for (venue, credentials) in [(&on_paper, &live), (&for_real, &paper)] {
+        let error = venue.admit(credentials).unwrap_err();
+        assert!(matches!(error, Error::WrongAccount { .. }), "{error:?}");
+    }
+    let disguised = on_paper.clone().at(for_real.endpoint().clone());
+    let error = disguised.admit(&unnamed).unwrap_err();
+    assert!(matches!(error, Error::InvalidEndpoint { .. }), "{error:?}");
+}
+
+#[test]
+fn endpoints_names_and_topics() {
+    let venue = alpaca::order_updates(Account::default());
+    assert_eq!(venue.to_string(), "wss://paper-api.alpaca.markets/stream");
+    assert_eq!(
+        alpaca::order_updates(Account::Live).to_string(),
+        "wss://api.alpaca.markets/stream"
+    );
+    assert_eq!(Account::Live.rest_url(), "https://api.alpaca.markets");
+    let credentials = Credentials::new("PKEXAMPLE", "not-a-secret").unwrap();
+    assert_eq!(
+        venue.label(&credentials),
+        "alpaca order updates, paper account"
+    );
+    assert!(
+        alpaca::orders()
+            .iter()
+            .all(|topic| venue.validate(topic).is_ok())
+    );
+    for topic in [
+        Topic::new(TRADE_UPDATES, "KO"),
+        Topic::new(crate::market::TRADES, "*"),
+    ] {
+        assert!(venue.validate(&topic).is_err());
+    }
+}
+
+#[test]
+fn a_repeat_is_the_same_event_of_the_same_order_with_the_same_execution_id() {
+    let update = OrderUpdate {
+        execution_id: Some("e1".into()),
+        ..OrderUpdate::default()
+    };
+    let id = update.unique_id();
+    assert!(id.is_some());
+    let mut again = update.clone();
+    again.order.filled_qty = rust_decimal::Decimal::ONE;
+    assert_eq!(again.unique_id(), id);
+    again.event = OrderEvent::Canceled;
+    assert_ne!(again.unique_id(), id);
+    assert_eq!(OrderUpdate::default().unique_id(), None);
+}
