@@ -8,6 +8,7 @@ use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 use crate::{
     key::StreamKey,
     phase::Phase,
+    price::{NotFresh, Obstacle},
     topic::{Overflow, Topic},
 };
 
@@ -225,6 +226,24 @@ pub enum Error {
         stream: StreamKey,
     },
 
+    /// A price book has no fresh value. Nothing was waited for.
+    #[error("{0}")]
+    NotFresh(NotFresh),
+
+    /// No fresh price came in time. The book goes on.
+    #[error("{}: timed out waiting for a price: {missing}; {obstacle} (phase {})", .at.stream, .at.phase)]
+    NoPrice {
+        /// The stream, and the phase it is in.
+        at: At,
+        /// What the book has instead.
+        missing: NotFresh,
+        /// What stands in the way.
+        obstacle: Obstacle,
+        /// Why the line is not live, if it is not.
+        #[source]
+        cause: Option<Arc<Self>>,
+    },
+
     /// `close` was called while other handles or subscriptions hold the stream. It stays open.
     #[error("{stream}: still shared by {leases} other handles or subscriptions")]
     StillShared {
@@ -300,6 +319,8 @@ impl Error {
             Self::Mute { .. } => "mute",
             Self::GaveUp { .. } => "gave_up",
             Self::Closed { .. } => "closed",
+            Self::NotFresh(_) => "not_fresh",
+            Self::NoPrice { .. } => "no_price",
             Self::StillShared { .. } => "still_shared",
             Self::Overflow { .. } => "overflow",
             Self::Spawn { .. } => "spawn",
@@ -341,6 +362,9 @@ impl Error {
             Self::GaveUp { cause, .. }
             | Self::TimedOut {
                 cause: Some(cause), ..
+            }
+            | Self::NoPrice {
+                cause: Some(cause), ..
             } => cause.remedy(),
             Self::Draining { .. }
             | Self::TimedOut { .. }
@@ -351,6 +375,8 @@ impl Error {
             | Self::Lost { .. }
             | Self::Mute { .. }
             | Self::Closed { .. }
+            | Self::NotFresh(_)
+            | Self::NoPrice { .. }
             | Self::StillShared { .. }
             | Self::Spawn { .. } => Remedy::RetryLater,
         }
@@ -370,7 +396,8 @@ impl Error {
             | Self::InvalidEndpoint { .. }
             | Self::InvalidTopic { .. }
             | Self::LossyQueue { .. }
-            | Self::InvalidConfig { .. } => None,
+            | Self::InvalidConfig { .. }
+            | Self::NotFresh(_) => None,
             Self::WrongAccount { stream, .. }
             | Self::SettingsConflict { stream, .. }
             | Self::GaveUp { stream, .. }
@@ -406,6 +433,7 @@ impl Error {
         match self {
             Self::Draining { at, .. }
             | Self::TimedOut { at, .. }
+            | Self::NoPrice { at, .. }
             | Self::Rejected { at, .. }
             | Self::NotEntitled { at, .. }
             | Self::ConnectionLimit { at, .. }

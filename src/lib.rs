@@ -40,13 +40,14 @@
 //!   its number as their *epoch*.
 //! - A **session** is the protocol of one connection, without I/O: [`venue::Session`].
 //! - A **subscription** is one reader's view of a stream: [`Subscription`].
-//! - A **lease** is what keeps a stream alive: every [`StreamHandle`] and every [`Subscription`] is one.
+//! - A **book** is the newest price of each of its symbols, with its age: [`PriceBook`].
+//! - A **lease** is what keeps a stream alive: every [`StreamHandle`], [`Subscription`] and [`PriceBook`] is one.
 //! - A **venue** is an exchange and its protocol: [`venue::Venue`]. [`alpaca`] is one; you can write your own.
 //!
 //! # Threads
 //! Each stream has one thread, named `tl-` and eight digits of the fingerprint. It alone touches the socket. It sleeps
 //! in the poller until a frame, a wish of a caller or a deadline; an idle stream costs nothing between two pings.
-//! [`Manager`], [`StreamHandle`], [`Credentials`] and [`Error`] are `Clone + Send + Sync`. A [`Subscription`] is
+//! [`Manager`], [`StreamHandle`], [`PriceBook`], [`Credentials`] and [`Error`] are `Clone + Send + Sync`. A [`Subscription`] is
 //! `Send`: move it to the thread that reads it. Name lookups run on a helper thread, one per host, which a stop
 //! abandons.
 //!
@@ -56,6 +57,7 @@
 //! | [`Manager::open`] | while a predecessor with the same key ends | [`Config::open_timeout`] |
 //! | [`StreamHandle::wait_live`], [`Subscription::wait_confirmed`] | until it is so | the argument |
 //! | [`Subscription::recv_timeout`], [`recv_deadline`](Subscription::recv_deadline) | until something is queued | the argument |
+//! | [`PriceBook::wait_fresh`], [`wait_price`](PriceBook::wait_price) | until there is such a price | the argument |
 //! | [`Subscription::recv`], iteration | until something is queued, or the end | none: the end always comes |
 //! | dropping the last handle or subscription | until the thread has ended | [`Config::release_timeout`] |
 //! | [`StreamHandle::close`], [`Manager::shutdown`] | until the thread has ended | the argument |
@@ -125,6 +127,8 @@ mod manager;
 mod market;
 mod order;
 mod phase;
+mod price;
+mod price_book;
 mod process;
 mod record;
 mod resolver;
@@ -156,6 +160,11 @@ pub use self::{
         OrderType, OrderUpdate, PositionIntent, Side, TRADE_UPDATES, TimeInForce,
     },
     phase::Phase,
+    price::{
+        Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, PriceSource, Reading, Sides,
+        TopOfBook,
+    },
+    price_book::{Price, PriceBook},
     resolver::{PendingLookup, Resolver},
     stream::{
         Delivery, Iter, LineClosed, Phases, RecvError, RecvTimeoutError, StreamHandle,

@@ -1,11 +1,15 @@
-//! The lock and the Condvar of the registry and the lifecycle: parking_lot's, or, under `--cfg loom`, the model
-//! checker's behind the same few methods.
+//! The lock and the Condvar of the registry and the lifecycle, and the atomics of the price book: parking_lot's and
+//! std's, or, under `--cfg loom`, the model checker's behind the same few methods.
 //!
 //! The checker never lets a timed wait time out. Deadlines are modelled as an event instead: time stands still until
 //! a test lets it pass, which wakes whoever waits.
 
+#[cfg(all(test, loom))]
+pub(crate) use loom::sync::atomic;
 #[cfg(not(all(test, loom)))]
 pub(crate) use parking_lot::{Condvar, Mutex};
+#[cfg(not(all(test, loom)))]
+pub(crate) use std::sync::atomic;
 
 #[cfg(all(test, loom))]
 pub(crate) use self::model::{Condvar, Mutex};

@@ -739,6 +739,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// Closes the connection in good order: never a second one while the peer may still count the first.
     fn close(&mut self, now: Instant, next: Next) {
         self.out.clear();
+        self.hub.cut(self.epoch);
         self.transport.close();
         self.link = Link::Closing {
             until: now + self.stream.config.close_timeout,

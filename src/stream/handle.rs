@@ -11,6 +11,7 @@ use super::{
     lifecycle::Phases,
     queue::Queue,
     registry::{Released, claims},
+    sink::{Attached, Fold, Sink},
     subscription::{Subscription, deadline},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
     health::Health,
     key::StreamKey,
     phase::Phase,
-    topic::{Overflow, Parts, Payload, QueueLimit, Topics},
+    topic::{Overflow, Parts, Payload, QueueLimit, Topic, Topics},
     venue::Venue,
 };
 
@@ -74,7 +75,7 @@ impl<V: Venue> StreamHandle<V> {
         let id = self
             .stream
             .wishes
-            .subscribe(&queue, topics, expected)
+            .subscribe(Sink::Queue(Arc::clone(&queue)), topics, expected)
             .map_err(|reason| self.stream.lifecycle.ended(reason))?;
         Ok(Subscription::new(queue, receiver, id, self.lease.clone()))
     }
@@ -89,6 +90,28 @@ impl<V: Venue> StreamHandle<V> {
             Some(QueueLimit { overflow, .. }) => Err(Error::LossyQueue { overflow }),
             None => Ok(QueueLimit::new(limit.events, Overflow::End)),
         }
+    }
+
+    /// Hands the events of `topics` to `fold` for as long as what this returns is held, which is a lease.
+    pub(crate) fn attach(
+        &self,
+        fold: Arc<dyn Fold<V::Event>>,
+        topics: Vec<Topic>,
+    ) -> Result<Attached> {
+        self.stream.lifecycle.check_process()?;
+        topics
+            .iter()
+            .try_for_each(|topic| self.stream.venue.validate(topic))?;
+        let id = self
+            .stream
+            .wishes
+            .subscribe(Sink::Fold(fold), topics, None)
+            .map_err(|reason| self.stream.lifecycle.ended(reason))?;
+        Ok(Attached::new(id, self.lease.clone()))
+    }
+
+    pub(crate) fn venue(&self) -> &V {
+        &self.stream.venue
     }
 
     /// Blocks until the stream is live, for `timeout` at most.

@@ -21,7 +21,7 @@ pub(crate) use self::asking::Ask;
 use self::{asking::Asked, recent::Recent};
 use super::{
     entries::{Batch, Picks},
-    queue::Queue,
+    sink::{Sink, Standing},
     wishes::{SubscriptionId, Wish},
 };
 use crate::{
@@ -54,7 +54,7 @@ pub(crate) struct Hub<E> {
 }
 
 struct Member<E> {
-    queue: Arc<Queue<E>>,
+    sink: Sink<E>,
     topics: HashMap<Topic, Answer>,
     version: u64,
     /// How often something has to arrive, in trading time, and when it did last.
@@ -73,13 +73,6 @@ struct Member<E> {
 struct Answer {
     now: Standing,
     told: Option<Standing>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    Pending,
-    Confirmed,
-    Refused,
 }
 
 impl Answer {
@@ -189,7 +182,7 @@ impl<E: Routed> Hub<E> {
             return *slot;
         }
         let member = Member {
-            queue: Arc::clone(&wish.queue),
+            sink: wish.sink.clone(),
             topics: HashMap::new(),
             version: 0,
             expected: wish.expected,
@@ -258,12 +251,19 @@ impl<E: Routed> Hub<E> {
             }
             if let Some(gap) = gap {
                 member.broken = true;
-                member.queue.push_gap(gap.clone());
+                member.sink.gap(gap);
             }
             self.tell(slot, Vec::new(), None);
         }
         self.to_ask = self.slots.keys().copied().collect();
         self.to_ask.make_contiguous().sort_unstable();
+    }
+
+    /// Nothing more comes of this connection: whoever holds a price of it has to know at once.
+    pub(crate) fn cut(&self, epoch: u64) {
+        for member in self.members.iter().flatten() {
+            member.sink.cut(epoch);
+        }
     }
 
     /// The connection is live: what is expected is expected from here on.
@@ -312,9 +312,7 @@ impl<E: Routed> Hub<E> {
                 .any(|answer| answer.is(Standing::Pending))
             {
                 member.broken = false;
-                member
-                    .queue
-                    .push_notice(Notice::Resumed { epoch, at: at() });
+                member.sink.notice(|| Notice::Resumed { epoch, at: at() });
             }
         }
     }
@@ -322,7 +320,7 @@ impl<E: Routed> Hub<E> {
     /// Says something to every subscription.
     pub(crate) fn notice(&self, notice: &Notice) {
         for member in self.members.iter().flatten() {
-            member.queue.push_notice(notice.clone());
+            member.sink.notice(|| notice.clone());
         }
     }
 
@@ -399,8 +397,16 @@ impl<E: Routed> Hub<E> {
             };
             member.heard = newest.unwrap_or(member.heard);
             let total = batch.events.len();
+            let queue = match &member.sink {
+                Sink::Queue(queue) => queue,
+                Sink::Fold(fold) => {
+                    fold.fold(&batch, &member.picks);
+                    member.picks.clear();
+                    continue;
+                }
+            };
             if member.picks.len() == total {
-                member.queue.push(&batch, Picks::All);
+                queue.push(&batch, Picks::All);
             } else if member.picks.len() * PINNING < total {
                 // A few events must not keep a large batch alive for as long as they wait.
                 let few = member.picks.iter().map(|index| {
@@ -410,7 +416,7 @@ impl<E: Routed> Hub<E> {
                         received: *received,
                     }
                 });
-                member.queue.push(
+                queue.push(
                     &Arc::new(Batch {
                         events: few.collect(),
                         epoch,
@@ -418,9 +424,7 @@ impl<E: Routed> Hub<E> {
                     Picks::All,
                 );
             } else {
-                member
-                    .queue
-                    .push(&batch, Picks::Some(member.picks.as_slice().into()));
+                queue.push(&batch, Picks::Some(member.picks.as_slice().into()));
             }
             member.picks.clear();
         }

@@ -12,6 +12,8 @@
 //! | queue, tail | `queue.rs` | what the stream's thread pushed | none: the wake token |
 //! | queue, front | `queue.rs` | what the reader left | none |
 //! | queue, answers | `queue.rs` | what the venue confirmed | an answer |
+//! | refusal, reported | `price_book/cell.rs` | why a topic was refused, how the last trade was named | none |
+//! | gate | `price_book/gate.rs` | the number of an update | an update |
 //! | standing | here | the hub's view, for health | none |
 //! | thread | here | the join handle | none |
 
@@ -29,10 +31,11 @@ mod registry;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod simulation;
+pub(crate) mod sink;
 mod subscription;
 #[cfg(test)]
 #[cfg(not(loom))]
-mod tests;
+pub(crate) mod tests;
 mod wishes;
 
 use std::{
@@ -50,11 +53,12 @@ use parking_lot::Mutex;
 
 use self::{driver::Driver, wishes::Wishes};
 pub(crate) use self::{
+    entries::Batch,
     handle::{Lease, end},
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},
     subscription::deadline,
-    wishes::SubscriptionId,
+    wishes::{FIRST_VERSION, SubscriptionId},
 };
 pub use self::{
     handle::{LineClosed, StreamHandle},
@@ -244,8 +248,8 @@ impl<V: Venue> Drop for Guard<V> {
         // the dead one.
         claims().vacate(&stream.key, stream.generation);
         stream.lifecycle.end(clock::now(), &reason);
-        for queue in stream.wishes.close(&reason) {
-            queue.end(&reason);
+        for sink in stream.wishes.close(&reason) {
+            sink.end(&reason);
         }
     }
 }
@@ -338,9 +342,9 @@ impl<V: Venue> Shared for Stream<V> {
         let wishes = self.wishes.view();
         health.topics_wanted = wishes.topics;
         health.subscriptions = wishes
-            .queues
+            .sinks
             .iter()
-            .map(|(id, queue)| queue.health(id.number()))
+            .map(|(id, sink)| sink.health(id.number()))
             .collect();
         let standing = self.standing.lock();
         health.topics_confirmed = standing.confirmed;

@@ -10,7 +10,11 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
-use super::{handle::Lease, queue::Queue, wishes::SubscriptionId};
+use super::{
+    handle::Lease,
+    queue::Queue,
+    wishes::{FIRST_VERSION, SubscriptionId},
+};
 use crate::{
     clock,
     error::{Doing, Error, Result},
@@ -74,7 +78,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
             queue,
             receiver,
             id,
-            version: Cell::new(1),
+            version: Cell::new(FIRST_VERSION),
             lease,
         }
     }

@@ -26,16 +26,16 @@ use crate::{
 };
 
 /// A stream whose thread is the test.
-struct Bench {
-    peer: Peer,
+pub(crate) struct Bench {
+    pub(crate) peer: Peer,
     driver: Driver<MarketData, MemoryTransport>,
     stream: Arc<Stream<MarketData>>,
     next: Option<Instant>,
 }
 
 const SECRET: &str = "s-e-c-r-e-t";
-const AUTHENTICATED: &str = r#"[{"T":"success","msg":"authenticated"}]"#;
-const CONNECTED: &str = r#"[{"T":"success","msg":"connected"}]"#;
+pub(crate) const AUTHENTICATED: &str = r#"[{"T":"success","msg":"authenticated"}]"#;
+pub(crate) const CONNECTED: &str = r#"[{"T":"success","msg":"connected"}]"#;
 
 impl Bench {
     fn new(config: Config) -> Self {
@@ -56,7 +56,7 @@ impl Bench {
         }
     }
 
-    fn live() -> Self {
+    pub(crate) fn live() -> Self {
         let mut bench = Self::new(Config::default());
         bench.log_in();
         bench.sent();
@@ -72,11 +72,11 @@ impl Bench {
         assert_eq!(self.phase(), Phase::Live);
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.next = self.driver.step(self.peer.now());
     }
 
-    fn say(&mut self, text: &str) {
+    pub(crate) fn say(&mut self, text: &str) {
         self.peer.say(text);
         self.step();
     }
@@ -92,31 +92,41 @@ impl Bench {
     }
 
     /// Lets time pass until something is due.
-    fn leap(&mut self) -> Duration {
+    pub(crate) fn leap(&mut self) -> Duration {
         let before = self.peer.now();
         let now = self.peer.advance_to(self.next.expect("something is due"));
         self.step();
         now - before
     }
 
-    fn phase(&self) -> Phase {
+    pub(crate) fn phase(&self) -> Phase {
         self.stream.lifecycle.phase()
     }
 
     /// The lease is of a slot that the claim table does not have, so it counts for nothing.
-    fn subscribe(&self, topics: Topics<Quote>) -> Subscription<Quote> {
+    pub(crate) fn handle(&self) -> StreamHandle<MarketData> {
         let lease = Lease::counted(Arc::clone(&self.stream) as Arc<dyn Shared>);
         StreamHandle::new(Arc::clone(&self.stream), lease, self.stream.config.queue)
-            .subscribe(topics)
-            .unwrap()
     }
 
-    fn sent(&self) -> Vec<String> {
+    fn subscribe(&self, topics: Topics<Quote>) -> Subscription<Quote> {
+        self.handle().subscribe(topics).unwrap()
+    }
+
+    /// What its thread does last.
+    pub(crate) fn end(&self, reason: &EndReason) {
+        self.stream.lifecycle.end(self.peer.now(), reason);
+        for sink in self.stream.wishes.close(reason) {
+            sink.end(reason);
+        }
+    }
+
+    pub(crate) fn sent(&self) -> Vec<String> {
         self.peer.take_sent()
     }
 }
 
-fn quote(symbol: &str, bid: u32) -> String {
+pub(crate) fn quote(symbol: &str, bid: u32) -> String {
     format!(
         r#"[{{"T":"q","S":"{symbol}","bx":"V","bp":{bid},"bs":1,"ax":"Q","ap":{bid}.5,"as":1,"c":["R"],"z":"C","t":"2026-03-17T14:30:05Z"}}]"#
     )

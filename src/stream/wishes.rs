@@ -6,13 +6,12 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
 
-use super::queue::Queue;
+use super::sink::Sink;
 use crate::{event::EndReason, topic::Topic, transport::Waker};
 
 /// One subscription of one stream.
@@ -41,7 +40,7 @@ struct State<E> {
 
 /// What one subscription wants.
 pub(crate) struct Wish<E> {
-    pub(crate) queue: Arc<Queue<E>>,
+    pub(crate) sink: Sink<E>,
     pub(crate) topics: HashSet<Topic>,
     /// How often something has to arrive, in trading time.
     pub(crate) expected: Option<Duration>,
@@ -52,13 +51,16 @@ pub(crate) struct Wish<E> {
 impl<E> Clone for Wish<E> {
     fn clone(&self) -> Self {
         Self {
-            queue: Arc::clone(&self.queue),
+            sink: self.sink.clone(),
             topics: self.topics.clone(),
             expected: self.expected,
             version: self.version,
         }
     }
 }
+
+/// The version of the topics that a subscription begins with.
+pub(crate) const FIRST_VERSION: u64 = 1;
 
 /// What changed since the last look. A subscription without a wish is gone.
 pub(crate) struct Changes<E> {
@@ -68,7 +70,7 @@ pub(crate) struct Changes<E> {
 
 /// For health.
 pub(crate) struct View<E> {
-    pub(crate) queues: Vec<(SubscriptionId, Arc<Queue<E>>)>,
+    pub(crate) sinks: Vec<(SubscriptionId, Sink<E>)>,
     pub(crate) topics: usize,
 }
 
@@ -98,7 +100,7 @@ impl<E> Wishes<E> {
     /// A new subscription, or why the stream has ended.
     pub(crate) fn subscribe(
         &self,
-        queue: &Arc<Queue<E>>,
+        sink: Sink<E>,
         topics: Vec<Topic>,
         expected: Option<Duration>,
     ) -> Result<SubscriptionId, EndReason> {
@@ -109,10 +111,10 @@ impl<E> Wishes<E> {
             state.last_id += 1;
             let id = SubscriptionId(state.last_id);
             let wish = Wish {
-                queue: Arc::clone(queue),
+                sink,
                 topics: topics.into_iter().collect(),
                 expected,
-                version: 1,
+                version: FIRST_VERSION,
             };
             state.subscriptions.insert(id, wish);
             state.changed.insert(id);
@@ -165,7 +167,7 @@ impl<E> Wishes<E> {
     }
 
     /// The stream has ended. Returns the subscriptions that have to be told, each exactly once.
-    pub(crate) fn close(&self, reason: &EndReason) -> Vec<Arc<Queue<E>>> {
+    pub(crate) fn close(&self, reason: &EndReason) -> Vec<Sink<E>> {
         let subscriptions = {
             let mut state = self.state.lock();
             state.closed.get_or_insert_with(|| reason.clone());
@@ -173,18 +175,18 @@ impl<E> Wishes<E> {
             state.changed.clear();
             std::mem::take(&mut state.subscriptions)
         };
-        subscriptions.into_values().map(|wish| wish.queue).collect()
+        subscriptions.into_values().map(|wish| wish.sink).collect()
     }
 
     /// Every subscription in the order they were made, and how many topics they want together.
     pub(crate) fn view(&self) -> View<E> {
         let state = self.state.lock();
-        let mut queues: Vec<_> = state
+        let mut sinks: Vec<_> = state
             .subscriptions
             .iter()
-            .map(|(id, wish)| (*id, Arc::clone(&wish.queue)))
+            .map(|(id, wish)| (*id, wish.sink.clone()))
             .collect();
-        queues.sort_by_key(|(id, _)| *id);
+        sinks.sort_by_key(|(id, _)| *id);
         let topics: HashSet<&Topic> = state
             .subscriptions
             .values()
@@ -192,7 +194,7 @@ impl<E> Wishes<E> {
             .collect();
         View {
             topics: topics.len(),
-            queues,
+            sinks,
         }
     }
 

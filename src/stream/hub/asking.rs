@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{Entry, Hub, Standing, Upstream};
+use super::{Entry, Hub, Sink, Standing, Upstream};
 use crate::{
     error::Error,
     event::Notice,
@@ -373,9 +373,19 @@ impl<E: Routed> Hub<E> {
         let Some(member) = self.members[slot].as_mut() else {
             return;
         };
+        let queue = match &member.sink {
+            Sink::Queue(queue) => queue,
+            Sink::Fold(fold) => {
+                let mut answers = member
+                    .topics
+                    .iter()
+                    .map(|(topic, answer)| (topic, answer.now));
+                return fold.answers(member.version, &mut answers, refusal.as_ref());
+            }
+        };
         if !news.is_empty() {
             news.sort();
-            member.queue.push_notice(match &refusal {
+            queue.push_notice(match &refusal {
                 None => Notice::Confirmed { topics: news },
                 Some(error) => Notice::Refused {
                     topics: news,
@@ -393,7 +403,7 @@ impl<E: Routed> Hub<E> {
         let (pending, confirmed) = (count(Standing::Pending), count(Standing::Confirmed));
         let any_refused = count(Standing::Refused) > 0;
         let version = member.version;
-        member.queue.answer(|answers| {
+        queue.answer(|answers| {
             answers.version = version;
             answers.pending = pending;
             answers.confirmed = confirmed;

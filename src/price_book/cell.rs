@@ -1,0 +1,158 @@
+//! What is known of one symbol: its newest quote and trade, what the venue says of both topics, and who waits.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{
+    gate::Gate,
+    latest::Latest,
+    record::{Quoted, Traded},
+};
+use crate::{
+    error::Error,
+    market::{Code, Symbol},
+    stream::sink::Standing,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+pub(super) struct Cell {
+    pub(super) symbol: Symbol,
+    pub(super) quote: Side<{ Quoted::WORDS }>,
+    pub(super) trade: Side<{ Traded::WORDS }>,
+    /// For those who wait for a quote.
+    pub(super) quoted: Gate,
+    /// For those who wait for a price, whatever its source.
+    pub(super) priced: Gate,
+    /// How the venue named the last trade, for what amends it. Of the stream's thread alone, so never contended.
+    pub(super) reported: Mutex<Option<(i64, Code)>>,
+    membership: AtomicU64,
+}
+
+impl Cell {
+    pub(super) fn new(symbol: Symbol) -> Self {
+        Self {
+            symbol,
+            quote: Side::new(),
+            trade: Side::new(),
+            quoted: Gate::new(),
+            priced: Gate::new(),
+            reported: Mutex::new(None),
+            membership: AtomicU64::new(0),
+        }
+    }
+
+    /// Whether the book has the symbol, as of a version of its topics. Of two threads that add and remove it at once,
+    /// the one that the hub hears last decides here, too.
+    pub(super) fn set_member(&self, version: u64, is_member: bool) {
+        self.membership
+            .fetch_max(version << 1 | u64::from(is_member), Ordering::AcqRel);
+    }
+
+    pub(super) fn is_member(&self) -> bool {
+        self.membership.load(Ordering::Acquire) & 1 == 1
+    }
+
+    /// What is here now was known before the symbol was left out for a while.
+    pub(super) fn cut(&self) {
+        self.quote.cut();
+        self.trade.cut();
+    }
+
+    /// Lets everybody who waits look again. A `SeqCst` fence stands between what they are to see and this.
+    pub(super) fn turn(&self) {
+        self.quoted.turn();
+        self.priced.turn();
+    }
+
+    /// Lets those look again for whom something was written since the last time, once. Of the stream's thread alone.
+    pub(super) fn turn_for_news(&self) {
+        let quotes = self.quote.has_news();
+        let trades = self.trade.has_news();
+        if quotes {
+            self.quoted.turn();
+        }
+        if quotes || trades {
+            self.priced.turn();
+        }
+    }
+}
+
+/// One topic of a symbol.
+pub(super) struct Side<const N: usize> {
+    pub(super) latest: Latest<N>,
+    /// The number of the last record that was cut off: events of the topic were missed after it.
+    cut: AtomicU64,
+    /// The number of the last record that those who wait were told of.
+    told: AtomicU64,
+    standing: AtomicU64,
+    refusal: Mutex<Option<Arc<Error>>>,
+}
+
+impl<const N: usize> Side<N> {
+    fn new() -> Self {
+        Self {
+            latest: Latest::new(),
+            cut: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+            standing: AtomicU64::new(PENDING),
+            refusal: Mutex::new(None),
+        }
+    }
+
+    /// Events are missed from here on, until the next one comes.
+    pub(super) fn cut(&self) {
+        self.cut.fetch_max(self.latest.written(), Ordering::AcqRel);
+    }
+
+    fn has_news(&self) -> bool {
+        let written = self.latest.written();
+        let is_new = written > self.told.load(Ordering::Relaxed);
+        self.told.store(written, Ordering::Relaxed);
+        is_new
+    }
+
+    /// Puts `record` in the place of the newest, which is `number`: as cut as that is.
+    pub(super) fn amend(&self, number: u64, record: [u64; N]) {
+        if self.is_cut(number) {
+            self.cut.fetch_max(number + 1, Ordering::AcqRel);
+        }
+        self.latest.write(record);
+    }
+
+    pub(super) fn is_cut(&self, number: u64) -> bool {
+        number <= self.cut.load(Ordering::Acquire)
+    }
+
+    /// The venue's word on the topic. Nothing comes of it unless that is a yes.
+    pub(super) fn settle(&self, standing: Standing, refusal: Option<&Error>) {
+        let word = match standing {
+            Standing::Pending => PENDING,
+            Standing::Confirmed => CONFIRMED,
+            Standing::Refused => REFUSED,
+        };
+        if word != CONFIRMED {
+            self.cut();
+        }
+        if word == REFUSED && self.standing.load(Ordering::Relaxed) != REFUSED {
+            *self.refusal.lock() = refusal.cloned().map(Arc::new);
+        }
+        self.standing.store(word, Ordering::Release);
+    }
+
+    pub(super) fn is_confirmed(&self) -> bool {
+        self.standing.load(Ordering::Acquire) == CONFIRMED
+    }
+
+    /// Why the venue refused the topic, if it did.
+    pub(super) fn refusal(&self) -> Option<Arc<Error>> {
+        if self.standing.load(Ordering::Acquire) != REFUSED {
+            return None;
+        }
+        self.refusal.lock().clone()
+    }
+}
+
+const PENDING: u64 = 0;
+const CONFIRMED: u64 = 1;
+const REFUSED: u64 = 2;

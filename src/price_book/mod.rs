@@ -1,0 +1,453 @@
+//! PriceBook: the newest quote and trade of a few symbols, folded by the stream's thread, for whoever asks.
+//!
+//! ```text
+//!  hub ── Fold ──▶ Table ── Index ──▶ Cell: Latest quote, Latest trade ◀── quote, trade, best_price
+//!                                      └─ Gate ◀── wait_fresh, wait_price
+//! ```
+//! It is a member of the hub like a subscription, with cells in the place of a queue. It knows nothing of sockets and
+//! sessions, and the stream nothing of it.
+
+mod cell;
+mod gate;
+mod index;
+mod latest;
+mod reading;
+mod record;
+mod table;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use self::{
+    cell::Cell,
+    gate::{Counted, Gate},
+    table::Table,
+};
+use crate::{
+    calendar::{Calendar, TradingSession},
+    clock,
+    error::{At, Error, Result},
+    market::{MarketEvent, QUOTES, Symbol, TRADES, Timestamp, topics},
+    phase::Phase,
+    price::{Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, Reading, TopOfBook},
+    stream::{FIRST_VERSION, StreamHandle, deadline, sink::Attached},
+    topic::Topic,
+    venue::Venue,
+};
+
+/// The newest quote and the last trade of each of its symbols, with their ages. Made by [`StreamHandle::prices`].
+///
+/// Most bots do not want a stream, they want the price now, and the worst orders are those priced from a quote that was
+/// old without saying so. So nothing here is read without saying how old it may be, and what comes back says what it
+/// is: see [`Reading`].
+///
+/// Clones are the same book. It keeps its stream alive; the last clone that is dropped (every [`Price`] holds one)
+/// unsubscribes what nobody else wants, and if that was the last hold on the stream, waits for its end like a
+/// [`Subscription`](crate::Subscription).
+///
+/// # What a reading costs
+/// No lock, no allocation, and the stream's thread is never held up: a reader copies a few words and looks whether they
+/// were replaced meanwhile. By name that takes a hash and a walk down a small tree; a [`Price`] goes without, for hot
+/// loops.
+///
+/// # Trades that are amended
+/// The last trade is the one that was reported last, whatever its conditions, odd lots and late reports among them:
+/// subscribe to [`alpaca::trades`](crate::alpaca::trades) if you need to tell them apart. A correction of it changes
+/// price and size, and not the age. A cancel of it leaves no last trade until the next one is reported: the one before
+/// is not brought back, as it is older and may have been canceled as well. What amends an earlier trade changes
+/// nothing.
+///
+/// # Forks
+/// In a forked child nothing comes in any more: values grow old there, and waiting is [`Error::Forked`].
+///
+/// # Examples
+/// ```
+/// use std::time::Duration;
+/// use trunkline::{Manager, Reading, sim::{Sim, SimConfig}};
+///
+/// let sim = Sim::start(SimConfig::default())?;
+/// let feed = Manager::new().open(&sim.stocks(), &sim.credentials())?;
+/// let book = feed.prices(["AAPL", "MSFT"])?;
+///
+/// let (second, patience) = (Duration::from_secs(1), Duration::from_secs(10));
+/// let price = book.wait_price("AAPL", second, patience)?;
+/// println!("{price}"); // AAPL 187.42 (mid), 3.1ms old
+///
+/// match book.quote("AAPL", second) {
+///     Reading::Fresh(quote) => assert!(quote.age <= second),
+///     Reading::Stale(quote) => println!("nothing new for {:?}", quote.age),
+///     Reading::Cut(quote) => println!("the line broke after {quote}"),
+///     Reading::Never(why) => println!("{why}"),
+/// }
+/// let last = book.trade("TSLA", second).fresh();
+/// assert_eq!(last.unwrap_err().to_string(), "nothing fresh of TSLA: it is not in the book");
+/// # Ok::<(), trunkline::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct PriceBook(Arc<Inner>);
+
+struct Inner {
+    table: Arc<Table>,
+    calendar: Calendar,
+    attached: Attached,
+}
+
+impl<V: Venue<Event = MarketEvent>> StreamHandle<V> {
+    /// A book of the newest quote and trade of `symbols`. Returns at once; before the stream is live, and while it
+    /// reconnects, the topics wait for it.
+    ///
+    /// # Errors
+    /// [`Error::InvalidTopic`] if the venue has no such symbols, for `*` (a book names its symbols), or the error the
+    /// stream ended with.
+    pub fn prices<S: Into<Symbol>>(
+        &self,
+        symbols: impl IntoIterator<Item = S>,
+    ) -> Result<PriceBook> {
+        let symbols = Symbols::new(symbols)?;
+        let table = Arc::new(Table::new());
+        for symbol in &symbols.0 {
+            table.index.insert(symbol);
+        }
+        table.want(FIRST_VERSION);
+        let attached = self.attach(Arc::clone(&table) as _, symbols.topics())?;
+        for cell in symbols.cells(&table) {
+            cell.set_member(FIRST_VERSION, true);
+        }
+        Ok(PriceBook(Arc::new(Inner {
+            table,
+            calendar: self.venue().calendar(),
+            attached,
+        })))
+    }
+}
+
+impl PriceBook {
+    /// The newest quote, which is fresh if it is at most `max_age` old.
+    #[must_use]
+    pub fn quote(&self, symbol: &str, max_age: Duration) -> Reading<TopOfBook> {
+        self.cell(symbol).map_or_else(Reading::Never, |cell| {
+            self.0.table.quote(cell, max_age, clock::now)
+        })
+    }
+
+    /// The last trade, which is fresh if it is at most `max_age` old.
+    #[must_use]
+    pub fn trade(&self, symbol: &str, max_age: Duration) -> Reading<LastTrade> {
+        self.cell(symbol).map_or_else(Reading::Never, |cell| {
+            self.0.table.trade(cell, max_age, clock::now)
+        })
+    }
+
+    /// The best of what is fresh: the mid of a quote that has both sides and is not crossed, else the price of the last
+    /// trade, else the only side of a quote that lacks the other. Only prices above zero count.
+    ///
+    /// # Errors
+    /// [`Error::NotFresh`].
+    pub fn best_price(&self, symbol: &str, max_age: Duration) -> Result<Aged<BestPrice>> {
+        self.cell(symbol)
+            .and_then(|cell| self.0.table.best_price(cell, max_age, clock::now))
+            .map_err(Error::NotFresh)
+    }
+
+    /// Blocks until the newest quote is at most `max_age` old, for `timeout` at most. It may lack a side or be crossed:
+    /// see [`TopOfBook::sides`].
+    ///
+    /// # Errors
+    /// [`Error::NoPrice`] says what stands in the way. At once: the error that the stream ended with, the venue's
+    /// refusal of the symbol's quotes, or [`Error::NotFresh`] for a symbol that is not in the book.
+    pub fn wait_fresh(
+        &self,
+        symbol: &str,
+        max_age: Duration,
+        timeout: Duration,
+    ) -> Result<Aged<TopOfBook>> {
+        let cell = self.cell(symbol).map_err(Error::NotFresh)?;
+        self.wait_for_quote(cell, max_age, timeout)
+    }
+
+    /// Blocks until there is a [`best_price`](Self::best_price), for `timeout` at most.
+    ///
+    /// # Errors
+    /// Those of [`wait_fresh`](Self::wait_fresh); a refusal if both quotes and trades were refused.
+    pub fn wait_price(
+        &self,
+        symbol: &str,
+        max_age: Duration,
+        timeout: Duration,
+    ) -> Result<Aged<BestPrice>> {
+        let cell = self.cell(symbol).map_err(Error::NotFresh)?;
+        self.wait_for_price(cell, max_age, timeout)
+    }
+
+    /// One symbol of the book, to be read without looking it up again. `None` if the book does not have it.
+    #[must_use]
+    pub fn symbol(&self, symbol: &str) -> Option<Price> {
+        let cell = self.0.table.index.get(symbol)?;
+        cell.is_member().then(|| Price {
+            book: self.clone(),
+            cell: Arc::clone(cell),
+        })
+    }
+
+    /// The symbols of the book, sorted.
+    #[must_use]
+    pub fn symbols(&self) -> Vec<Symbol> {
+        let mut symbols = Vec::new();
+        self.0.table.index.each(|cell| {
+            if cell.is_member() {
+                symbols.push(cell.symbol.clone());
+            }
+        });
+        symbols.sort();
+        symbols
+    }
+
+    /// The topics of the book that the venue has not confirmed on the connection that stands, and why it refused them,
+    /// if it did. Sorted.
+    #[must_use]
+    pub fn unconfirmed(&self) -> Vec<(Topic, Option<Arc<Error>>)> {
+        let mut unconfirmed = Vec::new();
+        self.0.table.index.each(|cell| {
+            let mut add = |channel, is_confirmed: bool, refusal| {
+                if cell.is_member() && !is_confirmed {
+                    unconfirmed.push((Topic::new(channel, &cell.symbol), refusal));
+                }
+            };
+            add(QUOTES, cell.quote.is_confirmed(), cell.quote.refusal());
+            add(TRADES, cell.trade.is_confirmed(), cell.trade.refusal());
+        });
+        unconfirmed.sort_by(|(one, _), (other, _)| one.cmp(other));
+        unconfirmed
+    }
+
+    /// Adds symbols, for every clone of the book. One that was removed begins anew: what was known of it is
+    /// [`Reading::Cut`]. The venue is asked again for what it had refused.
+    ///
+    /// # Errors
+    /// Those of [`StreamHandle::prices`]; nothing is added then.
+    pub fn add<S: Into<Symbol>>(&self, symbols: impl IntoIterator<Item = S>) -> Result<()> {
+        let symbols = Symbols::new(symbols)?;
+        let table = &self.0.table;
+        for symbol in &symbols.0 {
+            let cell = table.index.insert(symbol);
+            if !cell.is_member() {
+                cell.cut();
+            }
+        }
+        let version = self.0.attached.add(symbols.topics())?;
+        table.want(version);
+        for cell in symbols.cells(table) {
+            cell.set_member(version, true);
+        }
+        Ok(())
+    }
+
+    /// Removes symbols, for every clone of the book. Whoever waits for one is told at once.
+    ///
+    /// # Errors
+    /// The error the stream ended with.
+    pub fn remove<S: Into<Symbol>>(&self, symbols: impl IntoIterator<Item = S>) -> Result<()> {
+        let symbols = Symbols(symbols.into_iter().map(Into::into).collect());
+        let table = &self.0.table;
+        let version = self.0.attached.remove(&symbols.topics())?;
+        table.want(version);
+        for cell in symbols.cells(table) {
+            cell.set_member(version, false);
+        }
+        table.turn_all();
+        Ok(())
+    }
+
+    fn cell(&self, symbol: &str) -> Result<&Arc<Cell>, NotFresh> {
+        self.0.table.index.get(symbol).ok_or_else(|| NotFresh {
+            symbol: symbol.into(),
+            lack: Lack::NotInBook,
+        })
+    }
+
+    fn wait_for_quote(
+        &self,
+        cell: &Cell,
+        max_age: Duration,
+        timeout: Duration,
+    ) -> Result<Aged<TopOfBook>> {
+        self.wait(&cell.quoted, timeout, || {
+            let quote = self.0.table.quote(cell, max_age, clock::now);
+            quote
+                .into_fresh()
+                .map_err(|lack| (lack, cell.quote.refusal()))
+        })
+    }
+
+    fn wait_for_price(
+        &self,
+        cell: &Cell,
+        max_age: Duration,
+        timeout: Duration,
+    ) -> Result<Aged<BestPrice>> {
+        self.wait(&cell.priced, timeout, || {
+            let price = self.0.table.best_price(cell, max_age, clock::now);
+            let trades = cell.trade.refusal();
+            price.map_err(|lack| (lack, cell.quote.refusal().filter(|_| trades.is_some())))
+        })
+    }
+
+    /// Waits at `gate` until `look` finds a value, or until nothing can be hoped for.
+    fn wait<T>(
+        &self,
+        gate: &Gate,
+        timeout: Duration,
+        look: impl Fn() -> Result<T, (NotFresh, Option<Arc<Error>>)>,
+    ) -> Result<T> {
+        let table = &self.0.table;
+        let lifecycle = self.0.attached.stream().lifecycle();
+        lifecycle.check_process()?;
+        let _counted = Counted::new(&table.waiting);
+        let found = gate.wait(deadline(timeout), || match look() {
+            Ok(value) => Some(Ok(value)),
+            Err((missing, refusal)) => {
+                if let Some(reason) = table.ended() {
+                    return Some(Err(lifecycle.ended(reason.clone())));
+                }
+                match (&missing.lack, refusal) {
+                    (Lack::NotInBook, _) => Some(Err(Error::NotFresh(missing))),
+                    (_, Some(refusal)) if table.is_answered() => Some(Err((*refusal).clone())),
+                    _ => None,
+                }
+            }
+        });
+        found.unwrap_or_else(|| match look() {
+            Ok(value) => Ok(value),
+            Err((missing, _)) => Err(self.no_price(missing, clock::now(), clock::utc())),
+        })
+    }
+
+    /// What a call whose deadline passed gets.
+    fn no_price(&self, missing: NotFresh, now: Instant, utc: Timestamp) -> Error {
+        let stream = self.0.attached.stream();
+        let state = stream.lifecycle().snapshot();
+        let is_live = matches!(state.phase, Phase::Live | Phase::Mute);
+        let calendar = &self.0.calendar;
+        let obstacle = match calendar.session_at(utc) {
+            _ if !is_live => Obstacle::Line {
+                retry_in: state.retry_at.map(|at| at.saturating_duration_since(now)),
+            },
+            TradingSession::Closed => Obstacle::MarketClosed {
+                opens: calendar.next_open(utc),
+            },
+            session => Obstacle::Quiet(session),
+        };
+        Error::NoPrice {
+            at: At::new(stream.key(), state.phase),
+            missing,
+            obstacle,
+            cause: state.cause.filter(|_| !is_live).map(Arc::new),
+        }
+    }
+}
+
+impl fmt::Debug for PriceBook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PriceBook")
+            .field("stream", self.0.attached.stream().key())
+            .field("symbols", &self.symbols())
+            .finish()
+    }
+}
+
+/// One symbol of a [`PriceBook`], to be read without looking it up. Keeps the book alive.
+///
+/// Once the symbol is removed from the book there is nothing to read, until it is added again.
+#[derive(Clone)]
+pub struct Price {
+    book: PriceBook,
+    cell: Arc<Cell>,
+}
+
+impl Price {
+    /// The symbol.
+    #[must_use]
+    pub fn symbol(&self) -> &Symbol {
+        &self.cell.symbol
+    }
+
+    /// See [`PriceBook::quote`].
+    #[must_use]
+    pub fn quote(&self, max_age: Duration) -> Reading<TopOfBook> {
+        self.book.0.table.quote(&self.cell, max_age, clock::now)
+    }
+
+    /// See [`PriceBook::trade`].
+    #[must_use]
+    pub fn trade(&self, max_age: Duration) -> Reading<LastTrade> {
+        self.book.0.table.trade(&self.cell, max_age, clock::now)
+    }
+
+    /// See [`PriceBook::best_price`].
+    ///
+    /// # Errors
+    /// [`Error::NotFresh`].
+    pub fn best_price(&self, max_age: Duration) -> Result<Aged<BestPrice>> {
+        let table = &self.book.0.table;
+        table
+            .best_price(&self.cell, max_age, clock::now)
+            .map_err(Error::NotFresh)
+    }
+
+    /// See [`PriceBook::wait_fresh`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn wait_fresh(&self, max_age: Duration, timeout: Duration) -> Result<Aged<TopOfBook>> {
+        self.book.wait_for_quote(&self.cell, max_age, timeout)
+    }
+
+    /// See [`PriceBook::wait_price`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn wait_price(&self, max_age: Duration, timeout: Duration) -> Result<Aged<BestPrice>> {
+        self.book.wait_for_price(&self.cell, max_age, timeout)
+    }
+}
+
+impl fmt::Debug for Price {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Price").field(&self.cell.symbol).finish()
+    }
+}
+
+/// Symbols that a caller named.
+struct Symbols(Vec<Symbol>);
+
+impl Symbols {
+    fn new<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Result<Self> {
+        let symbols: Vec<Symbol> = symbols.into_iter().map(Into::into).collect();
+        if let Some(topic) = topics(QUOTES, &symbols).find(Topic::is_wildcard) {
+            return Err(Error::InvalidTopic {
+                topic,
+                why: "a price book names its symbols".to_owned(),
+            });
+        }
+        Ok(Self(symbols))
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        topics(QUOTES, &self.0)
+            .chain(topics(TRADES, &self.0))
+            .collect()
+    }
+
+    /// Their cells, of those that have one.
+    fn cells<'a>(&'a self, table: &'a Table) -> impl Iterator<Item = &'a Cell> {
+        self.0
+            .iter()
+            .filter_map(|symbol| Some(&**table.index.get(symbol)?))
+    }
+}

@@ -1,0 +1,207 @@
+//! Quotes and trades as words that atomics can hold: exact, with the time on the monotonic clock.
+
+use std::time::{Duration, Instant};
+
+use rust_decimal::Decimal;
+
+use crate::market::{Quote, Timestamp};
+
+/// When a value came, on the monotonic clock and on which connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Arrival {
+    /// Nanoseconds since the book was made; what was read before it was is before zero.
+    pub(super) nanos: i64,
+    pub(super) epoch: u64,
+}
+
+impl Arrival {
+    pub(super) fn new(received: Instant, origin: Instant, epoch: u64) -> Self {
+        let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+        let nanos = match received.checked_duration_since(origin) {
+            Some(since) => nanos(since),
+            None => -nanos(origin.saturating_duration_since(received)),
+        };
+        Self { nanos, epoch }
+    }
+
+    pub(super) fn received(self, origin: Instant) -> Instant {
+        let span = Duration::from_nanos(self.nanos.unsigned_abs());
+        if self.nanos < 0 {
+            origin.checked_sub(span).unwrap_or(origin)
+        } else {
+            origin + span
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Quoted {
+    pub(super) bid_price: Decimal,
+    pub(super) bid_size: Decimal,
+    pub(super) ask_price: Decimal,
+    pub(super) ask_size: Decimal,
+    pub(super) timestamp: Timestamp,
+    pub(super) arrival: Arrival,
+}
+
+impl Quoted {
+    pub(super) const WORDS: usize = 11;
+
+    pub(super) fn new(quote: &Quote, arrival: Arrival) -> Self {
+        Self {
+            bid_price: quote.bid_price,
+            bid_size: quote.bid_size,
+            ask_price: quote.ask_price,
+            ask_size: quote.ask_size,
+            timestamp: quote.timestamp,
+            arrival,
+        }
+    }
+
+    pub(super) fn pack(&self) -> [u64; Self::WORDS] {
+        let [b0, b1] = halves(self.bid_price);
+        let [b2, b3] = halves(self.bid_size);
+        let [a0, a1] = halves(self.ask_price);
+        let [a2, a3] = halves(self.ask_size);
+        let [t, n, e] = times(self.timestamp, self.arrival);
+        [b0, b1, b2, b3, a0, a1, a2, a3, t, n, e]
+    }
+
+    pub(super) fn unpack(words: [u64; Self::WORDS]) -> Self {
+        let [b0, b1, b2, b3, a0, a1, a2, a3, t, n, e] = words;
+        let (timestamp, arrival) = of_times([t, n, e]);
+        Self {
+            bid_price: whole([b0, b1]),
+            bid_size: whole([b2, b3]),
+            ask_price: whole([a0, a1]),
+            ask_size: whole([a2, a3]),
+            timestamp,
+            arrival,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Traded {
+    pub(super) price: Decimal,
+    pub(super) size: Decimal,
+    pub(super) timestamp: Timestamp,
+    pub(super) arrival: Arrival,
+    pub(super) report: Report,
+}
+
+/// What became of a trade after it was reported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Report {
+    Stands,
+    Corrected,
+    Canceled,
+}
+
+impl Traded {
+    pub(super) const WORDS: usize = 8;
+
+    pub(super) fn pack(&self) -> [u64; Self::WORDS] {
+        let [p0, p1] = halves(self.price);
+        let [s0, s1] = halves(self.size);
+        let [t, n, e] = times(self.timestamp, self.arrival);
+        let report = match self.report {
+            Report::Stands => 0,
+            Report::Corrected => 1,
+            Report::Canceled => 2,
+        };
+        [p0, p1, s0, s1, t, n, e, report]
+    }
+
+    pub(super) fn unpack(words: [u64; Self::WORDS]) -> Self {
+        let [p0, p1, s0, s1, t, n, e, report] = words;
+        let (timestamp, arrival) = of_times([t, n, e]);
+        Self {
+            price: whole([p0, p1]),
+            size: whole([s0, s1]),
+            timestamp,
+            arrival,
+            report: match report {
+                0 => Report::Stands,
+                1 => Report::Corrected,
+                _ => Report::Canceled,
+            },
+        }
+    }
+}
+
+fn halves(number: Decimal) -> [u64; 2] {
+    let bits = u128::from_le_bytes(number.serialize());
+    [bits as u64, (bits >> 64) as u64]
+}
+
+fn whole([low, high]: [u64; 2]) -> Decimal {
+    Decimal::deserialize((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
+}
+
+fn times(timestamp: Timestamp, arrival: Arrival) -> [u64; 3] {
+    [
+        timestamp.as_nanos().cast_unsigned(),
+        arrival.nanos.cast_unsigned(),
+        arrival.epoch,
+    ]
+}
+
+fn of_times([timestamp, nanos, epoch]: [u64; 3]) -> (Timestamp, Arrival) {
+    let arrival = Arrival {
+        nanos: nanos.cast_signed(),
+        epoch,
+    };
+    (Timestamp::from_nanos(timestamp.cast_signed()), arrival)
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_hold_every_price_and_time_exactly() {
+        let numbers = ["0", "-0.0001", "150.0100", "79228162514264337593543950335"];
+        for number in numbers.map(|text| text.parse::<Decimal>().unwrap()) {
+            for nanos in [i64::MIN, -1, 0, i64::MAX] {
+                let arrival = Arrival {
+                    nanos,
+                    epoch: u64::MAX,
+                };
+                let quoted = Quoted {
+                    bid_price: number,
+                    bid_size: Decimal::ONE,
+                    ask_price: number + Decimal::NEGATIVE_ONE,
+                    ask_size: Decimal::MIN,
+                    timestamp: Timestamp::from_nanos(nanos),
+                    arrival,
+                };
+                let back = Quoted::unpack(quoted.pack());
+                assert_eq!(back, quoted);
+                assert_eq!(back.bid_price.scale(), number.scale());
+                for report in [Report::Stands, Report::Corrected, Report::Canceled] {
+                    let traded = Traded {
+                        price: number,
+                        size: Decimal::TEN,
+                        timestamp: Timestamp::from_nanos(nanos),
+                        arrival,
+                        report,
+                    };
+                    assert_eq!(Traded::unpack(traded.pack()), traded);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_came_before_the_book_was_made_keeps_its_age() {
+        let earlier = crate::clock::now();
+        let origin = earlier + Duration::from_millis(7);
+        let arrival = Arrival::new(earlier, origin, 1);
+        assert_eq!(arrival.nanos, -7_000_000);
+        assert_eq!(arrival.received(origin), earlier);
+        let later = origin + Duration::from_nanos(3);
+        assert_eq!(Arrival::new(later, origin, 1).received(origin), later);
+    }
+}

@@ -1,0 +1,229 @@
+//! The cells of a book, and how the stream's thread fills them. It knows no handle and no lease.
+
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use super::{
+    cell::Cell,
+    index::Index,
+    record::{Arrival, Quoted, Report, Traded},
+};
+use crate::{
+    clock,
+    error::Error,
+    event::EndReason,
+    health::SubscriptionHealth,
+    market::{Code, MarketEvent, QUOTES, TRADES, Trade, TradeCancel, TradeCorrection},
+    stream::{
+        Batch,
+        sink::{Fold, Standing},
+    },
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence},
+    topic::{Overflow, Topic},
+};
+
+pub(super) struct Table {
+    pub(super) index: Index,
+    /// What arrivals are counted from.
+    pub(super) origin: Instant,
+    ended: OnceLock<EndReason>,
+    /// Nothing more comes of this connection, nor of those before it.
+    cut: AtomicU64,
+    /// The newest version of the book's topics, and the newest that the hub has answered for.
+    wanted: AtomicU64,
+    answered: AtomicU64,
+    /// Threads that wait at any gate of this book: while there is none, a batch costs the writer one look at this.
+    pub(super) waiting: AtomicUsize,
+    folded: AtomicU64,
+}
+
+impl Table {
+    pub(super) fn new() -> Self {
+        Self {
+            index: Index::new(),
+            origin: clock::now(),
+            ended: OnceLock::new(),
+            cut: AtomicU64::new(0),
+            wanted: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            waiting: AtomicUsize::new(0),
+            folded: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn ended(&self) -> Option<&EndReason> {
+        self.ended.get()
+    }
+
+    /// Whether later values than one of connection `epoch` were missed, or nothing more comes at all.
+    pub(super) fn is_cut(&self, epoch: u64) -> bool {
+        epoch <= self.cut.load(Ordering::Acquire)
+    }
+
+    /// The topics have a new version: it asks the venue again for what was refused before.
+    pub(super) fn want(&self, version: u64) {
+        self.wanted.fetch_max(version, Ordering::AcqRel);
+    }
+
+    /// Whether the venue's answers are to what is wanted now.
+    pub(super) fn is_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire) >= self.wanted.load(Ordering::Acquire)
+    }
+
+    /// Lets everybody who waits look again.
+    pub(super) fn turn_all(&self) {
+        fence(Ordering::SeqCst);
+        self.index.each(|cell| cell.turn());
+    }
+
+    fn take_in(&self, event: &MarketEvent, received: Instant, epoch: u64) {
+        let Some(cell) = self.index.get(event.symbol()) else {
+            return;
+        };
+        let arrival = Arrival::new(received, self.origin, epoch);
+        match event {
+            MarketEvent::Quote(quote) => {
+                cell.quote.latest.write(Quoted::new(quote, arrival).pack())
+            }
+            MarketEvent::Trade(trade) => report(cell, trade, arrival),
+            MarketEvent::Correction(correction) => correct(cell, correction),
+            MarketEvent::Cancel(taken_back) => cancel(cell, taken_back),
+            // Only quotes and trades are subscribed to.
+            _ => {}
+        }
+    }
+}
+
+impl Fold<MarketEvent> for Table {
+    fn fold(&self, batch: &Batch<MarketEvent>, picks: &[u32]) {
+        let events = || picks.iter().map(|index| &batch.events[*index as usize]);
+        for stamped in events() {
+            self.take_in(&stamped.event, stamped.received, batch.epoch);
+        }
+        let folded = self.folded.load(Ordering::Relaxed) + picks.len() as u64;
+        self.folded.store(folded, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for stamped in events() {
+            if let Some(cell) = self.index.get(stamped.event.symbol()) {
+                cell.turn_for_news();
+            }
+        }
+    }
+
+    fn answers(
+        &self,
+        version: u64,
+        topics: &mut dyn Iterator<Item = (&Topic, Standing)>,
+        refusal: Option<&Error>,
+    ) {
+        for (topic, standing) in topics {
+            match self.index.get(&topic.symbol) {
+                Some(cell) if topic.channel == QUOTES => cell.quote.settle(standing, refusal),
+                Some(cell) if topic.channel == TRADES => cell.trade.settle(standing, refusal),
+                _ => {}
+            }
+        }
+        self.answered.fetch_max(version, Ordering::AcqRel);
+        if refusal.is_some() {
+            self.turn_all();
+        }
+    }
+
+    fn cut(&self, epoch: u64) {
+        self.cut.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    fn end(&self, reason: &EndReason) {
+        // The first reason stays.
+        let _ = self.ended.set(reason.clone());
+        self.cut(u64::MAX);
+        self.turn_all();
+    }
+
+    /// It keeps the newest of each topic, like a queue that conflates and that nobody reads.
+    fn health(&self, id: u64) -> SubscriptionHealth {
+        let folded = self.folded.load(Ordering::Relaxed);
+        let (mut confirmed, mut pending, mut capacity) = (0, 0, 0);
+        self.index.each(|cell| {
+            if cell.is_member() {
+                capacity += 2;
+                let sides = [
+                    (cell.quote.is_confirmed(), cell.quote.refusal()),
+                    (cell.trade.is_confirmed(), cell.trade.refusal()),
+                ];
+                for (is_confirmed, refusal) in sides {
+                    confirmed += usize::from(is_confirmed);
+                    pending += usize::from(!is_confirmed && refusal.is_none());
+                }
+            }
+        });
+        SubscriptionHealth {
+            id,
+            events_routed: folded,
+            events_delivered: 0,
+            events_dropped: 0,
+            events_conflated: folded,
+            events_queued: 0,
+            capacity,
+            overflow: Overflow::Conflate,
+            lag: Duration::ZERO,
+            topics_confirmed: confirmed,
+            topics_pending: pending,
+        }
+    }
+}
+
+fn report(cell: &Cell, trade: &Trade, arrival: Arrival) {
+    let traded = Traded {
+        price: trade.price,
+        size: trade.size,
+        timestamp: trade.timestamp,
+        arrival,
+        report: Report::Stands,
+    };
+    *cell.reported.lock() = Some((trade.id, trade.exchange.clone()));
+    cell.trade.latest.write(traded.pack());
+}
+
+/// The trade keeps its age: a correction says what was traded then, not that somebody traded now.
+fn correct(cell: &Cell, correction: &TradeCorrection) {
+    let Some((number, last)) = named(cell, correction.original_id, &correction.exchange) else {
+        return;
+    };
+    let corrected = Traded {
+        price: correction.corrected_price,
+        size: correction.corrected_size,
+        report: Report::Corrected,
+        ..last
+    };
+    *cell.reported.lock() = Some((correction.corrected_id, correction.exchange.clone()));
+    cell.trade.amend(number, corrected.pack());
+}
+
+/// No last trade is left then. The one before it is not brought back: it is older, and may have been canceled as well.
+fn cancel(cell: &Cell, cancel: &TradeCancel) {
+    if let Some((number, last)) = named(cell, cancel.id, &cancel.exchange) {
+        let canceled = Traded {
+            report: Report::Canceled,
+            ..last
+        };
+        *cell.reported.lock() = None;
+        cell.trade.amend(number, canceled.pack());
+    }
+}
+
+/// The last trade and its number, if that is its name. What amends an earlier one changes nothing here.
+fn named(cell: &Cell, id: i64, exchange: &Code) -> Option<(u64, Traded)> {
+    let reported = cell.reported.lock();
+    let (last_id, last_exchange) = reported.as_ref()?;
+    if (*last_id, last_exchange) != (id, exchange) {
+        return None;
+    }
+    let (number, words) = cell.trade.latest.read()?;
+    Some((number, Traded::unpack(words)))
+}

@@ -1,0 +1,130 @@
+//! Where a member's share of the stream goes: into a queue that one reader takes from, or folded into a table as it
+//! comes.
+
+use std::sync::Arc;
+
+use super::{AnyStream, entries::Batch, handle::Lease, queue::Queue, wishes::SubscriptionId};
+use crate::{
+    error::{Error, Result},
+    event::{EndReason, Gap, Notice},
+    health::SubscriptionHealth,
+    topic::Topic,
+    venue::Routed,
+};
+
+/// See the module's documentation.
+pub(crate) enum Sink<E> {
+    Queue(Arc<Queue<E>>),
+    Fold(Arc<dyn Fold<E>>),
+}
+
+/// What takes events in as they come and keeps no queue. Called on the stream's thread alone, and never under a lock;
+/// it must not block there.
+pub(crate) trait Fold<E>: Send + Sync {
+    /// Takes in the picked events of a batch, in order.
+    fn fold(&self, batch: &Batch<E>, picks: &[u32]);
+
+    /// How the venue's answers stand, for all of its topics as of a version of them. `refusal` is why those are refused
+    /// that were not before.
+    fn answers(
+        &self,
+        version: u64,
+        topics: &mut dyn Iterator<Item = (&Topic, Standing)>,
+        refusal: Option<&Error>,
+    );
+
+    /// Nothing more comes of connection `epoch`, nor of those before it.
+    fn cut(&self, epoch: u64);
+
+    /// Nothing more comes at all. The first reason stays.
+    fn end(&self, reason: &EndReason);
+
+    /// What health shows of it, as the subscription of this number.
+    fn health(&self, id: u64) -> SubscriptionHealth;
+}
+
+/// The venue's answer to one topic of one member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Pending,
+    Confirmed,
+    Refused,
+}
+
+impl<E: Routed> Sink<E> {
+    /// Declares that the connection broke.
+    pub(crate) fn gap(&self, gap: &Gap) {
+        if let Self::Queue(queue) = self {
+            queue.push_gap(gap.clone());
+        }
+    }
+
+    /// Says something that loses nothing.
+    pub(crate) fn notice(&self, notice: impl FnOnce() -> Notice) {
+        if let Self::Queue(queue) = self {
+            queue.push_notice(notice());
+        }
+    }
+
+    pub(crate) fn cut(&self, epoch: u64) {
+        if let Self::Fold(fold) = self {
+            fold.cut(epoch);
+        }
+    }
+
+    pub(crate) fn end(&self, reason: &EndReason) {
+        match self {
+            Self::Queue(queue) => queue.end(reason),
+            Self::Fold(fold) => fold.end(reason),
+        }
+    }
+
+    pub(crate) fn health(&self, id: u64) -> SubscriptionHealth {
+        match self {
+            Self::Queue(queue) => queue.health(id),
+            Self::Fold(fold) => fold.health(id),
+        }
+    }
+}
+
+impl<E> Clone for Sink<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Queue(queue) => Self::Queue(Arc::clone(queue)),
+            Self::Fold(fold) => Self::Fold(Arc::clone(fold)),
+        }
+    }
+}
+
+/// A member that folds, as long as it is one: its drop takes it off the stream, and gives its lease back.
+pub(crate) struct Attached {
+    id: SubscriptionId,
+    lease: Lease,
+}
+
+impl Attached {
+    pub(super) fn new(id: SubscriptionId, lease: Lease) -> Self {
+        Self { id, lease }
+    }
+
+    pub(crate) fn stream(&self) -> &AnyStream {
+        self.lease.stream()
+    }
+
+    /// Adds topics; the version of them that the hub will answer for.
+    pub(crate) fn add(&self, topics: Vec<Topic>) -> Result<u64> {
+        self.stream().add_topics(self.id, topics)
+    }
+
+    pub(crate) fn remove(&self, topics: &[Topic]) -> Result<u64> {
+        self.stream().remove_topics(self.id, topics)
+    }
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        if self.stream().lifecycle().check_process().is_ok() {
+            self.stream().unsubscribe(self.id);
+        }
+    }
+}
