@@ -293,14 +293,17 @@ impl Item for TradeEvent {
     }
 
     fn number(&self) -> Option<i64> {
-        self.trade().map(|trade| trade.id)
+        self.trade().and_then(|trade| trade.id)
     }
 
     fn line(&self) -> String {
         match self.trade() {
             Some(trade) => format!(
                 "{:<8}     {:>9} x {:<6} #{}",
-                trade.symbol, trade.price, trade.size, trade.id
+                trade.symbol,
+                trade.price,
+                trade.size,
+                trade.id.unwrap_or_default()
             ),
             None => self.to_string(),
         }

@@ -580,15 +580,17 @@ impl Ledger {
         match update {
             Update::Event(event) => {
                 stage.tally.events.fetch_add(1, Ordering::Relaxed);
-                let (channel, number) = match &event.data {
-                    MarketEvent::Trade(trade) => (TRADES, trade.id),
-                    MarketEvent::Quote(quote) => match quote.bid_size.try_into() {
-                        Ok(number) => (QUOTES, number),
-                        Err(_) => return stage.unexpected_event(&event.data),
-                    },
+                let (channel, symbol, number) = match &event.data {
+                    MarketEvent::Trade(trade) => (TRADES, &trade.symbol, trade.id),
+                    MarketEvent::Quote(quote) => {
+                        (QUOTES, &quote.symbol, quote.bid_size.try_into().ok())
+                    }
                     other => return stage.unexpected_event(other),
                 };
-                self.check(stage, channel, event.symbol(), number);
+                let Some(number) = number else {
+                    return stage.unexpected_event(&event.data);
+                };
+                self.check(stage, channel, symbol, number);
             }
             Update::Gap(_) | Update::Dropped(_) => self.excuse(|_, _| true),
             Update::Notice(Notice::Confirmed { topics } | Notice::Refused { topics, .. }) => {

@@ -152,8 +152,10 @@ pub use self::{
     key::{Endpoint, StreamKey},
     manager::{Manager, ShutdownGuard, StreamShutdown},
     market::{
-        BARS, Bar, Code, Conditions, DAILY_BARS, Interval, MarketEvent, QUOTES, Quote, Symbol,
-        TRADES, Timestamp, Trade, TradeCancel, TradeCorrection, TradeEvent, UPDATED_BARS, topics,
+        BARS, Bar, Code, Conditions, DAILY_BARS, IMBALANCES, Imbalance, Interval, LULDS, LuldBand,
+        MarketEvent, NEWS, News, ORDERBOOKS, OrderBookUpdate, PriceLevel, QUOTES, Quote, STATUSES,
+        Symbol, TRADES, Timestamp, Trade, TradeCancel, TradeCorrection, TradeEvent, TradingStatus,
+        UPDATED_BARS, topics,
     },
     order::{
         Amendment, AssetClass, Fill, LegFill, Order, OrderClass, OrderEvent, OrderStatus,

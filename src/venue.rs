@@ -226,12 +226,21 @@ impl SecretMessage {
     /// assert_eq!(format!("{login:?}"), "SecretMessage(***)");
     /// ```
     pub fn text(write: impl Fn(&mut dyn FnMut(Piece<'_>))) -> Self {
+        Self::new(write, true)
+    }
+
+    /// Builds a binary message from the pieces that `write` hands out, as [`text`](Self::text) does.
+    pub fn binary(write: impl Fn(&mut dyn FnMut(Piece<'_>))) -> Self {
+        Self::new(write, false)
+    }
+
+    fn new(write: impl Fn(&mut dyn FnMut(Piece<'_>)), text: bool) -> Self {
         let mut len = 0;
         write(&mut |piece| piece.each(|bytes| len += bytes.len()));
         let mut bytes = Zeroizing::new(Vec::with_capacity(Self::HEADROOM + len));
         bytes.resize(Self::HEADROOM, 0);
         write(&mut |piece| piece.each(|piece| bytes.extend_from_slice(piece)));
-        Self { bytes, text: true }
+        Self { bytes, text }
     }
 
     /// The buffer, with room for a WebSocket header in front of the payload, and whether it is text.
@@ -256,6 +265,10 @@ pub enum Piece<'a> {
     Plain(&'a str),
     /// Escaped as the inside of a JSON string. Credentials are ASCII without control characters.
     JsonString(&'a str),
+    /// Written as they are. In a text message they must be UTF-8.
+    Bytes(&'a [u8]),
+    /// A MessagePack string: its length in front, in as few bytes as can be.
+    MessagePackString(&'a str),
 }
 
 impl Piece<'_> {
@@ -263,6 +276,23 @@ impl Piece<'_> {
         match self {
             Self::Plain(text) => write(text.as_bytes()),
             Self::JsonString(text) => json_escape(text.as_bytes(), write),
+            Self::Bytes(bytes) => write(bytes),
+            Self::MessagePackString(text) => {
+                let len = text.len();
+                match (u8::try_from(len), u16::try_from(len), u32::try_from(len)) {
+                    (Ok(len @ ..32), ..) => write(&[0xa0 | len]),
+                    (Ok(len), ..) => write(&[0xd9, len]),
+                    (_, Ok(len), _) => {
+                        write(&[0xda]);
+                        write(&len.to_be_bytes());
+                    }
+                    (.., len) => {
+                        write(&[0xdb]);
+                        write(&len.unwrap_or(u32::MAX).to_be_bytes());
+                    }
+                }
+                write(text.as_bytes());
+            }
         }
     }
 }

@@ -835,7 +835,9 @@ fn tls_with_a_trusted_certificate_carries_trades_and_quotes() {
         while all.len() < 3 {
             match events.recv_timeout(GENEROUS).unwrap() {
                 Update::Event(event) => all.push(match &event.data {
-                    MarketEvent::Trade(trade) => format!("trade {} at {}", trade.id, trade.price),
+                    MarketEvent::Trade(trade) => {
+                        format!("trade {} at {}", trade.id.unwrap(), trade.price)
+                    }
                     MarketEvent::Quote(quote) => {
                         format!("quote {}x{}", quote.bid_size, quote.bid_price)
                     }

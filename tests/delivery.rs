@@ -46,10 +46,12 @@ fn confirmed<T: Payload<Source = MarketEvent>>(
 fn trade(symbol: &str, id: i64) -> MarketEvent {
     MarketEvent::Trade(Trade {
         symbol: symbol.into(),
-        id,
+        id: Some(id),
         exchange: "V".into(),
         price: Decimal::new(15_025, 2),
         size: Decimal::from(10),
+        taker_side: Code::default(),
+        update: Code::default(),
         conditions: ["@"].iter().collect(),
         tape: "C".into(),
         timestamp: "2026-03-17T14:30:05.123456789Z".parse().unwrap(),
@@ -65,6 +67,7 @@ fn quote(symbol: &str, bid: &str) -> MarketEvent {
         ask_exchange: Code::default(),
         ask_price: Decimal::ZERO,
         ask_size: Decimal::ZERO,
+        exchange: Code::default(),
         conditions: ["R"].iter().collect(),
         tape: "C".into(),
         timestamp: "2026-03-17T14:30:05.12Z".parse().unwrap(),
@@ -108,11 +111,16 @@ impl Ledger {
                 let hole = i64::try_from(std::mem::take(&mut self.hole)).unwrap();
                 match self.last.get_mut(&trade.symbol) {
                     Some(last) => {
-                        assert_eq!(trade.id, *last + hole + 1, "{} after {last}", trade.symbol);
-                        *last = trade.id;
+                        assert_eq!(
+                            trade.id.unwrap(),
+                            *last + hole + 1,
+                            "{} after {last}",
+                            trade.symbol
+                        );
+                        *last = trade.id.unwrap();
                     }
                     None => {
-                        self.last.insert(trade.symbol.clone(), trade.id);
+                        self.last.insert(trade.symbol.clone(), trade.id.unwrap());
                     }
                 }
             }
@@ -180,7 +188,7 @@ fn subscriptions_get_the_same_events_and_not_a_share_of_them() {
     }
     for subscription in &subscriptions {
         let ids: Vec<_> = (1..=300)
-            .map(|_| next_event(subscription).trade().unwrap().id)
+            .map(|_| next_event(subscription).trade().unwrap().id.unwrap())
             .collect();
         assert_eq!(ids, (1..=300).collect::<Vec<_>>());
     }
@@ -232,20 +240,29 @@ fn a_dead_reader_delays_nobody_and_its_losses_are_counted_exactly() {
     let ids: Vec<_> = updates
         .by_ref()
         .take(100)
-        .map(|update| update.event().unwrap().unwrap().trade().unwrap().id)
+        .map(|update| {
+            update
+                .event()
+                .unwrap()
+                .unwrap()
+                .trade()
+                .unwrap()
+                .id
+                .unwrap()
+        })
         .collect();
     let last = i64::try_from(ALL).unwrap();
     assert_eq!(ids, (last - 99..=last).collect::<Vec<_>>());
 
     // Drop newest: the oldest, and then the hole.
     for id in 1..=100 {
-        assert_eq!(next_event(&newest).trade().unwrap().id, id);
+        assert_eq!(next_event(&newest).trade().unwrap().id.unwrap(), id);
     }
     assert!(matches!(next(&newest), Update::Dropped(dropped) if dropped.count == ALL - 100));
 
     // End: the oldest without a hole, then the end, which is the reason.
     for id in 1..=100 {
-        assert_eq!(next_event(&end).trade().unwrap().id, id);
+        assert_eq!(next_event(&end).trade().unwrap().id.unwrap(), id);
     }
     let Update::Ended(ended) = next(&end) else {
         panic!("it goes on");
@@ -261,7 +278,10 @@ fn a_dead_reader_delays_nobody_and_its_losses_are_counted_exactly() {
     // The others are none the wiser.
     sim.push(trade("AAPL", last + 1));
     for subscription in [&oldest, &newest, &reader] {
-        assert_eq!(next_event(subscription).trade().unwrap().id, last + 1);
+        assert_eq!(
+            next_event(subscription).trade().unwrap().id.unwrap(),
+            last + 1
+        );
     }
 }
 
@@ -376,7 +396,7 @@ fn the_first_subscriber_subscribes_and_the_last_unsubscribes() {
     assert_eq!(sim.stats().requests, 2, "one still wants it");
     assert_eq!(feed.health().topics_wanted, 2);
     sim.push(trade("AAPL", 1));
-    assert_eq!(next_event(&two).trade().unwrap().id, 1);
+    assert_eq!(next_event(&two).trade().unwrap().id.unwrap(), 1);
     drop(two);
     eventually("the last one unsubscribes", || sim.stats().requests == 3);
     eventually("the topic is gone", || feed.health().topics_confirmed == 1);
@@ -406,7 +426,7 @@ fn a_refused_symbol_hits_only_the_one_who_asked() {
     );
     sim.push(trade("NVDA", 1));
     sim.push(trade("AAPL", 1));
-    assert_eq!(next_event(&good).trade().unwrap().id, 1);
+    assert_eq!(next_event(&good).trade().unwrap().id.unwrap(), 1);
     assert!(good.try_recv().is_err() && bad.try_recv().is_err());
     let missing: Vec<_> = feed
         .health()
@@ -439,7 +459,7 @@ fn one_askers_refused_symbols_sink_nobodys_before_the_line_is_live_or_after_a_cu
         let came = subscription
             .iter()
             .find_map(|update| update.event().unwrap());
-        assert_eq!(came.unwrap().trade().unwrap().id, 7);
+        assert_eq!(came.unwrap().trade().unwrap().id, Some(7));
     }
 }
 
@@ -490,7 +510,7 @@ fn subscriptions_yield_what_their_topics_are() {
     let sent = [
         quote("AAPL", "150.1"),
         trade("AAPL", 1),
-        MarketEvent::Correction(TradeCorrection {
+        MarketEvent::Correction(Box::new(TradeCorrection {
             symbol: "AAPL".into(),
             exchange: "V".into(),
             original_id: 1,
@@ -503,8 +523,8 @@ fn subscriptions_yield_what_their_topics_are() {
             corrected_conditions: ["I"].iter().collect(),
             tape: "C".into(),
             timestamp,
-        }),
-        MarketEvent::Cancel(TradeCancel {
+        })),
+        MarketEvent::Cancel(Box::new(TradeCancel {
             symbol: "AAPL".into(),
             id: 2,
             exchange: "V".into(),
@@ -513,7 +533,7 @@ fn subscriptions_yield_what_their_topics_are() {
             action: "C".into(),
             tape: "C".into(),
             timestamp,
-        }),
+        })),
         trade("MSFT", 1),
         quote("AAPL", "150.2"),
     ];
@@ -522,7 +542,7 @@ fn subscriptions_yield_what_their_topics_are() {
     }
     let of_apple: Vec<_> = sent
         .iter()
-        .filter(|event| *event.symbol() == "AAPL")
+        .filter(|event| event.symbol().is_some_and(|symbol| symbol == "AAPL"))
         .collect();
     for event in &of_apple {
         assert_eq!(&&next_event(&mixed).data, event);
@@ -594,7 +614,7 @@ fn prices_are_exact_and_times_keep_their_nanoseconds() {
     );
     let came = next_event(&trades);
     let came = came.trade().unwrap();
-    assert_eq!(came.id, 9_007_199_254_740_993);
+    assert_eq!(came.id, Some(9_007_199_254_740_993));
     assert_eq!(came.price, "0.30000000000000004".parse().unwrap());
     assert_eq!(came.size, "0.0000004".parse().unwrap());
     assert_eq!(came.timestamp.as_nanos(), 1_773_757_805_123_456_789);
@@ -730,7 +750,7 @@ fn select_waits_for_two_and_never_spins_after_both_have_ended() {
             }
             recv(trades.receiver()) -> delivery => {
                 let events = delivery.unwrap().take(2).filter_map(|update| update.event().unwrap());
-                ids.extend(events.map(|trade| trade.trade().unwrap().id));
+                ids.extend(events.map(|trade| trade.trade().unwrap().id.unwrap()));
             }
             default(WAIT) => panic!("nothing came"),
         }
@@ -746,7 +766,7 @@ fn select_waits_for_two_and_never_spins_after_both_have_ended() {
         let delivery = trades.receiver().recv_timeout(WAIT).unwrap();
         left.extend(delivery.filter_map(|update| update.event().unwrap()));
     }
-    assert_eq!(left[0].trade().unwrap().id, 51);
+    assert_eq!(left[0].trade().unwrap().id, Some(51));
 
     manager.shutdown(WAIT);
     let mut ends = 0;

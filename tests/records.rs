@@ -138,10 +138,12 @@ fn open(sim: &Sim, credentials: &Credentials) -> (Manager, StreamHandle<MarketDa
 fn trade(id: i64) -> MarketEvent {
     MarketEvent::Trade(Trade {
         symbol: "AAPL".into(),
-        id,
+        id: Some(id),
         exchange: "V".into(),
         price: 150.into(),
         size: 10.into(),
+        taker_side: trunkline::Code::default(),
+        update: trunkline::Code::default(),
         conditions: ["@"].iter().collect(),
         tape: "C".into(),
         timestamp: trunkline::Timestamp::from_nanos(0),

@@ -627,7 +627,7 @@ fn read_until(
 }
 
 fn is_trade(update: &Update<TradeEvent>, id: i64) -> bool {
-    matches!(update, Update::Event(event) if event.trade().is_some_and(|trade| trade.id == id))
+    matches!(update, Update::Event(event) if event.trade().is_some_and(|trade| trade.id == Some(id)))
 }
 
 // ------------------------------------------------------------------------------------------------ a whole life, logs

@@ -48,9 +48,9 @@ fn a_sleeper_costs_the_others_nothing_and_learns_what_it_lost() {
             match reader.recv_timeout(GENEROUS).unwrap() {
                 Update::Event(event) => {
                     let trade = event.trade().unwrap();
-                    let before = last.insert(trade.symbol.clone(), trade.id);
+                    let before = last.insert(trade.symbol.clone(), trade.id.unwrap());
                     assert!(
-                        before.is_none_or(|before| trade.id == before + 1),
+                        before.is_none_or(|before| trade.id == Some(before + 1)),
                         "{trade} after {before:?}"
                     );
                     read += 1;

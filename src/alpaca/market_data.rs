@@ -22,8 +22,8 @@ use std::{
 };
 
 use super::{
-    Account, Feed, data_endpoint,
-    wire::{self, Incoming, Lists, SubscriptionRequest},
+    Account, Codec, DataFeed,
+    wire::{self, Incoming, SubscriptionRequest},
 };
 use crate::{
     calendar::Calendar,
@@ -31,38 +31,49 @@ use crate::{
     error::{Error, Rejection, RejectionKind, Result},
     event::Unparsed,
     key::{Endpoint, StreamKey},
-    market::{BARS, DAILY_BARS, MarketEvent, QUOTES, TRADES, UPDATED_BARS},
-    topic::{Channel, Topic},
-    venue::{
-        Confirmed, Frame, Message, Output, Piece, Request, SecretMessage, Session, Venue, Verdict,
-    },
+    market::{BARS, DAILY_BARS, MarketEvent, QUOTES, TRADES},
+    topic::Topic,
+    venue::{Confirmed, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict},
 };
 
-/// Alpaca's market data. Made by [`stocks`](super::stocks).
+/// Alpaca's market data. Made by [`stocks`](super::stocks), [`crypto`](super::crypto), [`options`](super::options),
+/// [`news`](super::news) and [`market_data`](super::market_data()).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MarketData {
     endpoint: Endpoint,
-    channels: &'static [Channel],
+    feed: DataFeed,
+    codec: Codec,
     account: Option<Account>,
     calendar: Calendar,
-    /// Whether it sends during the regular session: the overnight feeds are silent then.
-    has_regular_hours: bool,
 }
 
 impl MarketData {
-    pub(super) fn stocks(feed: Feed) -> Self {
+    pub(super) fn of(feed: DataFeed) -> Self {
         Self {
-            endpoint: data_endpoint(feed.path()),
-            channels: feed.channels(),
+            endpoint: Endpoint::wss("stream.data.alpaca.markets", feed.path()),
+            feed,
+            codec: feed.default_codec(),
             account: None,
-            has_regular_hours: !matches!(feed, Feed::Boats | Feed::Overnight),
-            calendar: match feed {
-                Feed::Test => Calendar::always_open(),
-                Feed::Iex | Feed::Sip | Feed::DelayedSip | Feed::Boats | Feed::Overnight => {
-                    Calendar::us_equities()
-                }
-            },
+            calendar: feed.calendar(),
         }
+    }
+
+    /// The same feed on the sandbox's host.
+    #[must_use]
+    pub fn sandbox(self) -> Self {
+        Self {
+            endpoint: Endpoint::wss("stream.data.sandbox.alpaca.markets", self.feed.path()),
+            ..self
+        }
+    }
+
+    /// Speaks `codec`. By default JSON; options feeds speak MessagePack, and nothing else.
+    ///
+    /// All who share a stream speak the same: who opens it with another codec than the first gets
+    /// [`Error::SettingsConflict`].
+    #[must_use]
+    pub fn codec(self, codec: Codec) -> Self {
+        Self { codec, ..self }
     }
 
     /// The same protocol at an endpoint of your own: a proxy, or a simulator.
@@ -84,17 +95,6 @@ impl MarketData {
         Self {
             account: Some(account),
             ..self
-        }
-    }
-}
-
-impl Feed {
-    fn channels(self) -> &'static [Channel] {
-        match self {
-            Self::Test => &[TRADES, QUOTES, BARS],
-            Self::Iex | Self::Sip | Self::DelayedSip | Self::Boats | Self::Overnight => {
-                &[TRADES, QUOTES, BARS, UPDATED_BARS, DAILY_BARS]
-            }
         }
     }
 }
@@ -121,7 +121,24 @@ impl Venue for MarketData {
         )
     }
 
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        vec![("codec", self.codec.to_string())]
+    }
+
+    /// The codec is agreed on here. JSON is what the venue speaks unasked.
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        match self.codec {
+            Codec::Json => Vec::new(),
+            Codec::MessagePack => vec![("Content-Type", "application/msgpack".to_owned())],
+        }
+    }
+
     fn admit(&self, credentials: &Credentials) -> Result<()> {
+        if !self.feed.speaks(self.codec) {
+            return Err(Error::InvalidConfig {
+                why: format!("options feeds do not speak {}, only msgpack", self.codec),
+            });
+        }
         match (self.account, Account::of(credentials)) {
             (Some(wanted), Some(found)) if wanted != found => Err(Error::WrongAccount {
                 stream: StreamKey::new(&self.endpoint, credentials),
@@ -134,7 +151,7 @@ impl Venue for MarketData {
 
     fn validate(&self, topic: &Topic) -> Result<()> {
         let symbol = topic.symbol.as_str();
-        let why = if !self.channels.contains(&topic.channel) {
+        let why = if !self.feed.channels().contains(&topic.channel) {
             "this feed has no such channel"
         } else if symbol.is_empty()
             || symbol.len() > 32
@@ -145,6 +162,13 @@ impl Venue for MarketData {
             "this venue's symbols are upper case"
         } else if symbol.len() > 1 && symbol.contains('*') {
             "`*` stands alone: patterns are not supported"
+        } else if topic.is_wildcard() {
+            if self.feed.has_wildcard(topic.channel) {
+                return Ok(());
+            }
+            "this feed does not send this channel for all symbols at once"
+        } else if let Some(fault) = self.feed.fault(symbol) {
+            fault
         } else {
             return Ok(());
         };
@@ -161,7 +185,7 @@ impl Venue for MarketData {
     /// Of all symbols together something comes every few seconds while the market trades, or, of bars, every minute.
     /// Of single symbols nothing can be said, and updated bars come only when a trade was late.
     fn expects(&self, topic: &Topic) -> Option<Duration> {
-        if !topic.is_wildcard() || !self.has_regular_hours {
+        if !topic.is_wildcard() || !self.feed.is_busy() {
             return None;
         }
         match topic.channel {
@@ -173,6 +197,7 @@ impl Venue for MarketData {
 
     fn session(&self, credentials: Credentials) -> MarketDataSession {
         MarketDataSession {
+            codec: self.codec,
             state: State::Welcome(credentials),
         }
     }
@@ -181,6 +206,7 @@ impl Venue for MarketData {
 /// The protocol of one connection.
 #[derive(Debug)]
 pub struct MarketDataSession {
+    codec: Codec,
     state: State,
 }
 
@@ -201,10 +227,9 @@ impl Session for MarketDataSession {
 
     fn handle_frame(&mut self, _now: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
         // By codec, not by opcode: JSON may come in binary frames.
-        match std::str::from_utf8(frame.bytes()) {
-            Ok(text) => wire::decode(text, |item| self.handle_item(item, out)),
-            Err(error) => self.handle_item(Err(Unparsed::new(frame.bytes(), error)), out),
-        }
+        wire::decode(frame.bytes(), self.codec, |item| {
+            self.handle_item(item, out);
+        });
     }
 
     fn request(&mut self, _now: Instant, request: Request<'_>, out: &mut Output<MarketEvent>) {
@@ -212,11 +237,7 @@ impl Session for MarketDataSession {
             Request::Subscribe(topics) => ("subscribe", topics),
             Request::Unsubscribe(topics) => ("unsubscribe", topics),
         };
-        let message = SubscriptionRequest {
-            action,
-            lists: Lists::from_topics(topics),
-        };
-        out.send(Message::Text(wire::to_json(&message)));
+        out.send(SubscriptionRequest { action, topics }.encode(self.codec));
     }
 }
 
@@ -242,7 +263,7 @@ impl MarketDataSession {
             (State::Welcome(credentials), Ok(Incoming::Success(message)))
                 if message == "connected" =>
             {
-                out.send_secret(login(credentials));
+                out.send_secret(login(credentials, self.codec));
                 self.state = State::Authenticating;
             }
             (State::Authenticating, Ok(Incoming::Success(message)))
@@ -275,15 +296,23 @@ impl MarketDataSession {
     }
 }
 
-fn login(credentials: &Credentials) -> SecretMessage {
-    credentials.expose(|key, secret| {
-        SecretMessage::text(|piece| {
+/// A map of three pairs: `action`, `key`, `secret`.
+fn login(credentials: &Credentials, codec: Codec) -> SecretMessage {
+    credentials.expose(|key, secret| match codec {
+        Codec::Json => SecretMessage::text(|piece| {
             piece(Piece::Plain(r#"{"action":"auth","key":""#));
             piece(Piece::JsonString(key));
             piece(Piece::Plain(r#"","secret":""#));
             piece(Piece::JsonString(secret));
             piece(Piece::Plain(r#""}"#));
-        })
+        }),
+        Codec::MessagePack => SecretMessage::binary(|piece| {
+            const MAP_OF_THREE: &[u8] = b"\x83";
+            piece(Piece::Bytes(MAP_OF_THREE));
+            for text in ["action", "auth", "key", key, "secret", secret] {
+                piece(Piece::MessagePackString(text));
+            }
+        }),
     })
 }
 
@@ -292,7 +321,7 @@ fn unexpected(wanted: &str, got: &Result<Incoming, Unparsed>) -> Verdict {
         Ok(Incoming::Success(message)) => format!("`{message}`"),
         Ok(Incoming::Error { code, message }) => format!("error {code} `{message}`"),
         Ok(Incoming::Subscription(_)) => "a subscription".to_owned(),
-        Ok(Incoming::Event(event)) => format!("data for {}", event.symbol()),
+        Ok(Incoming::Event(_)) => "market data".to_owned(),
         Err(unparsed) => unparsed.to_string(),
     };
     Verdict::Protocol(format!("expected {wanted}, got {got}"))
@@ -331,7 +360,7 @@ fn after_ready(code: u16) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::venue::Item;
+    use crate::{alpaca::Feed, venue::Item};
 
     /// What a session makes of an error: ends the connection, refuses the request in flight, or neither.
     #[derive(Debug, PartialEq)]

@@ -3,13 +3,16 @@
 //! Facts about the venue are from its public documentation ("WebSocket Stream", "Real-time Stock Data") and from the
 //! code of its official SDKs.
 
+mod feed;
 mod market_data;
 mod order_updates;
 pub(crate) mod wire;
 
 use std::{fmt, str::FromStr};
 
+pub(crate) use self::feed::DataFeed;
 pub use self::{
+    feed::{Codec, CryptoFeed, Feed, OptionFeed},
     market_data::{MarketData, MarketDataSession},
     order_updates::{OrderUpdates, OrderUpdatesSession},
 };
@@ -18,13 +21,15 @@ use crate::{
     error::{Error, Result},
     key::Endpoint,
     market::{
-        BARS, Bar, DAILY_BARS, QUOTES, Quote, Symbol, TRADES, TradeEvent, UPDATED_BARS, topics,
+        BARS, Bar, DAILY_BARS, IMBALANCES, Imbalance, LULDS, LuldBand, NEWS, News, ORDERBOOKS,
+        OrderBookUpdate, QUOTES, Quote, STATUSES, Symbol, TRADES, TradeEvent, TradingStatus,
+        UPDATED_BARS, topics,
     },
     order::{OrderUpdate, TRADE_UPDATES},
     topic::{Topic, Topics},
 };
 
-/// The stream of US stock data on `feed`, encoded as JSON.
+/// The stream of US stock data on `feed`.
 ///
 /// # Examples
 /// ```no_run
@@ -34,7 +39,54 @@ use crate::{
 /// ```
 #[must_use]
 pub fn stocks(feed: Feed) -> MarketData {
-    MarketData::stocks(feed)
+    MarketData::of(DataFeed::Stocks(feed))
+}
+
+/// The stream of crypto data on `feed`. Its symbols are pairs, such as `BTC/USD`.
+///
+/// # Examples
+/// ```no_run
+/// use trunkline::{Credentials, Manager, alpaca::{self, CryptoFeed}};
+/// let coins = Manager::global().open(&alpaca::crypto(CryptoFeed::Us), &Credentials::from_env()?)?;
+/// let trades = coins.subscribe(alpaca::trades(["BTC/USD", "ETH/USD"]))?;
+/// # Ok::<(), trunkline::Error>(())
+/// ```
+#[must_use]
+pub fn crypto(feed: CryptoFeed) -> MarketData {
+    MarketData::of(DataFeed::Crypto(feed))
+}
+
+/// The stream of options data on `feed`, in MessagePack. Its symbols are contracts, such as `MSFT260619C00450000`; it
+/// has trades and quotes, and no quotes for all contracts at once.
+#[must_use]
+pub fn options(feed: OptionFeed) -> MarketData {
+    MarketData::of(DataFeed::Options(feed))
+}
+
+/// The stream of news.
+#[must_use]
+pub fn news() -> MarketData {
+    MarketData::of(DataFeed::News)
+}
+
+/// The stream of market data at `endpoint`, which may be a proxy or a simulator. Which feed it is follows from the end
+/// of the path, such as `/v2/iex`, `/v1beta3/crypto/us`, `/v1beta1/opra` or `/v1beta1/news`.
+///
+/// # Errors
+/// [`Error::InvalidEndpoint`] where the path is none of Alpaca's. Name the feed then, and use [`MarketData::at`].
+///
+/// # Examples
+/// ```
+/// use trunkline::alpaca;
+/// let options = alpaca::market_data("ws://127.0.0.1:9000/v1beta1/opra".parse()?)?;
+/// assert_eq!(options.to_string(), "ws://127.0.0.1:9000/v1beta1/opra");
+/// # Ok::<(), trunkline::Error>(())
+/// ```
+pub fn market_data(endpoint: Endpoint) -> Result<MarketData> {
+    let feed = DataFeed::of_path(endpoint.path()).ok_or(Error::InvalidEndpoint {
+        why: "its path is that of no feed of Alpaca's",
+    })?;
+    Ok(MarketData::of(feed).at(endpoint))
 }
 
 /// The order updates of one account: every fill, cancel and refusal, whoever placed the order. Paper keys have no live
@@ -69,7 +121,7 @@ pub fn trades<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Topics<T
     Topics::new(topics(TRADES, symbols))
 }
 
-/// Quotes: the best bid and ask. `*` stands for every symbol.
+/// Quotes: the best bid and ask. `*` stands for every symbol, but on options feeds, which refuse it.
 pub fn quotes<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Topics<Quote> {
     Topics::new(topics(QUOTES, symbols))
 }
@@ -89,75 +141,42 @@ pub fn daily_bars<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Topi
     Topics::new(topics(DAILY_BARS, symbols))
 }
 
-/// A feed of US stock data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Feed {
-    /// The IEX exchange only. In the free plan.
-    Iex,
-    /// All US exchanges. Needs a paid plan.
-    Sip,
-    /// All US exchanges, 15 minutes late.
-    DelayedSip,
-    /// Blue Ocean ATS, the overnight session.
-    Boats,
-    /// Alpaca's own derived overnight feed.
-    Overnight,
-    /// A made-up stock, `FAKEPACA`, around the clock and for any account.
-    Test,
+/// Halts, pauses and resumptions of stocks. `*` stands for every symbol.
+pub fn statuses<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Topics<TradingStatus> {
+    Topics::new(topics(STATUSES, symbols))
 }
 
-impl Feed {
-    const ALL: [Self; 6] = [
-        Self::Iex,
-        Self::Sip,
-        Self::DelayedSip,
-        Self::Boats,
-        Self::Overnight,
-        Self::Test,
-    ];
-
-    /// The path of its endpoint. The overnight feeds live under another version than the others.
-    #[must_use]
-    pub fn path(self) -> &'static str {
-        match self {
-            Self::Iex => "/v2/iex",
-            Self::Sip => "/v2/sip",
-            Self::DelayedSip => "/v2/delayed_sip",
-            Self::Boats => "/v1beta1/boats",
-            Self::Overnight => "/v1beta1/overnight",
-            Self::Test => "/v2/test",
-        }
-    }
+/// Limit-up-limit-down bands of stocks. `*` stands for every symbol.
+pub fn lulds<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Topics<LuldBand> {
+    Topics::new(topics(LULDS, symbols))
 }
 
-impl fmt::Display for Feed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Iex => "iex",
-            Self::Sip => "sip",
-            Self::DelayedSip => "delayed_sip",
-            Self::Boats => "boats",
-            Self::Overnight => "overnight",
-            Self::Test => "test",
-        })
-    }
+/// Imbalances of stocks during limit-up-limit-down halts. `*` stands for every symbol.
+pub fn imbalances<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Topics<Imbalance> {
+    Topics::new(topics(IMBALANCES, symbols))
 }
 
-impl FromStr for Feed {
-    type Err = Error;
+/// Order books of crypto: the whole book first, then its changes. `*` stands for every symbol.
+///
+/// The venue sends the whole book once, when the line first asks for it. Changes that are lost make a book wrong, so
+/// do not [`conflate`](Topics::conflate), and start from nothing after a gap.
+pub fn orderbooks<S: Into<Symbol>>(
+    symbols: impl IntoIterator<Item = S>,
+) -> Topics<OrderBookUpdate> {
+    Topics::new(topics(ORDERBOOKS, symbols))
+}
 
-    fn from_str(name: &str) -> Result<Self> {
-        Self::ALL
-            .into_iter()
-            .find(|feed| feed.to_string() == name)
-            .ok_or_else(|| Error::InvalidConfig {
-                why: format!(
-                    "`{}` is no feed: iex, sip, delayed_sip, boats, overnight or test",
-                    name.escape_debug()
-                ),
-            })
-    }
+/// News about symbols. `*` stands for all news, also that which names no symbol.
+///
+/// # Examples
+/// ```no_run
+/// # use trunkline::{Credentials, Manager, alpaca};
+/// let wire = Manager::global().open(&alpaca::news(), &Credentials::from_env()?)?;
+/// let news = wire.subscribe(alpaca::news_about(["AAPL", "BTCUSD"]))?;
+/// # Ok::<(), trunkline::Error>(())
+/// ```
+pub fn news_about<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Topics<News> {
+    Topics::new(topics(NEWS, symbols))
 }
 
 /// Which of a user's two accounts: paper, with play money, or live. Paper unless live is spelled out.
@@ -229,11 +248,6 @@ impl FromStr for Account {
     }
 }
 
-/// The host of all market data.
-fn data_endpoint(path: &str) -> Endpoint {
-    Endpoint::wss("stream.data.alpaca.markets", path)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -241,7 +255,7 @@ mod tests {
     #[test]
     fn feeds_and_accounts_survive_text() {
         for feed in Feed::ALL {
-            assert_eq!(feed.to_string().parse::<Feed>().unwrap(), feed);
+            assert_eq!(feed.to_string().parse::<Feed>().unwrap(), *feed);
         }
         assert!("IEX".parse::<Feed>().is_err());
         assert_eq!("live".parse::<Account>().unwrap(), Account::Live);

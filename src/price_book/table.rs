@@ -78,8 +78,12 @@ impl Table {
         self.index.each(|cell| cell.turn());
     }
 
+    fn cell(&self, event: &MarketEvent) -> Option<&Cell> {
+        self.index.get(event.symbol()?).map(AsRef::as_ref)
+    }
+
     fn take_in(&self, event: &MarketEvent, received: Instant, epoch: u64) {
-        let Some(cell) = self.index.get(event.symbol()) else {
+        let Some(cell) = self.cell(event) else {
             return;
         };
         let arrival = Arrival::new(received, self.origin, epoch);
@@ -109,7 +113,7 @@ impl Fold<MarketEvent> for Table {
             return;
         }
         for stamped in events() {
-            if let Some(cell) = self.index.get(stamped.event.symbol()) {
+            if let Some(cell) = self.cell(&stamped.event) {
                 cell.turn_for_news();
             }
         }
@@ -186,7 +190,7 @@ fn report(cell: &Cell, trade: &Trade, arrival: Arrival) {
         arrival,
         report: Report::Stands,
     };
-    *cell.reported.lock() = Some((trade.id, trade.exchange.clone()));
+    *cell.reported.lock() = trade.id.map(|id| (id, trade.exchange.clone()));
     cell.trade.latest.write(traded.pack());
 }
 

@@ -122,6 +122,7 @@ impl Book {
             ask_exchange: exchange(random),
             ask_price: Decimal::new(self.mid_cents + self.half_spread_cents, 2),
             ask_size: (1 + random.below(20)).into(),
+            exchange: Code::default(),
             conditions: ["R"].into_iter().collect(),
             tape: Code::from("C"),
             timestamp: utc,
@@ -151,12 +152,14 @@ impl Book {
         };
         Trade {
             symbol: self.symbol.clone(),
-            id: self.trades,
+            id: Some(self.trades),
             exchange: exchange(random),
             price: shown,
             size: size.into(),
+            taker_side: Code::default(),
             conditions,
             tape: Code::from("C"),
+            update: Code::default(),
             timestamp: utc,
         }
     }
@@ -230,6 +233,7 @@ impl Candle {
             trade_count: Some(self.trades),
             // An average of prices lies between them, so it fits where they did.
             vwap: i64::try_from(vwap).ok().map(|vwap| Decimal::new(vwap, 4)),
+            exchange: Code::default(),
             timestamp,
         }
     }
@@ -312,7 +316,7 @@ mod tests {
                 MarketEvent::Trade(trade) => {
                     let last = trades.entry(trade.symbol).or_default();
                     *last += 1;
-                    assert_eq!(trade.id, *last);
+                    assert_eq!(trade.id, Some(*last));
                 }
                 MarketEvent::Quote(quote) => {
                     let last = quotes.entry(quote.symbol).or_default();

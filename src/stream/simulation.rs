@@ -29,7 +29,7 @@ use crate::{
     StreamKey, Symbol, TRADES, Topic, Topics, Update,
     alpaca::{
         self, Feed, MarketData,
-        wire::server::{self, ClientMessage, RequestLists},
+        wire::server::{ClientMessage, RequestLists, json as server},
     },
     transport::{
         Fault,
@@ -114,9 +114,9 @@ impl Tick {
         let channel = usize::from(matches!(event, MarketEvent::Quote(_)));
         let symbol = SYMBOLS
             .iter()
-            .position(|symbol| *event.symbol() == **symbol);
+            .position(|symbol| event.symbol().is_some_and(|of| of == symbol));
         let id = match event {
-            MarketEvent::Trade(trade) => trade.id as u64,
+            MarketEvent::Trade(trade) => trade.id.expect("an id") as u64,
             MarketEvent::Quote(quote) => quote.bid_size.mantissa() as u64,
             other => panic!("the venue never sent {other:?}"),
         };

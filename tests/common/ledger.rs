@@ -66,11 +66,11 @@ impl Ledger {
                 self.events += 1;
                 let trade = event.trade().unwrap();
                 let new = Page {
-                    last: trade.id,
+                    last: trade.id.unwrap(),
                     sure: true,
                 };
                 if let Some(Page { last, sure }) = self.pages.insert(trade.symbol.clone(), new) {
-                    let (symbol, id) = (&trade.symbol, trade.id);
+                    let (symbol, id) = (&trade.symbol, trade.id.unwrap());
                     assert!(id > last, "{}: {symbol} {id} came after {last}", self.name);
                     assert!(
                         !sure || self.conflates || id == last + 1,

@@ -411,7 +411,7 @@ pub fn quote(bid_size: i64) -> String {
 /// The id of a trade.
 pub fn trade_id(update: &Update<TradeEvent>) -> Option<i64> {
     match update {
-        Update::Event(event) => event.trade().map(|trade| trade.id),
+        Update::Event(event) => event.trade().and_then(|trade| trade.id),
         _ => None,
     }
 }

@@ -433,7 +433,7 @@ macro_rules! words {
 
             #[cfg(test)]
             fn write(&self) -> String {
-                super::to_json(&self.as_str())
+                super::control::to_json(&self.as_str())
             }
         }
     )+};
@@ -452,7 +452,7 @@ macro_rules! maybe_words {
             #[cfg(test)]
             fn write(&self) -> String {
                 self.as_ref()
-                    .map_or_else(|| "null".to_owned(), |word| super::to_json(&word.as_str()))
+                    .map_or_else(|| "null".to_owned(), |word| super::control::to_json(&word.as_str()))
             }
         }
     )+};
@@ -469,7 +469,7 @@ impl Field for OrderClass {
         match self {
             // As the venue does.
             Self::Simple => r#""""#.to_owned(),
-            class => super::to_json(&class.as_str()),
+            class => super::control::to_json(&class.as_str()),
         }
     }
 }

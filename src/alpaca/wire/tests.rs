@@ -1,10 +1,16 @@
 //! Literal frames, as the venue documents them, against values; and back.
 
+use rust_decimal::Decimal;
+
 use super::*;
+use crate::{
+    market::{BARS, Code, DAILY_BARS, QUOTES, TRADES, Timestamp},
+    venue::Message,
+};
 
 fn decode_all(text: &str) -> Vec<Result<Incoming, Unparsed>> {
     let mut items = Vec::new();
-    decode(text, |item| items.push(item));
+    decode(text.as_bytes(), Codec::Json, |item| items.push(item));
     items
 }
 
@@ -36,17 +42,19 @@ fn a_trade_with_every_field() {
     let frame = r#"[{"T":"t","S":"KO","i":71204,"x":"P","p":61.275,"s":40,"c":["@","I"," "],"z":"A","t":"2026-03-17T14:30:05.12Z"}]"#;
     let expected = Trade {
         symbol: "KO".into(),
-        id: 71_204,
+        id: Some(71_204),
         exchange: "P".into(),
         price: decimal("61.275"),
         size: decimal("40"),
+        taker_side: Code::default(),
+        update: Code::default(),
         conditions: ["@", "I", " "].iter().collect(),
         tape: "A".into(),
         timestamp: time("2026-03-17T14:30:05.12Z"),
     };
     assert_eq!(event(frame), MarketEvent::Trade(expected.clone()));
     assert_eq!(
-        format!("[{}]", server::event(MarketEvent::Trade(expected))),
+        format!("[{}]", server::json::event(&MarketEvent::Trade(expected))),
         frame
     );
 }
@@ -62,13 +70,14 @@ fn a_quote_with_every_field() {
         ask_exchange: "Q".into(),
         ask_price: decimal("152.14"),
         ask_size: decimal("1"),
+        exchange: Code::default(),
         conditions: ["R"].iter().collect(),
         tape: "C".into(),
         timestamp: time("2026-03-17T14:30:05.123456789Z"),
     };
     assert_eq!(event(frame), MarketEvent::Quote(expected.clone()));
     assert_eq!(
-        format!("[{}]", server::event(MarketEvent::Quote(expected))),
+        format!("[{}]", server::json::event(&MarketEvent::Quote(expected))),
         frame
     );
 }
@@ -93,11 +102,12 @@ fn bars_of_every_interval() {
             volume: decimal("8120"),
             trade_count: Some(97),
             vwap: Some(decimal("61.2431")),
+            exchange: Code::default(),
             timestamp: time("2026-03-17T14:30:00Z"),
         };
         assert_eq!(event(&frame), MarketEvent::Bar(expected.clone()));
         assert_eq!(
-            format!("[{}]", server::event(MarketEvent::Bar(expected))),
+            format!("[{}]", server::json::event(&MarketEvent::Bar(expected))),
             frame
         );
     }
@@ -124,7 +134,7 @@ fn a_correction_and_a_cancel() {
         (71_204, "P", "E")
     );
     assert_eq!(
-        format!("[{}]", server::event(MarketEvent::Cancel(value))),
+        format!("[{}]", server::json::event(&MarketEvent::Cancel(value))),
         cancel
     );
 
@@ -138,7 +148,7 @@ fn a_correction_and_a_cancel() {
         (decimal("61.275"), decimal("61.27"))
     );
     assert_eq!(
-        format!("[{}]", server::event(MarketEvent::Correction(value))),
+        format!("[{}]", server::json::event(&MarketEvent::Correction(value))),
         correction
     );
 }
@@ -161,7 +171,7 @@ fn control_messages_in_any_key_order_and_with_unknown_keys() {
         one(r#" [ { "msg" : "symbol limit exceeded", "x":{"y":[1]}, "code":405, "T":"error" } ] "#),
         error
     );
-    let state = r#"[{"T":"subscription","trades":["KO"],"quotes":null,"bars":["*"],"lulds":["KO"],"corrections":["KO"],"cancelErrors":["KO"]}]"#;
+    let state = r#"[{"T":"subscription","trades":["KO"],"quotes":null,"bars":["*"],"lulds":[],"corrections":["KO"],"cancelErrors":["KO"]}]"#;
     let topics = vec![Topic::new(TRADES, "KO"), Topic::new(BARS, "*")];
     assert_eq!(
         one(state),
@@ -191,13 +201,14 @@ fn numbers_are_exactly_what_their_digits_say() {
         };
         assert_eq!(trade.price.normalize().to_string(), value);
         assert_eq!(
-            trade.id, 9_007_199_254_740_995,
+            trade.id,
+            Some(9_007_199_254_740_995),
             "above 2^53, and never through a double"
         );
     }
     for digits in [
         "null",
-        "\"1\"",
+        "\"one\"",
         "1e400",
         "NaN",
         "1e-40",
@@ -287,10 +298,46 @@ fn a_request_names_only_what_it_means() {
     ];
     let request = SubscriptionRequest {
         action: "subscribe",
-        lists: Lists::from_topics(&topics),
+        topics: &topics,
     };
-    assert_eq!(
-        to_json(&request),
-        r#"{"action":"subscribe","quotes":["KO","PEP"],"dailyBars":["*"]}"#
+    let json = r#"{"action":"subscribe","quotes":["KO","PEP"],"dailyBars":["*"]}"#;
+    assert_eq!(request.encode(Codec::Json), Message::Text(json.to_owned()));
+}
+
+fn bytes(hex: &str) -> Vec<u8> {
+    let digits: Vec<u8> = hex
+        .bytes()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    digits
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
+#[test]
+fn an_option_trade_as_the_venue_sends_it() {
+    let frame = bytes(
+        "91 87 a154 a174 a153 b34d534654323630363139433030343530303030 a174 d7ff1d6f280069b9656d
+         a170 cb4028b33333333333 a173 03 a178 a14e a163 a167",
     );
+    let expected = Trade {
+        symbol: "MSFT260619C00450000".into(),
+        id: None,
+        exchange: "N".into(),
+        price: decimal("12.35"),
+        size: decimal("3"),
+        taker_side: Code::default(),
+        conditions: ["g"].iter().collect(),
+        tape: Code::default(),
+        update: Code::default(),
+        timestamp: time("2026-03-17T14:30:05.123456Z"),
+    };
+    let mut items = Vec::new();
+    decode(&frame, Codec::MessagePack, |item| items.push(item));
+    let event = MarketEvent::Trade(expected);
+    let feed = super::super::DataFeed::Options(crate::alpaca::OptionFeed::Opra);
+    let item = server::event(&event, feed, Codec::MessagePack);
+    assert_eq!(server::frame(&[item], Codec::MessagePack), frame);
+    assert_eq!(items, [Ok(Incoming::Event(event))]);
 }

@@ -8,8 +8,8 @@ use std::{
 
 use super::{ConnectionId, Effect, End, Exchange, Moment};
 use crate::{
-    alpaca::wire::server,
-    market::{MarketEvent, Symbol, Timestamp, Trade},
+    alpaca::wire::server::json as server,
+    market::{Code, MarketEvent, Symbol, Timestamp, Trade},
     sim::{FaultKind, FaultScript, gate::Pieces, tape::Random},
 };
 
@@ -335,13 +335,15 @@ fn jitter(period: Duration, chance: &mut Random) -> Duration {
 
 /// A trade without a price: what a venue's bug looks like.
 fn priceless(symbol: Symbol, utc: Timestamp) -> String {
-    let trade = server::event(MarketEvent::Trade(Trade {
+    let trade = server::event(&MarketEvent::Trade(Trade {
         symbol,
-        id: 0,
+        id: Some(0),
         exchange: "V".into(),
         price: 0.into(),
         size: 1.into(),
+        taker_side: Code::default(),
         conditions: ["@"].into_iter().collect(),
+        update: Code::default(),
         tape: "C".into(),
         timestamp: utc,
     }));

@@ -33,8 +33,8 @@ use super::{
 };
 use crate::{
     alpaca::{
-        Feed,
-        wire::server::{self, ClientMessage, RequestLists},
+        Codec, Feed,
+        wire::server::{ClientMessage, RequestLists, json as server},
     },
     credentials::Credentials,
     market::{BARS, DAILY_BARS, MarketEvent, QUOTES, Symbol, TRADES, Timestamp, UPDATED_BARS},
@@ -264,15 +264,15 @@ impl Exchange {
         if self.is_mute(id) {
             return;
         }
-        match serde_json::from_slice(message) {
-            Ok(ClientMessage::Auth { .. }) if live => self.refuse(id, ALREADY_AUTHENTICATED),
-            Ok(ClientMessage::Auth { key, secret }) => self.authenticate(at, id, key, &secret),
-            Ok(_) if !live => self.refuse(id, NOT_AUTHENTICATED),
-            Ok(ClientMessage::Subscribe(lists)) => self.change(at, id, &lists, Change::Add),
-            Ok(ClientMessage::Unsubscribe(lists)) => {
+        match ClientMessage::decode(message, Codec::Json) {
+            Some(ClientMessage::Auth { .. }) if live => self.refuse(id, ALREADY_AUTHENTICATED),
+            Some(ClientMessage::Auth { key, secret }) => self.authenticate(at, id, key, &secret),
+            Some(_) if !live => self.refuse(id, NOT_AUTHENTICATED),
+            Some(ClientMessage::Subscribe(lists)) => self.change(at, id, &lists, Change::Add),
+            Some(ClientMessage::Unsubscribe(lists)) => {
                 self.change(at, id, &lists, Change::Remove);
             }
-            Err(_) => self.refuse(id, INVALID_SYNTAX),
+            None => self.refuse(id, INVALID_SYNTAX),
         }
     }
 
@@ -369,7 +369,8 @@ impl Exchange {
         let Some(newcomer) = self.connections.get(&id).filter(|_| self.is_newcomer(id)) else {
             return Vec::new();
         };
-        let Ok(ClientMessage::Auth { key, .. }) = serde_json::from_slice(message) else {
+        let Some(ClientMessage::Auth { key, .. }) = ClientMessage::decode(message, Codec::Json)
+        else {
             return Vec::new();
         };
         self.of_key(newcomer.feed, &key)
@@ -566,9 +567,12 @@ impl Exchange {
 
     /// Puts an event into the frames of those who asked for it. It is encoded once, and only for somebody.
     fn route(&mut self, event: MarketEvent) {
-        let (channel, symbol) = (event.channel(), event.symbol().clone());
+        let channel = event.channel();
+        let Some(symbol) = event.symbol().cloned() else {
+            return;
+        };
         let trade = match &event {
-            MarketEvent::Trade(trade) => Some(trade.id),
+            MarketEvent::Trade(trade) => trade.id,
             _ => None,
         };
         let mut event = Some(event);
@@ -578,7 +582,7 @@ impl Exchange {
                 continue;
             }
             if let Some(event) = event.take() {
-                encoded = server::event(event);
+                encoded = server::event(&event);
             }
             connection.frame.push(&encoded);
             self.stats.messages_sent += 1;

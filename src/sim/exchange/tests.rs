@@ -2,7 +2,10 @@
 
 use super::{mischief::GARBAGE, *};
 use crate::{
-    alpaca::wire::{self, Incoming},
+    alpaca::{
+        Codec,
+        wire::{self, Incoming},
+    },
     clock,
     sim::FaultScript,
 };
@@ -98,7 +101,7 @@ fn texts(effects: Vec<Effect>, id: ConnectionId) -> Vec<String> {
 fn events(frames: &[String]) -> Vec<MarketEvent> {
     let mut events = Vec::new();
     for frame in frames {
-        wire::decode(frame, |item| match item {
+        wire::decode(frame.as_bytes(), Codec::Json, |item| match item {
             Ok(Incoming::Event(event)) => events.push(event),
             other => panic!("{other:?}"),
         });
@@ -356,8 +359,8 @@ fn trade_ids_are_consecutive_for_each_connection() {
             let MarketEvent::Trade(trade) = event else {
                 panic!("{event}")
             };
-            if let Some(last) = last.insert(trade.symbol, trade.id) {
-                assert_eq!(trade.id, last + 1);
+            if let Some(last) = last.insert(trade.symbol, trade.id.unwrap()) {
+                assert_eq!(trade.id, Some(last + 1));
             }
         }
     }
@@ -446,7 +449,7 @@ fn new_symbols_are_listed_and_the_test_feed_has_its_own() {
     assert!(
         events
             .iter()
-            .all(|event| event.symbol().as_str() == "FAKEPACA")
+            .all(|event| event.symbol().is_some_and(|symbol| symbol == "FAKEPACA"))
     );
 }
 
@@ -521,7 +524,7 @@ fn odd_items_stand_among_good_ones() {
         ONE,
     );
     let (mut good, mut odd) = (0, Vec::new());
-    wire::decode(&frames[0], |item| match item {
+    wire::decode(frames[0].as_bytes(), Codec::Json, |item| match item {
         Ok(_) => good += 1,
         Err(unparsed) => odd.push(unparsed.to_string()),
     });

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{Field as _, Rest};
 use crate::{
-    alpaca::wire::to_json,
+    alpaca::wire::control::to_json,
     order::{OrderEvent, OrderUpdate},
 };
 

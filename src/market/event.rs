@@ -1,0 +1,206 @@
+//! A market-data message of any kind: where it belongs, and how those who asked for one kind see it.
+
+use std::fmt;
+
+use super::{
+    Bar, Imbalance, LuldBand, News, OrderBookUpdate, Quote, Symbol, Timestamp, Trade, TradeCancel,
+    TradeCorrection, TradeEvent, TradingStatus,
+};
+use crate::{
+    topic::{Channel, Payload, Topic},
+    venue::Routed,
+};
+
+/// A market-data message of any kind. What is rare is boxed, so that trades and quotes stay small.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(tag = "type", rename_all = "snake_case")
+)]
+#[non_exhaustive]
+pub enum MarketEvent {
+    /// A trade.
+    Trade(Trade),
+    /// A correction of a trade.
+    Correction(Box<TradeCorrection>),
+    /// A trade taken back.
+    Cancel(Box<TradeCancel>),
+    /// A quote.
+    Quote(Quote),
+    /// A bar.
+    Bar(Bar),
+    /// A halt, a pause or a resumption.
+    Status(Box<TradingStatus>),
+    /// A band of prices.
+    Luld(Box<LuldBand>),
+    /// An imbalance.
+    Imbalance(Box<Imbalance>),
+    /// A change of an order book.
+    OrderBook(Box<OrderBookUpdate>),
+    /// An article.
+    News(Box<News>),
+}
+
+impl MarketEvent {
+    /// The symbol it is about. News is about any number, which [`Routed::symbols`] gives.
+    #[must_use]
+    pub fn symbol(&self) -> Option<&Symbol> {
+        Some(match self {
+            Self::Trade(trade) => &trade.symbol,
+            Self::Correction(correction) => &correction.symbol,
+            Self::Cancel(cancel) => &cancel.symbol,
+            Self::Quote(quote) => &quote.symbol,
+            Self::Bar(bar) => &bar.symbol,
+            Self::Status(status) => &status.symbol,
+            Self::Luld(band) => &band.symbol,
+            Self::Imbalance(imbalance) => &imbalance.symbol,
+            Self::OrderBook(update) => &update.symbol,
+            Self::News(_) => return None,
+        })
+    }
+}
+
+/// Trades and what amends them.
+pub const TRADES: Channel = Channel::new("trades");
+/// Quotes.
+pub const QUOTES: Channel = Channel::new("quotes");
+/// Minute bars.
+pub const BARS: Channel = Channel::new("bars");
+/// Minute bars that late trades changed.
+pub const UPDATED_BARS: Channel = Channel::new("updatedBars");
+/// The running day's bars.
+pub const DAILY_BARS: Channel = Channel::new("dailyBars");
+/// Halts, pauses and resumptions.
+pub const STATUSES: Channel = Channel::new("statuses");
+/// Limit-up-limit-down bands.
+pub const LULDS: Channel = Channel::new("lulds");
+/// Imbalances.
+pub const IMBALANCES: Channel = Channel::new("imbalances");
+/// Order books.
+pub const ORDERBOOKS: Channel = Channel::new("orderbooks");
+/// News.
+pub const NEWS: Channel = Channel::new("news");
+
+impl Routed for MarketEvent {
+    fn channel(&self) -> Channel {
+        match self {
+            Self::Trade(_) | Self::Correction(_) | Self::Cancel(_) => TRADES,
+            Self::Quote(_) => QUOTES,
+            Self::Bar(bar) => bar.interval.channel(),
+            Self::Status(_) => STATUSES,
+            Self::Luld(_) => LULDS,
+            Self::Imbalance(_) => IMBALANCES,
+            Self::OrderBook(_) => ORDERBOOKS,
+            Self::News(_) => NEWS,
+        }
+    }
+
+    fn symbols(&self) -> &[Symbol] {
+        match self {
+            Self::News(news) => &news.symbols,
+            other => other.symbol().map_or(&[], std::slice::from_ref),
+        }
+    }
+
+    fn happened_at(&self) -> Option<Timestamp> {
+        match self {
+            Self::Trade(trade) => Some(trade.timestamp),
+            Self::Quote(quote) => Some(quote.timestamp),
+            Self::OrderBook(update) => Some(update.timestamp),
+            // A correction may name a trade of long ago, a bar the start of its period, and the others are too rare
+            // to measure by.
+            Self::Correction(_)
+            | Self::Cancel(_)
+            | Self::Bar(_)
+            | Self::Status(_)
+            | Self::Luld(_)
+            | Self::Imbalance(_)
+            | Self::News(_) => None,
+        }
+    }
+}
+
+impl Payload for MarketEvent {
+    type Source = Self;
+    fn project(event: &Self) -> Option<Self> {
+        Some(event.clone())
+    }
+}
+
+impl Payload for TradeEvent {
+    type Source = MarketEvent;
+    fn project(event: &MarketEvent) -> Option<Self> {
+        match event {
+            MarketEvent::Trade(trade) => Some(Self::Trade(trade.clone())),
+            MarketEvent::Correction(correction) => Some(Self::Correction(correction.clone())),
+            MarketEvent::Cancel(cancel) => Some(Self::Cancel(cancel.clone())),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! payload {
+    ($($payload:ident from $variant:ident),+ $(,)?) => {$(
+        impl Payload for $payload {
+            type Source = MarketEvent;
+            fn project(event: &MarketEvent) -> Option<Self> {
+                if let MarketEvent::$variant(data) = event {
+                    let data: &Self = data;
+                    Some(data.clone())
+                } else {
+                    None
+                }
+            }
+        }
+    )+};
+}
+payload! {
+    Quote from Quote,
+    Bar from Bar,
+    TradingStatus from Status,
+    LuldBand from Luld,
+    Imbalance from Imbalance,
+    OrderBookUpdate from OrderBook,
+    News from News,
+}
+
+/// One topic of `channel` for each of `symbols`.
+pub fn topics<S: Into<Symbol>>(
+    channel: Channel,
+    symbols: impl IntoIterator<Item = S>,
+) -> impl Iterator<Item = Topic> {
+    symbols
+        .into_iter()
+        .map(move |symbol| Topic::new(channel, symbol))
+}
+
+impl fmt::Display for MarketEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Trade(trade) => trade.fmt(f),
+            Self::Correction(correction) => correction.fmt(f),
+            Self::Cancel(cancel) => cancel.fmt(f),
+            Self::Quote(quote) => quote.fmt(f),
+            Self::Bar(bar) => bar.fmt(f),
+            Self::Status(status) => status.fmt(f),
+            Self::Luld(band) => band.fmt(f),
+            Self::Imbalance(imbalance) => imbalance.fmt(f),
+            Self::OrderBook(update) => update.fmt(f),
+            Self::News(news) => news.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_not_larger_than_a_quote() {
+        assert!(size_of::<Trade>() <= size_of::<Quote>());
+        assert!(size_of::<Bar>() <= size_of::<Quote>());
+        assert_eq!(size_of::<Quote>(), 184);
+        assert_eq!(size_of::<MarketEvent>(), 184);
+    }
+}

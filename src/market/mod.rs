@@ -1,0 +1,30 @@
+//! Values of the market that any venue may use: symbols, timestamps, trades, quotes, bars, and the rest.
+//!
+//! Prices and sizes are exact decimals and times keep their nanoseconds. One type serves every kind of instrument: what
+//! a kind lacks is `None` or empty. Nothing here knows where a value came from.
+
+mod bar;
+mod event;
+mod halt;
+mod names;
+mod news;
+mod order_book;
+mod quote;
+mod timestamp;
+mod trade;
+
+pub(crate) use self::names::ConditionsBuilder;
+pub use self::{
+    bar::{Bar, Interval},
+    event::{
+        BARS, DAILY_BARS, IMBALANCES, LULDS, MarketEvent, NEWS, ORDERBOOKS, QUOTES, STATUSES,
+        TRADES, UPDATED_BARS, topics,
+    },
+    halt::{Imbalance, LuldBand, TradingStatus},
+    names::{Code, Conditions, Symbol},
+    news::News,
+    order_book::{OrderBookUpdate, PriceLevel},
+    quote::Quote,
+    timestamp::Timestamp,
+    trade::{Trade, TradeCancel, TradeCorrection, TradeEvent},
+};

@@ -1,0 +1,43 @@
+//! News.
+
+use std::{fmt, sync::Arc};
+
+use super::{Code, Symbol, Timestamp};
+
+/// A news article, or a new version of one that was sent before: `id` is the same then.
+///
+/// Texts are as the venue sends them, with whatever entities its HTML has. Cheap to clone, however long they are.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct News {
+    /// The article's id.
+    pub id: i64,
+    /// The headline.
+    pub headline: Arc<str>,
+    /// A summary. May be empty.
+    pub summary: Arc<str>,
+    /// Who wrote it. May be empty.
+    pub author: Arc<str>,
+    /// When it was first published.
+    pub created_at: Timestamp,
+    /// When this version was.
+    pub updated_at: Timestamp,
+    /// Where it can be read.
+    pub url: Arc<str>,
+    /// The article as HTML. Can be very long, and may be empty.
+    pub content: Arc<str>,
+    /// What it is about. General news names no symbol, and reaches those who asked for all (`*`).
+    pub symbols: Arc<[Symbol]>,
+    /// Who published it.
+    pub source: Code,
+}
+
+impl fmt::Display for News {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "news #{}", self.id)?;
+        for symbol in &*self.symbols {
+            write!(f, " {symbol}")?;
+        }
+        write!(f, ": {} at {}", self.headline, self.updated_at)
+    }
+}
