@@ -593,7 +593,7 @@ impl Ledger {
                 self.check(stage, channel, symbol, number);
             }
             Update::Gap(_) | Update::Dropped(_) => self.excuse(|_, _| true),
-            Update::Notice(Notice::Confirmed { topics } | Notice::Refused { topics, .. }) => {
+            Update::Notice(Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. }) => {
                 for topic in topics {
                     self.excuse(|channel, symbol| {
                         channel == topic.channel && (topic.is_wildcard() || *symbol == topic.symbol)

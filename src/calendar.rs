@@ -146,10 +146,10 @@ impl Calendar {
         let close = Time::new(hour, minute, 0, 0)
             .ok()
             .filter(|close| (OPEN..CLOSE).contains(close) && *close != OPEN)
-            .ok_or_else(|| Error::InvalidConfig {
-                why: format!(
+            .ok_or_else(|| {
+                Error::invalid_config(format!(
                     "an early close at {hour:02}:{minute:02} is not between 09:30 and 16:00"
-                ),
+                ))
             })?;
         self.with(|hours| hours.set(date, Day::ClosesAt(close)))
     }
@@ -193,8 +193,8 @@ impl Calendar {
     }
 
     fn with(mut self, change: impl FnOnce(&mut Hours)) -> Result<Self> {
-        let hours = self.hours.as_mut().ok_or_else(|| Error::InvalidConfig {
-            why: "a calendar that never closes has no days to change".to_owned(),
+        let hours = self.hours.as_mut().ok_or_else(|| {
+            Error::invalid_config("a calendar that never closes has no days to change")
         })?;
         change(Arc::make_mut(hours));
         Ok(self)
@@ -482,8 +482,8 @@ fn ordinary(date: Date) -> Day {
 }
 
 fn civil(year: i16, month: i8, day: i8) -> Result<Date> {
-    Date::new(year, month, day).map_err(|_| Error::InvalidConfig {
-        why: format!("there is no day {year:04}-{month:02}-{day:02}"),
+    Date::new(year, month, day).map_err(|_| {
+        Error::invalid_config(format!("there is no day {year:04}-{month:02}-{day:02}"))
     })
 }
 

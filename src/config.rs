@@ -89,11 +89,7 @@ impl Config {
     /// # Errors
     /// [`Error::InvalidConfig`] for values that cannot work.
     pub(crate) fn validate(&self) -> Result<()> {
-        let invalid = |why: &str| {
-            Err(Error::InvalidConfig {
-                why: why.to_owned(),
-            })
-        };
+        let invalid = |why: &str| Err(Error::invalid_config(why));
         if self.queue.events == 0 {
             return invalid("`queue` must hold at least one event");
         }

@@ -7,7 +7,7 @@ use std::{fmt, io::Read, path::Path, sync::Arc};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::error::{CredentialsFault, Error, Result};
+use crate::error::{At, CredentialsFault, Error, Result};
 
 /// An API key id and its secret, in memory that is wiped when the last clone is dropped.
 ///
@@ -397,7 +397,10 @@ fn variable(name: &'static str, elsewhere: &[&'static str]) -> Result<Zeroizing<
 }
 
 fn invalid(fault: CredentialsFault) -> Error {
-    Error::InvalidCredentials(fault)
+    Error::InvalidCredentials {
+        at: At::default(),
+        fault,
+    }
 }
 
 const KEY_VARIABLE: &str = "APCA_API_KEY_ID";

@@ -3,9 +3,19 @@
 //! Foreign errors come in through private functions and leave only as [`source`](std::error::Error::source), so that
 //! no other crate's type is part of a variant.
 
+mod rejection;
+mod remedy;
+#[cfg(test)]
+mod tests;
+
 use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
 
+pub use self::{
+    rejection::{Rejection, RejectionKind},
+    remedy::Remedy,
+};
 use crate::{
+    correlation::{CorrelationId, Note},
     key::StreamKey,
     phase::Phase,
     price::{NotFresh, Obstacle},
@@ -24,19 +34,28 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// The credentials were refused before anything was connected.
-    #[error("invalid credentials: {0}")]
-    InvalidCredentials(CredentialsFault),
+    #[error("{at}invalid credentials: {fault}")]
+    InvalidCredentials {
+        /// Where they were to be used, if anywhere yet.
+        at: At,
+        /// What is wrong with them.
+        fault: CredentialsFault,
+    },
 
     /// The endpoint is not a WebSocket URL.
-    #[error("invalid endpoint: {why}")]
+    #[error("{at}invalid endpoint: {why}")]
     InvalidEndpoint {
+        /// The stream that was asked for, if one was.
+        at: At,
         /// What is wrong with it.
         why: &'static str,
     },
 
     /// A topic cannot be subscribed to on this feed. Nothing was sent.
-    #[error("invalid topic {topic}: {why}")]
+    #[error("{at}invalid topic {topic}: {why}")]
     InvalidTopic {
+        /// The stream that it was asked of.
+        at: At,
         /// The topic.
         topic: Topic,
         /// What is wrong with it.
@@ -44,24 +63,28 @@ pub enum Error {
     },
 
     /// Every event of this venue counts, and the subscription's queue was to drop some. Nothing was sent.
-    #[error("no event of this venue may be dropped, which `{overflow}` does: use `end`")]
+    #[error("{at}no event of this venue may be dropped, which `{overflow}` does: use `end`")]
     LossyQueue {
+        /// The stream.
+        at: At,
         /// The policy that was asked for.
         overflow: Overflow,
     },
 
     /// A value of the configuration, or of an argument, makes no sense.
-    #[error("invalid configuration: {why}")]
+    #[error("{at}invalid configuration: {why}")]
     InvalidConfig {
+        /// The stream that it was meant for, if there is one.
+        at: At,
         /// What is wrong with it.
         why: String,
     },
 
     /// The key belongs to the other kind of account than the one that was asked for. Nothing was connected.
-    #[error("{stream}: this is a {found} key, but a {wanted} account was asked for")]
+    #[error("{at}this is a {found} key, but a {wanted} account was asked for")]
     WrongAccount {
         /// The stream that was asked for.
-        stream: StreamKey,
+        at: At,
         /// The account that was asked for.
         wanted: &'static str,
         /// The account that the key belongs to.
@@ -69,16 +92,16 @@ pub enum Error {
     },
 
     /// The stream is open already, with other settings. The first opener's settings hold.
-    #[error("{stream} is open with other settings: {}", .differences.join(", "))]
+    #[error("{at}open with other settings already: {}", .differences.join(", "))]
     SettingsConflict {
-        /// The stream.
-        stream: StreamKey,
+        /// The stream, and the phase it is in.
+        at: At,
         /// The settings that differ, by name.
         differences: Vec<&'static str>,
     },
 
     /// A predecessor with the same key was still ending when the time to wait for it ran out.
-    #[error("{}: the previous connection is still ending (phase {}, for {waited:.1?})", .at.stream, .at.phase)]
+    #[error("{at}the previous connection is still ending (phase {}, for {waited:.1?})", .at.phase_name())]
     Draining {
         /// The stream, and the phase its predecessor is in.
         at: At,
@@ -87,7 +110,7 @@ pub enum Error {
     },
 
     /// A call's deadline passed. The stream goes on.
-    #[error("{}: timed out {doing} (phase {}{})", .at.stream, .at.phase, retry_note(.retry_in))]
+    #[error("{at}timed out {doing} (phase {}{})", .at.phase_name(), retry_note(.retry_in))]
     TimedOut {
         /// What was waited for.
         doing: Doing,
@@ -101,7 +124,7 @@ pub enum Error {
     },
 
     /// The venue rejected the credentials.
-    #[error("{}: the venue rejected the credentials: {rejection}", .at.stream)]
+    #[error("{at}the venue rejected the credentials: {rejection}")]
     Rejected {
         /// The stream, and the phase it happened in.
         at: At,
@@ -110,7 +133,7 @@ pub enum Error {
     },
 
     /// The account's plan does not include what was asked for.
-    #[error("{}: not included in the account's plan: {rejection}", .at.stream)]
+    #[error("{at}not included in the account's plan: {rejection}")]
     NotEntitled {
         /// The stream, and the phase it happened in.
         at: At,
@@ -120,7 +143,7 @@ pub enum Error {
 
     /// The venue allows no further connection for these credentials: another process holds it, or one that died
     /// without a close handshake still counts (for about 90 s at Alpaca).
-    #[error("{}: {rejection}: another process uses this key, or one that died still counts", .at.stream)]
+    #[error("{at}{rejection}: another process uses this key, or one that died still counts")]
     ConnectionLimit {
         /// The stream, and the phase it happened in.
         at: At,
@@ -129,7 +152,7 @@ pub enum Error {
     },
 
     /// The venue refused a request, for example a subscription. The stream goes on, and nothing else was changed.
-    #[error("{}: request refused: {rejection}", .at.stream)]
+    #[error("{at}request refused: {rejection}")]
     Refused {
         /// The stream, and the phase it happened in.
         at: At,
@@ -138,7 +161,7 @@ pub enum Error {
     },
 
     /// The host name could not be resolved.
-    #[error("{}: cannot resolve the host name", .at.stream)]
+    #[error("{at}cannot resolve the host name")]
     Unresolved {
         /// The stream, and the phase it happened in.
         at: At,
@@ -148,7 +171,7 @@ pub enum Error {
     },
 
     /// The connection could not be set up: refused, unreachable or reset.
-    #[error("{}: cannot connect (phase {})", .at.stream, .at.phase)]
+    #[error("{at}cannot connect (phase {})", .at.phase_name())]
     Unreachable {
         /// The stream, and the phase it happened in.
         at: At,
@@ -158,7 +181,7 @@ pub enum Error {
     },
 
     /// TLS failed: the certificate's name, root or date, or the server does not speak TLS.
-    #[error("{}: TLS failed: {why}", .at.stream)]
+    #[error("{at}TLS failed: {why}")]
     Tls {
         /// The stream, and the phase it happened in.
         at: At,
@@ -169,7 +192,7 @@ pub enum Error {
     },
 
     /// The server answered the upgrade request with an HTTP status instead of a WebSocket.
-    #[error("{}: the server answered the WebSocket upgrade with HTTP {status}{}", .at.stream, retry_after_note(.retry_after))]
+    #[error("{at}the server answered the WebSocket upgrade with HTTP {status}{}", retry_after_note(.retry_after))]
     Upgrade {
         /// The stream, and the phase it happened in.
         at: At,
@@ -180,7 +203,7 @@ pub enum Error {
     },
 
     /// The venue did not keep to its protocol.
-    #[error("{}: protocol error (phase {}): {why}", .at.stream, .at.phase)]
+    #[error("{at}protocol error (phase {}): {why}", .at.phase_name())]
     Protocol {
         /// The stream, and the phase it happened in.
         at: At,
@@ -189,7 +212,7 @@ pub enum Error {
     },
 
     /// The connection ended, or was given up.
-    #[error("{}: connection lost (phase {}): {why}", .at.stream, .at.phase)]
+    #[error("{at}connection lost (phase {}): {why}", .at.phase_name())]
     Lost {
         /// The stream, and the phase it happened in.
         at: At,
@@ -201,17 +224,17 @@ pub enum Error {
     },
 
     /// The connection was open, and what was expected on it did not come, although the market traded.
-    #[error("{}: mute: nothing of what is expected came, although the line answers", .at.stream)]
+    #[error("{at}mute: nothing of what is expected came, although the line answers")]
     Mute {
         /// The stream, and the phase it happened in.
         at: At,
     },
 
     /// The stream failed so often in a row that, by its configuration, it was given up.
-    #[error("{stream}: given up after {failures} failures in a row")]
+    #[error("{at}given up after {failures} failures in a row")]
     GaveUp {
-        /// The stream.
-        stream: StreamKey,
+        /// The stream, and the phase of its last failure.
+        at: At,
         /// How many failures.
         failures: u32,
         /// The last of them.
@@ -220,18 +243,23 @@ pub enum Error {
     },
 
     /// The stream was closed or shut down in this process.
-    #[error("{stream}: closed")]
+    #[error("{at}closed")]
     Closed {
         /// The stream.
-        stream: StreamKey,
+        at: At,
     },
 
     /// A price book has no fresh value. Nothing was waited for.
-    #[error("{0}")]
-    NotFresh(NotFresh),
+    #[error("{at}{missing}")]
+    NotFresh {
+        /// The book's stream.
+        at: At,
+        /// What the book has instead.
+        missing: NotFresh,
+    },
 
     /// No fresh price came in time. The book goes on.
-    #[error("{}: timed out waiting for a price: {missing}; {obstacle} (phase {})", .at.stream, .at.phase)]
+    #[error("{at}timed out waiting for a price: {missing}; {obstacle} (phase {})", .at.phase_name())]
     NoPrice {
         /// The stream, and the phase it is in.
         at: At,
@@ -245,30 +273,28 @@ pub enum Error {
     },
 
     /// `close` was called while other handles or subscriptions hold the stream. It stays open.
-    #[error("{stream}: still shared by {leases} other handles or subscriptions")]
+    #[error("{at}still shared by {leases} other handles or subscriptions")]
     StillShared {
-        /// The stream.
-        stream: StreamKey,
+        /// The stream, and the phase it is in.
+        at: At,
         /// How many others hold it.
         leases: usize,
     },
 
     /// The subscription's queue was full, and its policy is to end.
-    #[error(
-        "{stream}: the consumer was too slow for its queue of {capacity}, whose policy is to end"
-    )]
+    #[error("{at}the consumer was too slow for its queue of {capacity}, whose policy is to end")]
     Overflow {
-        /// The stream.
-        stream: StreamKey,
+        /// The stream, and the phase it was in.
+        at: At,
         /// The queue's length in events.
         capacity: usize,
     },
 
     /// The operating system refused a thread, a poller or a timer.
-    #[error("{stream}: cannot start the stream's thread")]
+    #[error("{at}cannot start the stream's thread")]
     Spawn {
         /// The stream.
-        stream: StreamKey,
+        at: At,
         /// The operating system's error.
         #[source]
         source: Source,
@@ -276,17 +302,17 @@ pub enum Error {
 
     /// This process is a forked child of the one that opened the stream, and has no part in it: no thread was copied,
     /// and the connection is the parent's. Open streams after the fork, in the process that uses them.
-    #[error("{stream}: belongs to the parent of this forked process")]
+    #[error("{at}belongs to the parent of this forked process")]
     Forked {
         /// The stream.
-        stream: StreamKey,
+        at: At,
     },
 
     /// The stream's thread panicked. This is a bug, of this crate or of user code that runs there.
-    #[error("{stream}: the stream's thread panicked: {message}")]
+    #[error("{at}the stream's thread panicked (phase {}): {message}", .at.phase_name())]
     Panicked {
-        /// The stream.
-        stream: StreamKey,
+        /// The stream, and the phase it was in.
+        at: At,
         /// The panic's message.
         message: String,
     },
@@ -297,7 +323,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
-            Self::InvalidCredentials(_) => "invalid_credentials",
+            Self::InvalidCredentials { .. } => "invalid_credentials",
             Self::InvalidEndpoint { .. } => "invalid_endpoint",
             Self::InvalidTopic { .. } => "invalid_topic",
             Self::LossyQueue { .. } => "lossy_queue",
@@ -319,7 +345,7 @@ impl Error {
             Self::Mute { .. } => "mute",
             Self::GaveUp { .. } => "gave_up",
             Self::Closed { .. } => "closed",
-            Self::NotFresh(_) => "not_fresh",
+            Self::NotFresh { .. } => "not_fresh",
             Self::NoPrice { .. } => "no_price",
             Self::StillShared { .. } => "still_shared",
             Self::Overflow { .. } => "overflow",
@@ -329,92 +355,46 @@ impl Error {
         }
     }
 
-    /// What a human, or the program, should do.
-    #[must_use]
-    pub fn remedy(&self) -> Remedy {
-        match self {
-            Self::InvalidCredentials(_) | Self::WrongAccount { .. } | Self::Rejected { .. } => {
-                Remedy::FixCredentials
-            }
-            Self::InvalidEndpoint { .. }
-            | Self::InvalidTopic { .. }
-            | Self::LossyQueue { .. }
-            | Self::InvalidConfig { .. }
-            | Self::SettingsConflict { .. }
-            | Self::Forked { .. } => Remedy::FixRequest,
-            Self::Tls {
-                certificate: true, ..
-            } => Remedy::FixRequest,
-            Self::Upgrade { status, .. } => match status {
-                401 | 403 => Remedy::FixCredentials,
-                408 | 425 | 429 | 500.. => Remedy::RetryLater,
-                _ => Remedy::FixRequest,
-            },
-            Self::NotEntitled { .. } => Remedy::ChangePlan,
-            Self::Refused { rejection, .. } => match rejection.kind {
-                RejectionKind::SymbolLimit => Remedy::ReduceSymbols,
-                RejectionKind::Entitlement => Remedy::ChangePlan,
-                _ => Remedy::FixRequest,
-            },
-            Self::ConnectionLimit { .. } => Remedy::CloseOthers,
-            Self::Overflow { .. } => Remedy::ReadFaster,
-            Self::Panicked { .. } => Remedy::ReportBug,
-            Self::GaveUp { cause, .. }
-            | Self::TimedOut {
-                cause: Some(cause), ..
-            }
-            | Self::NoPrice {
-                cause: Some(cause), ..
-            } => cause.remedy(),
-            Self::Draining { .. }
-            | Self::TimedOut { .. }
-            | Self::Unresolved { .. }
-            | Self::Unreachable { .. }
-            | Self::Tls { .. }
-            | Self::Protocol { .. }
-            | Self::Lost { .. }
-            | Self::Mute { .. }
-            | Self::Closed { .. }
-            | Self::NotFresh(_)
-            | Self::NoPrice { .. }
-            | Self::StillShared { .. }
-            | Self::Spawn { .. } => Remedy::RetryLater,
-        }
-    }
-
-    /// Whether doing the same again, later, can help.
-    #[must_use]
-    pub fn is_retryable(&self) -> bool {
-        matches!(self.remedy(), Remedy::RetryLater | Remedy::CloseOthers)
-    }
-
     /// The stream it happened to, where there is one.
     #[must_use]
     pub fn stream(&self) -> Option<&StreamKey> {
-        match self {
-            Self::InvalidCredentials(_)
-            | Self::InvalidEndpoint { .. }
-            | Self::InvalidTopic { .. }
-            | Self::LossyQueue { .. }
-            | Self::InvalidConfig { .. }
-            | Self::NotFresh(_) => None,
-            Self::WrongAccount { stream, .. }
-            | Self::SettingsConflict { stream, .. }
-            | Self::GaveUp { stream, .. }
-            | Self::Closed { stream }
-            | Self::StillShared { stream, .. }
-            | Self::Overflow { stream, .. }
-            | Self::Spawn { stream, .. }
-            | Self::Forked { stream }
-            | Self::Panicked { stream, .. } => Some(stream),
-            other => other.at().map(|at| &at.stream),
+        self.at().stream.as_ref()
+    }
+
+    /// The phase the stream was in, where there was a stream.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        self.at().phase
+    }
+
+    /// The [correlation id](CorrelationId) of the scope whose operation got this error, if it has one.
+    #[must_use]
+    pub fn correlation(&self) -> Option<&str> {
+        self.at().correlation.as_ref().map(CorrelationId::as_str)
+    }
+
+    /// A topic that a venue does not have: for [`Venue::validate`](crate::venue::Venue::validate).
+    #[must_use]
+    pub fn invalid_topic(topic: &Topic, why: impl Into<String>) -> Self {
+        Self::InvalidTopic {
+            at: At::default(),
+            topic: topic.clone(),
+            why: why.into(),
         }
     }
 
-    /// The phase the stream was in, where that matters.
-    #[must_use]
-    pub fn phase(&self) -> Option<Phase> {
-        self.at().map(|at| at.phase)
+    pub(crate) fn invalid_config(why: impl Into<String>) -> Self {
+        Self::InvalidConfig {
+            at: At::default(),
+            why: why.into(),
+        }
+    }
+
+    pub(crate) fn not_fresh(missing: NotFresh) -> Self {
+        Self::NotFresh {
+            at: At::default(),
+            missing,
+        }
     }
 
     /// The text with its causes, on one line: for records and health, which have no source to ask.
@@ -429,11 +409,42 @@ impl Error {
         text
     }
 
-    fn at(&self) -> Option<&At> {
+    /// The same without the stream, which a record names in front of it.
+    pub(crate) fn for_record(&self) -> String {
+        let text = self.with_causes();
+        let beginning = self.at().to_string();
+        text.strip_prefix(&*beginning).unwrap_or(&text).to_owned()
+    }
+
+    /// As the scope `correlation` gets it for its operation on `stream`: what was known better before stays.
+    ///
+    /// The stream's own errors, which all of its holders share, have no correlation.
+    pub(crate) fn told(
+        mut self,
+        stream: &StreamKey,
+        phase: Option<Phase>,
+        correlation: Option<&CorrelationId>,
+    ) -> Self {
+        let at = self.at_mut();
+        at.stream.get_or_insert_with(|| stream.clone());
+        at.phase = at.phase.or(phase);
+        if correlation.is_some() {
+            at.correlation = correlation.cloned();
+        }
+        self
+    }
+
+    fn at(&self) -> &At {
         match self {
-            Self::Draining { at, .. }
+            Self::InvalidCredentials { at, .. }
+            | Self::InvalidEndpoint { at, .. }
+            | Self::InvalidTopic { at, .. }
+            | Self::LossyQueue { at, .. }
+            | Self::InvalidConfig { at, .. }
+            | Self::WrongAccount { at, .. }
+            | Self::SettingsConflict { at, .. }
+            | Self::Draining { at, .. }
             | Self::TimedOut { at, .. }
-            | Self::NoPrice { at, .. }
             | Self::Rejected { at, .. }
             | Self::NotEntitled { at, .. }
             | Self::ConnectionLimit { at, .. }
@@ -443,9 +454,51 @@ impl Error {
             | Self::Tls { at, .. }
             | Self::Upgrade { at, .. }
             | Self::Protocol { at, .. }
-            | Self::Mute { at }
-            | Self::Lost { at, .. } => Some(at),
-            _ => None,
+            | Self::Lost { at, .. }
+            | Self::Mute { at, .. }
+            | Self::GaveUp { at, .. }
+            | Self::Closed { at, .. }
+            | Self::NotFresh { at, .. }
+            | Self::NoPrice { at, .. }
+            | Self::StillShared { at, .. }
+            | Self::Overflow { at, .. }
+            | Self::Spawn { at, .. }
+            | Self::Forked { at, .. }
+            | Self::Panicked { at, .. } => at,
+        }
+    }
+
+    fn at_mut(&mut self) -> &mut At {
+        match self {
+            Self::InvalidCredentials { at, .. }
+            | Self::InvalidEndpoint { at, .. }
+            | Self::InvalidTopic { at, .. }
+            | Self::LossyQueue { at, .. }
+            | Self::InvalidConfig { at, .. }
+            | Self::WrongAccount { at, .. }
+            | Self::SettingsConflict { at, .. }
+            | Self::Draining { at, .. }
+            | Self::TimedOut { at, .. }
+            | Self::Rejected { at, .. }
+            | Self::NotEntitled { at, .. }
+            | Self::ConnectionLimit { at, .. }
+            | Self::Refused { at, .. }
+            | Self::Unresolved { at, .. }
+            | Self::Unreachable { at, .. }
+            | Self::Tls { at, .. }
+            | Self::Upgrade { at, .. }
+            | Self::Protocol { at, .. }
+            | Self::Lost { at, .. }
+            | Self::Mute { at, .. }
+            | Self::GaveUp { at, .. }
+            | Self::Closed { at, .. }
+            | Self::NotFresh { at, .. }
+            | Self::NoPrice { at, .. }
+            | Self::StillShared { at, .. }
+            | Self::Overflow { at, .. }
+            | Self::Spawn { at, .. }
+            | Self::Forked { at, .. }
+            | Self::Panicked { at, .. } => at,
         }
     }
 }
@@ -462,21 +515,41 @@ impl fmt::Debug for Error {
     }
 }
 
-/// Where an error happened: which stream, in which phase.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where an error happened, and for whom. What does not apply is `None`.
+///
+/// `Display` is how a message begins: `wss://host/path [1a2b3c4d] (correlation order-7): `, or as much of it as is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct At {
     /// The stream.
-    pub stream: StreamKey,
-    /// The phase it was in.
-    pub phase: Phase,
+    pub stream: Option<StreamKey>,
+    /// The phase it was in. `None` where there was no stream yet.
+    pub phase: Option<Phase>,
+    /// Whose operation got the error, where that has a correlation id.
+    pub correlation: Option<CorrelationId>,
 }
 
 impl At {
     pub(crate) fn new(stream: &StreamKey, phase: Phase) -> Self {
         Self {
-            stream: stream.clone(),
-            phase,
+            stream: Some(stream.clone()),
+            phase: Some(phase),
+            correlation: None,
+        }
+    }
+
+    fn phase_name(&self) -> &'static str {
+        self.phase.map_or("none", Phase::name)
+    }
+}
+
+impl fmt::Display for At {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let note = Note(self.correlation.as_ref());
+        match (&self.stream, &self.correlation) {
+            (Some(stream), _) => write!(f, "{stream}{note}: "),
+            (None, Some(id)) => write!(f, "(correlation {id}): "),
+            (None, None) => Ok(()),
         }
     }
 }
@@ -525,96 +598,6 @@ pub enum CredentialsFault {
     /// The file or reader did not hold exactly two lines.
     #[error("expected two lines: the key id, then the secret")]
     NotTwoLines,
-}
-
-/// What a venue said when it refused something.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Rejection {
-    /// What it means.
-    pub kind: RejectionKind,
-    /// The venue's own number for it.
-    pub code: Option<u16>,
-    /// The venue's own words, with secrets masked and control characters escaped.
-    pub message: String,
-}
-
-impl Rejection {
-    /// A rejection for a [`Session`](crate::venue::Session) to report.
-    #[must_use]
-    pub fn new(kind: RejectionKind, code: Option<u16>, message: impl Into<String>) -> Self {
-        Self {
-            kind,
-            code,
-            message: message.into(),
-        }
-    }
-}
-
-impl fmt::Display for Rejection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        self.code.map_or(Ok(()), |code| write!(f, " ({code})"))
-    }
-}
-
-/// What a venue's refusal means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum RejectionKind {
-    /// The credentials are wrong. Ends the stream.
-    Credentials,
-    /// The account's plan does not include it. Ends the stream when it concerns the connection.
-    Entitlement,
-    /// Too many connections for these credentials. Retried, with patience.
-    ConnectionLimit,
-    /// More symbols than the plan allows.
-    SymbolLimit,
-    /// The request makes no sense to the venue.
-    BadRequest,
-    /// The venue cut a client that read too slowly. Retried.
-    SlowClient,
-    /// A fault on the venue's side, or a deadline that passed. Retried.
-    Temporary,
-}
-
-/// What to do about an error.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Remedy {
-    /// Try again later; streams do so by themselves.
-    RetryLater,
-    /// Use other credentials.
-    FixCredentials,
-    /// Use another plan, or a feed that the plan includes.
-    ChangePlan,
-    /// Subscribe to fewer symbols.
-    ReduceSymbols,
-    /// Correct the request, the endpoint or the configuration.
-    FixRequest,
-    /// Find and close the other connection that uses the same key.
-    CloseOthers,
-    /// Read faster, use a longer queue, or another overflow policy.
-    ReadFaster,
-    /// Report a bug.
-    ReportBug,
-}
-
-impl fmt::Display for Remedy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::RetryLater => "retry later",
-            Self::FixCredentials => "fix the credentials",
-            Self::ChangePlan => "change the plan, or use a feed that it includes",
-            Self::ReduceSymbols => "reduce the number of symbols",
-            Self::FixRequest => "correct the request, the endpoint or the configuration",
-            Self::CloseOthers => {
-                "find and close the other connection that uses this key, or wait until it is reaped"
-            }
-            Self::ReadFaster => "read faster, use a longer queue, or another overflow policy",
-            Self::ReportBug => "report a bug",
-        })
-    }
 }
 
 /// What a call with a deadline was waiting for.

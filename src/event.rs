@@ -8,9 +8,11 @@ use std::{
 };
 
 use crate::{
+    correlation::{CorrelationId, Note},
     error::{Error, Result},
+    key::StreamKey,
     market::Timestamp,
-    topic::Topic,
+    topic::{Topic, list},
 };
 
 /// One thing read from a subscription.
@@ -61,6 +63,19 @@ impl<T> Update<T> {
             Self::Dropped(dropped) => Err(dropped.error),
             other => other.event(),
         }
+    }
+
+    /// The [correlation id](CorrelationId) of the subscription, on everything that is not an event.
+    #[must_use]
+    pub fn correlation(&self) -> Option<&str> {
+        let id = match self {
+            Self::Event(_) => None,
+            Self::Gap(gap) => gap.correlation.as_ref(),
+            Self::Dropped(dropped) => dropped.correlation.as_ref(),
+            Self::Notice(notice) => notice.correlation(),
+            Self::Ended(ended) => ended.correlation.as_ref(),
+        };
+        id.map(CorrelationId::as_str)
     }
 }
 
@@ -117,6 +132,20 @@ pub struct Gap {
     pub epoch: u64,
     /// How many breaks this gap stands for: a line that breaks again before anything was delivered adds to it.
     pub breaks: u64,
+    /// Whose subscription it is.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub correlation: Option<CorrelationId>,
+}
+
+impl Gap {
+    /// As the subscription of `stream` gets it whose scope this is.
+    pub(crate) fn told(self, stream: &StreamKey, correlation: Option<&CorrelationId>) -> Self {
+        Self {
+            cause: self.cause.told(stream, None, correlation),
+            correlation: correlation.cloned(),
+            ..self
+        }
+    }
 }
 
 impl fmt::Display for Gap {
@@ -139,15 +168,19 @@ pub struct Dropped {
     /// The same as an error, for [`Update::strict`].
     #[cfg_attr(feature = "serde", serde(skip))]
     pub error: Error,
+    /// Whose subscription it is.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub correlation: Option<CorrelationId>,
 }
 
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} event{}",
+            "{} event{}{}",
             self.count,
-            if self.count == 1 { "" } else { "s" }
+            if self.count == 1 { "" } else { "s" },
+            Note(self.correlation.as_ref())
         )
     }
 }
@@ -162,44 +195,91 @@ impl fmt::Display for Dropped {
 #[non_exhaustive]
 pub enum Notice {
     /// The venue confirmed topics: their events are seen from here on.
+    #[non_exhaustive]
     Confirmed {
         /// The topics.
         topics: Vec<Topic>,
+        /// Whose subscription it is.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+        correlation: Option<CorrelationId>,
     },
     /// The venue refused topics. The others of the subscription go on.
+    #[non_exhaustive]
     Refused {
         /// The topics.
         topics: Vec<Topic>,
         /// Why.
         #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
         error: Error,
+        /// Whose subscription it is.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+        correlation: Option<CorrelationId>,
     },
     /// After a [`Gap`]: connected, authenticated, and the venue has answered for every topic of the subscription.
+    #[non_exhaustive]
     Resumed {
         /// The new connection, counted from 1.
         epoch: u64,
         /// UTC, by this machine's clock.
         at: Timestamp,
+        /// Whose subscription it is.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+        correlation: Option<CorrelationId>,
     },
     /// The venue's buffer for this connection is filling: events are so much older when they arrive than the freshest
     /// ones were. The venue cuts a client whose buffer is full. Said once, until it has caught up.
+    #[non_exhaustive]
     Behind {
         /// How much older.
         by: Duration,
+        /// Whose subscription it is.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+        correlation: Option<CorrelationId>,
     },
     /// A message, or an item of one, that could not be read. Its neighbours were.
     Unparsed(Unparsed),
 }
 
+impl Notice {
+    /// As the subscription of `stream` gets it whose scope this is.
+    pub(crate) fn told(mut self, stream: &StreamKey, id: Option<&CorrelationId>) -> Self {
+        if let Self::Refused { error, .. } = &mut self {
+            *error = error.clone().told(stream, None, id);
+        }
+        match &mut self {
+            Self::Confirmed { correlation, .. }
+            | Self::Refused { correlation, .. }
+            | Self::Resumed { correlation, .. }
+            | Self::Behind { correlation, .. }
+            | Self::Unparsed(Unparsed { correlation, .. }) => *correlation = id.cloned(),
+        }
+        self
+    }
+
+    fn correlation(&self) -> Option<&CorrelationId> {
+        match self {
+            Self::Confirmed { correlation, .. }
+            | Self::Refused { correlation, .. }
+            | Self::Resumed { correlation, .. }
+            | Self::Behind { correlation, .. }
+            | Self::Unparsed(Unparsed { correlation, .. }) => correlation.as_ref(),
+        }
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Confirmed { topics } => write!(f, "confirmed: {}", list(topics)),
-            Self::Refused { topics, error } => write!(f, "refused: {}: {error}", list(topics)),
-            Self::Resumed { epoch, at } => write!(f, "resumed on connection {epoch} at {at}"),
-            Self::Behind { by } => write!(f, "the line is {by:.1?} behind"),
+            Self::Confirmed { topics, .. } => write!(f, "confirmed: {}", list(topics)),
+            // The error says whose it is.
+            Self::Refused { topics, error, .. } => {
+                return write!(f, "refused: {}: {error}", list(topics));
+            }
+            Self::Resumed { epoch, at, .. } => write!(f, "resumed on connection {epoch} at {at}"),
+            Self::Behind { by, .. } => write!(f, "the line is {by:.1?} behind"),
             Self::Unparsed(unparsed) => unparsed.fmt(f),
-        }
+        }?;
+        Note(self.correlation()).fmt(f)
     }
 }
 
@@ -214,6 +294,9 @@ pub struct Unparsed {
     pub why: Arc<str>,
     /// How many more there were behind this one, while the reader was too slow to be shown each.
     pub more: u64,
+    /// Whose subscription was shown it.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub correlation: Option<CorrelationId>,
 }
 
 impl Unparsed {
@@ -225,6 +308,7 @@ impl Unparsed {
             raw: String::from_utf8_lossy(shown).into(),
             why: why.to_string().into(),
             more: 0,
+            correlation: None,
         }
     }
 }
@@ -246,13 +330,12 @@ impl fmt::Display for Unparsed {
 pub struct Ended {
     /// Why.
     pub reason: EndReason,
+    /// Whose subscription it is.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub correlation: Option<CorrelationId>,
 }
 
 impl Ended {
-    pub(crate) fn new(reason: EndReason) -> Self {
-        Self { reason }
-    }
-
     /// `Ok` when somebody in this process asked for the end, or when the venue said that it was done.
     ///
     /// # Errors
@@ -267,7 +350,12 @@ impl Ended {
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ended: {}", self.reason)
+        write!(f, "ended: {}", self.reason)?;
+        match &self.reason {
+            // The error says whose it is.
+            EndReason::Failed(_) => Ok(()),
+            EndReason::Closed | EndReason::Done => Note(self.correlation.as_ref()).fmt(f),
+        }
     }
 }
 
@@ -288,6 +376,16 @@ pub enum EndReason {
     Failed(#[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))] Error),
 }
 
+impl EndReason {
+    /// As the scope `correlation` of `stream` gets it.
+    pub(crate) fn told(self, stream: &StreamKey, correlation: Option<&CorrelationId>) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(error.told(stream, None, correlation)),
+            Self::Closed | Self::Done => self,
+        }
+    }
+}
+
 impl fmt::Display for EndReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -296,20 +394,6 @@ impl fmt::Display for EndReason {
             Self::Failed(error) => error.fmt(f),
         }
     }
-}
-
-fn list(topics: &[Topic]) -> String {
-    const SHOWN: usize = 8;
-    let mut text = topics
-        .iter()
-        .take(SHOWN)
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(" ");
-    if topics.len() > SHOWN {
-        text.push_str(&format!(" and {} more", topics.len() - SHOWN));
-    }
-    text
 }
 
 #[cfg(feature = "serde")]

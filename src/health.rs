@@ -3,10 +3,11 @@
 use std::{fmt, time::Duration};
 
 use crate::{
+    correlation::{CorrelationId, Note},
     key::StreamKey,
     phase::Phase,
     resolver::PendingLookup,
-    topic::{Overflow, Topic},
+    topic::{Overflow, Topic, list},
 };
 
 /// What a stream is doing, and how it fares. Consistent within each group of fields.
@@ -102,12 +103,16 @@ pub struct CounterValues {
 }
 
 /// How one subscription fares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct SubscriptionHealth {
     /// Its number on its stream.
     pub id: u64,
+    /// Whose it is.
+    pub correlation: Option<CorrelationId>,
+    /// The topics that it wants, sorted. None once the stream has ended.
+    pub topics: Vec<Topic>,
     /// Events that were for it.
     pub events_routed: u64,
     /// Events that were read.
@@ -174,8 +179,10 @@ impl fmt::Display for SubscriptionHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "subscription {}: {} delivered, {} queued of {}, {} dropped ({}), lag {:.1?}",
+            "subscription {}{}: {}: {} delivered, {} queued of {}, {} dropped ({}), lag {:.1?}",
             self.id,
+            Note(self.correlation.as_ref()),
+            list(&self.topics),
             self.events_delivered,
             self.events_queued,
             self.capacity,

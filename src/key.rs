@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use crate::{
     credentials::{Credentials, Fingerprint},
-    error::{Error, Result},
+    error::{At, Error, Result},
 };
 
 /// A WebSocket endpoint in canonical form: scheme and host in lower case, the default port left out, no trailing
@@ -117,7 +117,10 @@ impl FromStr for Endpoint {
     type Err = Error;
 
     fn from_str(url: &str) -> Result<Self> {
-        let invalid = |why: &'static str| Error::InvalidEndpoint { why };
+        let invalid = |why: &'static str| Error::InvalidEndpoint {
+            at: At::default(),
+            why,
+        };
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| invalid("there is no `ws://` or `wss://` in front"))?;

@@ -77,20 +77,30 @@
 //! ([`Topics::queue`]). A reader that is too slow loses events of its own, is told so where the hole is
 //! ([`Update::Dropped`]), and delays neither the socket nor another reader.
 //!
+//! # Whose operation it was
+//! A stream is shared, and what happens to it concerns many. `correlated("order-7")` on a [`Manager`], a
+//! [`StreamHandle`] or [`Topics`] names a scope: its [id](CorrelationId) is on every error that the scope's operations
+//! get, on the log records that they cause, and on all that its subscriptions receive besides events
+//! ([`Update::correlation`]). [`Health`] shows it beside each subscription's topics, which says who holds a symbol.
+//! Scopes inherit, and the narrowest wins. The stream's own records have none.
+//!
 //! # Log records
-//! Target `trunkline::stream`, with the key-values `event` and `stream`, and the stream in the message too. None is
-//! written per message, none under a lock, and none holds a secret.
+//! Target `trunkline::stream`, with the key-values `event` and `stream`, and the stream in the message too. Records
+//! that a caller's operation caused (marked *) have its `correlation` in both places, if it has one. None is written
+//! per message, none under a lock, and none holds a secret.
 //!
 //! | event | level | when | further key-values |
 //! |---|---|---|---|
-//! | `opening` | info | a stream is opened; names the account, paper or live | `generation` |
+//! | `opening` * | info | a stream is opened; names the account, paper or live | `generation` |
 //! | `phase` | debug | it enters a [`Phase`] other than live | |
 //! | `live` | info | a connection is authenticated | `epoch` |
-//! | `refused` | warn | the venue refused a subscription | |
-//! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt` |
+//! | `confirmed` * | debug | the venue confirmed topics of a subscription, and had not before | |
+//! | `refused` * | warn | the venue refused topics of a subscription, and had not before | `code` |
+//! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt`, `code` |
 //! | `mute` | warn | expected data did not come; the line is probed | |
 //! | `behind` | warn | events arrive late: the venue's buffer fills | |
-//! | `stuck` | error | a stream did not end within its bound | `phase` |
+//! | `stopping` * | info | the last holder let go, or somebody shut it down | |
+//! | `stuck` * | error | a stream did not end in time for who waits; its key stays taken until it does | `phase` |
 //! | `ended` | info, error | its thread is done | `code` |
 //!
 //! # Secrets
@@ -118,6 +128,7 @@ mod budget;
 mod calendar;
 mod clock;
 mod config;
+mod correlation;
 mod credentials;
 mod error;
 mod event;
@@ -145,6 +156,7 @@ pub(crate) use self::record::record;
 pub use self::{
     calendar::{Calendar, TradingSession},
     config::{AttemptBudget, Backoff, Config, Roots},
+    correlation::CorrelationId,
     credentials::{Credentials, Fingerprint},
     error::{At, CredentialsFault, Doing, Error, Rejection, RejectionKind, Remedy, Result, Source},
     event::{Dropped, EndReason, Ended, Event, Gap, Notice, Unparsed, Update},

@@ -7,19 +7,20 @@ use std::{
         Arc, LazyLock,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use crate::{
     clock,
     config::Config,
+    correlation::CorrelationId,
     credentials::Credentials,
     error::{At, Error, Result},
     health::ManagerHealth,
     key::StreamKey,
     phase::Phase,
     process::Process,
-    stream::{self, Acquired, AnyStream, Lease, ScopeId, Stream, StreamHandle, claims, deadline},
+    stream::{self, Acquired, Lease, ScopeId, Stream, StreamHandle, claims, deadline},
     transport,
     venue::Venue,
 };
@@ -31,6 +32,7 @@ use crate::{
 #[derive(Clone)]
 pub struct Manager {
     scope: Arc<Scope>,
+    correlation: Option<CorrelationId>,
 }
 
 struct Scope {
@@ -60,6 +62,21 @@ impl Manager {
     pub fn global() -> &'static Self {
         static GLOBAL: LazyLock<Manager> = LazyLock::new(Manager::new);
         &GLOBAL
+    }
+
+    /// The same manager, in the scope of `id`: see [`CorrelationId`]. Handles that it opens inherit the scope.
+    #[must_use]
+    pub fn correlated(&self, id: impl fmt::Display) -> Self {
+        Self {
+            scope: Arc::clone(&self.scope),
+            correlation: CorrelationId::of(id).or_else(|| self.correlation.clone()),
+        }
+    }
+
+    /// The id of this scope, if it has one.
+    #[must_use]
+    pub fn correlation(&self) -> Option<&str> {
+        self.correlation.as_ref().map(CorrelationId::as_str)
     }
 
     /// The stream of `venue` and `credentials`: the one that is open already, or a new one. Returns before it is
@@ -103,56 +120,61 @@ impl Manager {
         credentials: &Credentials,
         timeout: Duration,
     ) -> Result<StreamHandle<V>> {
+        let key = StreamKey::new(venue.endpoint(), credentials);
+        self.acquire(venue, credentials, &key, timeout)
+            .map_err(|error| error.told(&key, None, self.correlation.as_ref()))
+    }
+
+    fn acquire<V: Venue + Clone>(
+        &self,
+        venue: &V,
+        credentials: &Credentials,
+        key: &StreamKey,
+        timeout: Duration,
+    ) -> Result<StreamHandle<V>> {
         venue.admit(credentials)?;
         if claims_process().is_parent() {
-            let stream = StreamKey::new(venue.endpoint(), credentials);
-            return Err(Error::Forked { stream });
+            let at = At::new(key, Phase::Ended);
+            return Err(Error::Forked { at });
         }
         let config = &self.scope.config;
-        let endpoint = venue.endpoint();
-        if endpoint.is_secure() && !cfg!(feature = "tls") {
+        if key.endpoint().is_secure() && !cfg!(feature = "tls") {
             return Err(Error::InvalidEndpoint {
+                at: At::default(),
                 why: "`wss` needs the feature `tls`, which this build is without",
             });
         }
-        let key = StreamKey::new(endpoint, credentials);
         // Cloned out here: a venue is user code, which never runs under a lock.
         let (new_venue, new_config) = (venue.clone(), Arc::clone(config));
         let mut created = None;
-        let acquired = claims().acquire(&key, self.scope.id, deadline(timeout), |generation| {
+        let acquired = claims().acquire(key, self.scope.id, deadline(timeout), |generation| {
             let stream = Stream::new(key.clone(), generation, new_venue, new_config);
             created = Some(Arc::clone(&stream));
             stream
         });
         match acquired {
             Ok(Acquired::Created { stream }) => {
-                let lease = Lease::counted(stream);
-                let Some(stream) = created else {
-                    return Err(Error::Closed { stream: key });
-                };
-                stream.start(credentials.clone())?;
+                let lease = Lease::counted(stream, self.correlation.clone());
+                let stream = created.expect("a stream was created, and this is where it is kept");
+                stream.start(credentials.clone(), self.correlation.as_ref())?;
                 Ok(StreamHandle::new(stream, lease, config.queue))
             }
             Ok(Acquired::Joined { stream: shared }) => {
-                let lease = Lease::counted(Arc::clone(&shared));
+                let lease = Lease::counted(Arc::clone(&shared), self.correlation.clone());
+                let at = At::new(key, shared.lifecycle().phase());
                 let any: Arc<dyn Any + Send + Sync> = shared;
                 let Ok(stream) = any.downcast::<Stream<V>>() else {
-                    return Err(Error::SettingsConflict {
-                        stream: key,
-                        differences: vec!["venue"],
-                    });
+                    let differences = vec!["venue"];
+                    return Err(Error::SettingsConflict { at, differences });
                 };
                 let differences = stream.differences(venue, config);
                 if !differences.is_empty() {
-                    return Err(Error::SettingsConflict {
-                        stream: key,
-                        differences,
-                    });
+                    return Err(Error::SettingsConflict { at, differences });
                 }
                 Ok(StreamHandle::new(stream, lease, config.queue))
             }
             Err((predecessor, since)) => Err(Error::Draining {
-                at: At::new(&key, predecessor.lifecycle().phase()),
+                at: At::new(key, predecessor.lifecycle().phase()),
                 waited: clock::now().saturating_duration_since(since),
             }),
         }
@@ -169,12 +191,19 @@ impl Manager {
         let started = clock::now();
         let streams = claims().shutdown(self.scope.id);
         for stream in &streams {
-            stream.stop();
+            stream.stop(self.correlation.as_ref());
         }
         let deadline = deadline(timeout);
         streams
             .iter()
-            .map(|stream| StreamShutdown::of(stream, started, deadline))
+            .map(|stream| {
+                let gone = stream::end(stream, self.correlation.as_ref(), deadline);
+                StreamShutdown {
+                    stream: stream.key().clone(),
+                    took: clock::now().saturating_duration_since(started),
+                    stuck: (!gone).then(|| stream.lifecycle().phase()),
+                }
+            })
             .collect()
     }
 
@@ -219,6 +248,7 @@ impl Manager {
                 id,
                 config: Arc::new(config),
             }),
+            correlation: None,
         }
     }
 }
@@ -239,6 +269,7 @@ impl fmt::Debug for Manager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Manager")
             .field("config", &self.scope.config)
+            .field("correlation", &self.correlation)
             .finish()
     }
 }
@@ -253,17 +284,6 @@ pub struct StreamShutdown {
     pub took: Duration,
     /// The phase it was stuck in when the time was up; nothing if it has ended.
     pub stuck: Option<Phase>,
-}
-
-impl StreamShutdown {
-    fn of(stream: &AnyStream, started: Instant, deadline: Instant) -> Self {
-        let gone = stream::end(stream, deadline);
-        Self {
-            stream: stream.key().clone(),
-            took: clock::now().saturating_duration_since(started),
-            stuck: (!gone).then(|| stream.lifecycle().phase()),
-        }
-    }
 }
 
 impl fmt::Display for StreamShutdown {

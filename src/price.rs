@@ -37,7 +37,7 @@ impl<T> Reading<T> {
     /// # Errors
     /// [`Error::NotFresh`], which says why it is not.
     pub fn fresh(self) -> Result<Aged<T>> {
-        self.into_fresh().map_err(Error::NotFresh)
+        self.into_fresh().map_err(Error::not_fresh)
     }
 
     pub(crate) fn into_fresh(self) -> Result<Aged<T>, NotFresh> {

@@ -3,6 +3,7 @@
 use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
 
 use crate::{
+    correlation::CorrelationId,
     error::{Error, Result},
     market::Symbol,
 };
@@ -82,6 +83,21 @@ impl serde::Serialize for Topic {
     }
 }
 
+/// Some topics for a reader: the first few, and how many more.
+pub(crate) fn list(topics: &[Topic]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = topics
+        .iter()
+        .take(SHOWN)
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ");
+    if topics.len() > SHOWN {
+        text.push_str(&format!(" and {} more", topics.len() - SHOWN));
+    }
+    text
+}
+
 /// What a subscription yields: the venue's events of type `Source`, seen as `Self`.
 ///
 /// Implement it for your own venue's event type (with `Source = Self`, returning a clone) to subscribe to that.
@@ -108,6 +124,7 @@ pub struct Topics<T> {
     topics: Vec<Topic>,
     queue: Option<QueueLimit>,
     expected: Option<Duration>,
+    correlation: Option<CorrelationId>,
     yields: PhantomData<fn() -> T>,
 }
 
@@ -121,6 +138,7 @@ impl<T: Payload> Topics<T> {
             topics,
             queue: None,
             expected: None,
+            correlation: None,
             yields: PhantomData,
         }
     }
@@ -131,12 +149,14 @@ impl<T: Payload> Topics<T> {
         Self::new([])
     }
 
-    /// These topics and those of `other`, whatever those yield by themselves. The queue stays this one's.
+    /// These topics and those of `other`, whatever those yield by themselves. The queue, and the rest, stays this
+    /// one's.
     #[must_use]
     pub fn and<U: Payload<Source = T::Source>>(self, other: Topics<U>) -> Self {
         Self {
             queue: self.queue,
             expected: self.expected,
+            correlation: self.correlation,
             ..Self::new(self.topics.into_iter().chain(other.topics))
         }
     }
@@ -162,6 +182,16 @@ impl<T: Payload> Topics<T> {
         }
     }
 
+    /// Names whose subscription it will be, with a [correlation id](CorrelationId): narrower than that of the handle.
+    /// With topics that are [added](crate::Subscription::add), only that call's own error says it.
+    #[must_use]
+    pub fn correlated(self, id: impl fmt::Display) -> Self {
+        Self {
+            correlation: CorrelationId::of(id).or(self.correlation),
+            ..self
+        }
+    }
+
     /// Lets only the newest event of each topic wait: for readers that want the latest, and not every one.
     #[must_use]
     pub fn conflate(self) -> Self {
@@ -178,6 +208,7 @@ impl<T: Payload> Topics<T> {
             topics: self.topics,
             queue: self.queue,
             expected: self.expected,
+            correlation: self.correlation,
         }
     }
 }
@@ -187,6 +218,7 @@ pub(crate) struct Parts {
     pub(crate) topics: Vec<Topic>,
     pub(crate) queue: Option<QueueLimit>,
     pub(crate) expected: Option<Duration>,
+    pub(crate) correlation: Option<CorrelationId>,
 }
 
 impl<T> Clone for Topics<T> {
@@ -195,6 +227,7 @@ impl<T> Clone for Topics<T> {
             topics: self.topics.clone(),
             queue: self.queue,
             expected: self.expected,
+            correlation: self.correlation.clone(),
             yields: PhantomData,
         }
     }
@@ -206,6 +239,7 @@ impl<T> fmt::Debug for Topics<T> {
             .field("topics", &self.topics)
             .field("queue", &self.queue)
             .field("expected", &self.expected)
+            .field("correlation", &self.correlation)
             .finish()
     }
 }
@@ -266,11 +300,11 @@ impl FromStr for Overflow {
         ]
         .into_iter()
         .find(|policy| policy.to_string() == name)
-        .ok_or_else(|| Error::InvalidConfig {
-            why: format!(
+        .ok_or_else(|| {
+            Error::invalid_config(format!(
                 "`{}` is no overflow policy: drop-oldest, drop-newest, conflate or end",
                 name.escape_debug()
-            ),
+            ))
         })
     }
 }

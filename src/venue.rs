@@ -61,7 +61,7 @@ pub trait Venue: Send + Sync + 'static {
     /// Refuses credentials that cannot be meant, before anything is connected.
     ///
     /// # Errors
-    /// Whatever is wrong with them.
+    /// Whatever is wrong with them. Which stream they were for is filled in, and for whom.
     fn admit(&self, credentials: &Credentials) -> Result<()> {
         let _ = credentials;
         Ok(())
@@ -70,7 +70,8 @@ pub trait Venue: Send + Sync + 'static {
     /// Refuses a topic that this venue does not have, before anything is sent.
     ///
     /// # Errors
-    /// [`Error::InvalidTopic`](crate::Error::InvalidTopic), usually.
+    /// [`Error::invalid_topic`](crate::Error::invalid_topic), usually. Which stream it was asked of is filled in, and
+    /// for whom.
     fn validate(&self, topic: &Topic) -> Result<()> {
         let _ = topic;
         Ok(())

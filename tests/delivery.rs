@@ -672,7 +672,7 @@ fn a_cut_shows_as_gap_then_resumed_then_events_of_the_next_connection() {
             let mut resumed = false;
             loop {
                 match next(subscription) {
-                    Update::Notice(Notice::Resumed { epoch: new, at }) => {
+                    Update::Notice(Notice::Resumed { epoch: new, at, .. }) => {
                         assert!(!resumed);
                         assert_eq!(new, epoch + 1);
                         assert!(at >= last);

@@ -212,6 +212,7 @@ fn modules_name_only_those_below_them() {
         "calendar",
         "clock",
         "config",
+        "correlation",
         "credentials",
         "error",
         "event",

@@ -32,12 +32,10 @@ macro_rules! named {
                     .iter()
                     .copied()
                     .find(|known| known.to_string() == name)
-                    .ok_or_else(|| Error::InvalidConfig {
-                        why: format!(
+                    .ok_or_else(|| Error::invalid_config(format!(
                             concat!("`{}` is no ", $what, ": there is", $(" ", $name),+),
                             name.escape_debug()
-                        ),
-                    })
+                        )))
             }
         }
     };

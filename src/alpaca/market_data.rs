@@ -28,9 +28,9 @@ use super::{
 use crate::{
     calendar::Calendar,
     credentials::Credentials,
-    error::{Error, Rejection, RejectionKind, Result},
+    error::{At, Error, Rejection, RejectionKind, Result},
     event::Unparsed,
-    key::{Endpoint, StreamKey},
+    key::Endpoint,
     market::{BARS, DAILY_BARS, MarketEvent, QUOTES, TRADES},
     topic::Topic,
     venue::{Confirmed, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict},
@@ -135,13 +135,14 @@ impl Venue for MarketData {
 
     fn admit(&self, credentials: &Credentials) -> Result<()> {
         if !self.feed.speaks(self.codec) {
-            return Err(Error::InvalidConfig {
-                why: format!("options feeds do not speak {}, only msgpack", self.codec),
-            });
+            return Err(Error::invalid_config(format!(
+                "options feeds do not speak {}, only msgpack",
+                self.codec
+            )));
         }
         match (self.account, Account::of(credentials)) {
             (Some(wanted), Some(found)) if wanted != found => Err(Error::WrongAccount {
-                stream: StreamKey::new(&self.endpoint, credentials),
+                at: At::default(),
                 wanted: wanted.name(),
                 found: found.name(),
             }),
@@ -172,10 +173,7 @@ impl Venue for MarketData {
         } else {
             return Ok(());
         };
-        Err(Error::InvalidTopic {
-            topic: topic.clone(),
-            why: why.to_owned(),
-        })
+        Err(Error::invalid_topic(topic, why))
     }
 
     fn calendar(&self) -> Calendar {

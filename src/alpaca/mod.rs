@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     credentials::Credentials,
-    error::{Error, Result},
+    error::{At, Error, Result},
     key::Endpoint,
     market::{
         BARS, Bar, DAILY_BARS, IMBALANCES, Imbalance, LULDS, LuldBand, NEWS, News, ORDERBOOKS,
@@ -83,7 +83,8 @@ pub fn news() -> MarketData {
 /// # Ok::<(), trunkline::Error>(())
 /// ```
 pub fn market_data(endpoint: Endpoint) -> Result<MarketData> {
-    let feed = DataFeed::of_path(endpoint.path()).ok_or(Error::InvalidEndpoint {
+    let feed = DataFeed::of_path(endpoint.path()).ok_or_else(|| Error::InvalidEndpoint {
+        at: At::default(),
         why: "its path is that of no feed of Alpaca's",
     })?;
     Ok(MarketData::of(feed).at(endpoint))
@@ -241,9 +242,10 @@ impl FromStr for Account {
         match name {
             "paper" => Ok(Self::Paper),
             "live" => Ok(Self::Live),
-            _ => Err(Error::InvalidConfig {
-                why: format!("`{}` is no account: paper or live", name.escape_debug()),
-            }),
+            _ => Err(Error::invalid_config(format!(
+                "`{}` is no account: paper or live",
+                name.escape_debug()
+            ))),
         }
     }
 }

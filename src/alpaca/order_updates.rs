@@ -26,9 +26,9 @@ use super::{
 };
 use crate::{
     credentials::Credentials,
-    error::{Error, Rejection, RejectionKind, Result},
+    error::{At, Error, Rejection, RejectionKind, Result},
     event::Unparsed,
-    key::{Endpoint, StreamKey},
+    key::Endpoint,
     market::Code,
     order::{OrderUpdate, TRADE_UPDATES},
     topic::Topic,
@@ -86,7 +86,7 @@ impl Venue for OrderUpdates {
         let found = Account::of(credentials).filter(|found| *found != self.account);
         if let Some(found) = found {
             return Err(Error::WrongAccount {
-                stream: StreamKey::new(&self.endpoint, credentials),
+                at: At::default(),
                 wanted: self.account.name(),
                 found: found.name(),
             });
@@ -97,6 +97,7 @@ impl Venue for OrderUpdates {
         };
         if self.endpoint.host() == other.host() {
             return Err(Error::InvalidEndpoint {
+                at: At::default(),
                 why: "this is the other account's host",
             });
         }
@@ -111,10 +112,7 @@ impl Venue for OrderUpdates {
         } else {
             return Ok(());
         };
-        Err(Error::InvalidTopic {
-            topic: topic.clone(),
-            why: why.to_owned(),
-        })
+        Err(Error::invalid_topic(topic, why))
     }
 
     fn is_lossless(&self) -> bool {

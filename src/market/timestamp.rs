@@ -41,11 +41,11 @@ impl FromStr for Timestamp {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let invalid = || Error::InvalidConfig {
-            why: format!(
+        let invalid = || {
+            Error::invalid_config(format!(
                 "`{}` is no RFC 3339 timestamp from 1677 to 2262",
                 text.escape_debug()
-            ),
+            ))
         };
         text.parse::<jiff::Timestamp>()
             .ok()
@@ -82,9 +82,7 @@ impl TryFrom<SystemTime> for Timestamp {
     type Error = Error;
 
     fn try_from(time: SystemTime) -> Result<Self> {
-        let outside = || Error::InvalidConfig {
-            why: "the time is not between the years 1677 and 2262".to_owned(),
-        };
+        let outside = || Error::invalid_config("the time is not between the years 1677 and 2262");
         jiff::Timestamp::try_from(time)
             .ok()
             .and_then(Self::from_jiff)

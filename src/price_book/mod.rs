@@ -109,7 +109,7 @@ impl<V: Venue<Event = MarketEvent>> StreamHandle<V> {
         &self,
         symbols: impl IntoIterator<Item = S>,
     ) -> Result<PriceBook> {
-        let symbols = Symbols::new(symbols)?;
+        let symbols = Symbols::new(symbols).map_err(|error| self.told(error))?;
         let table = Arc::new(Table::new());
         for symbol in &symbols.0 {
             table.index.insert(symbol);
@@ -152,7 +152,7 @@ impl PriceBook {
     pub fn best_price(&self, symbol: &str, max_age: Duration) -> Result<Aged<BestPrice>> {
         self.cell(symbol)
             .and_then(|cell| self.0.table.best_price(cell, max_age, clock::now))
-            .map_err(Error::NotFresh)
+            .map_err(|missing| self.not_fresh(missing))
     }
 
     /// Blocks until the newest quote is at most `max_age` old, for `timeout` at most. It may lack a side or be crossed:
@@ -167,7 +167,9 @@ impl PriceBook {
         max_age: Duration,
         timeout: Duration,
     ) -> Result<Aged<TopOfBook>> {
-        let cell = self.cell(symbol).map_err(Error::NotFresh)?;
+        let cell = self
+            .cell(symbol)
+            .map_err(|missing| self.not_fresh(missing))?;
         self.wait_for_quote(cell, max_age, timeout)
     }
 
@@ -181,7 +183,9 @@ impl PriceBook {
         max_age: Duration,
         timeout: Duration,
     ) -> Result<Aged<BestPrice>> {
-        let cell = self.cell(symbol).map_err(Error::NotFresh)?;
+        let cell = self
+            .cell(symbol)
+            .map_err(|missing| self.not_fresh(missing))?;
         self.wait_for_price(cell, max_age, timeout)
     }
 
@@ -211,11 +215,12 @@ impl PriceBook {
     /// The topics of the book that the venue has not confirmed on the connection that stands, and why it refused them,
     /// if it did. Sorted.
     #[must_use]
-    pub fn unconfirmed(&self) -> Vec<(Topic, Option<Arc<Error>>)> {
+    pub fn unconfirmed(&self) -> Vec<(Topic, Option<Error>)> {
         let mut unconfirmed = Vec::new();
         self.0.table.index.each(|cell| {
-            let mut add = |channel, is_confirmed: bool, refusal| {
+            let mut add = |channel, is_confirmed: bool, refusal: Option<Arc<Error>>| {
                 if cell.is_member() && !is_confirmed {
+                    let refusal = refusal.map(|error| self.0.attached.told((*error).clone()));
                     unconfirmed.push((Topic::new(channel, &cell.symbol), refusal));
                 }
             };
@@ -232,7 +237,8 @@ impl PriceBook {
     /// # Errors
     /// Those of [`StreamHandle::prices`]; nothing is added then.
     pub fn add<S: Into<Symbol>>(&self, symbols: impl IntoIterator<Item = S>) -> Result<()> {
-        let symbols = Symbols::new(symbols)?;
+        let attached = &self.0.attached;
+        let symbols = Symbols::new(symbols).map_err(|error| attached.told(error))?;
         let table = &self.0.table;
         for symbol in &symbols.0 {
             let cell = table.index.insert(symbol);
@@ -240,7 +246,7 @@ impl PriceBook {
                 cell.cut();
             }
         }
-        let version = self.0.attached.add(symbols.topics())?;
+        let version = attached.add(symbols.topics())?;
         table.want(version);
         for cell in symbols.cells(table) {
             cell.set_member(version, true);
@@ -269,6 +275,10 @@ impl PriceBook {
             symbol: symbol.into(),
             lack: Lack::NotInBook,
         })
+    }
+
+    fn not_fresh(&self, missing: NotFresh) -> Error {
+        self.0.attached.told(Error::not_fresh(missing))
     }
 
     fn wait_for_quote(
@@ -307,7 +317,9 @@ impl PriceBook {
     ) -> Result<T> {
         let table = &self.0.table;
         let lifecycle = self.0.attached.stream().lifecycle();
-        lifecycle.check_process()?;
+        lifecycle
+            .check_process()
+            .map_err(|error| self.0.attached.told(error))?;
         let _counted = Counted::new(&table.waiting);
         let found = gate.wait(deadline(timeout), || match look() {
             Ok(value) => Some(Ok(value)),
@@ -316,16 +328,17 @@ impl PriceBook {
                     return Some(Err(lifecycle.ended(reason.clone())));
                 }
                 match (&missing.lack, refusal) {
-                    (Lack::NotInBook, _) => Some(Err(Error::NotFresh(missing))),
+                    (Lack::NotInBook, _) => Some(Err(Error::not_fresh(missing))),
                     (_, Some(refusal)) if table.is_answered() => Some(Err((*refusal).clone())),
                     _ => None,
                 }
             }
         });
-        found.unwrap_or_else(|| match look() {
+        let found = found.unwrap_or_else(|| match look() {
             Ok(value) => Ok(value),
             Err((missing, _)) => Err(self.no_price(missing, clock::now(), clock::utc())),
-        })
+        });
+        found.map_err(|error| self.0.attached.told(error))
     }
 
     /// What a call whose deadline passed gets.
@@ -397,7 +410,7 @@ impl Price {
         let table = &self.book.0.table;
         table
             .best_price(&self.cell, max_age, clock::now)
-            .map_err(Error::NotFresh)
+            .map_err(|missing| self.book.not_fresh(missing))
     }
 
     /// See [`PriceBook::wait_fresh`].
@@ -430,10 +443,10 @@ impl Symbols {
     fn new<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Result<Self> {
         let symbols: Vec<Symbol> = symbols.into_iter().map(Into::into).collect();
         if let Some(topic) = topics(QUOTES, &symbols).find(Topic::is_wildcard) {
-            return Err(Error::InvalidTopic {
-                topic,
-                why: "a price book names its symbols".to_owned(),
-            });
+            return Err(Error::invalid_topic(
+                &topic,
+                "a price book names its symbols",
+            ));
         }
         Ok(Self(symbols))
     }

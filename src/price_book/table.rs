@@ -168,6 +168,8 @@ impl Fold<MarketEvent> for Table {
         });
         SubscriptionHealth {
             id,
+            correlation: None,
+            topics: Vec::new(),
             events_routed: folded,
             events_delivered: 0,
             events_dropped: 0,

@@ -139,7 +139,7 @@ fn a_value_says_how_old_it_is_and_what_may_be_made_of_it() {
     assert_eq!(bench.traded(&book, "AAPL", SECOND), "stale 7.25@1001");
     assert_eq!(bench.traded(&book, "AAPL", 2 * SECOND), "fresh 7.25@1001");
     assert_eq!(bench.quoted(&book, "MSFT", SECOND), silent);
-    let health = bench.handle().health().subscriptions[0];
+    let health = bench.handle().health().subscriptions.swap_remove(0);
     assert_eq!((health.events_routed, health.events_conflated), (2, 2));
     assert_eq!((health.topics_confirmed, health.topics_pending), (4, 0));
 }
@@ -182,7 +182,7 @@ fn a_line_that_is_closed_here_is_cut_before_the_peer_has_answered() {
     let (mut bench, book) = book_of(&["A"]);
     bench.say(&quote("A", 1));
     bench.peer.never_answers_close();
-    crate::stream::Shared::stop(&**book.0.attached.stream());
+    crate::stream::Shared::stop(&**book.0.attached.stream(), None);
     bench.step();
     assert_eq!(bench.phase(), Phase::Closing);
     assert_eq!(bench.quoted(&book, "A", Duration::MAX), "cut 1@0");
@@ -468,7 +468,7 @@ fn symbols_come_and_go_without_disturbing_others() {
     );
     assert!(book.symbol("A").is_none());
     let error = price.wait_fresh(SECOND, Duration::MAX).unwrap_err();
-    assert!(matches!(error, Error::NotFresh(_)), "{error:?}");
+    assert!(matches!(error, Error::NotFresh { .. }), "{error:?}");
     bench.step();
     assert_eq!(
         bench.sent(),

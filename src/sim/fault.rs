@@ -299,9 +299,10 @@ fn period(text: &str) -> Result<Duration> {
 }
 
 fn invalid(text: &str, allowed: &str) -> Error {
-    Error::InvalidConfig {
-        why: format!("`{}` in the fault script: {allowed}", text.escape_debug()),
-    }
+    Error::invalid_config(format!(
+        "`{}` in the fault script: {allowed}",
+        text.escape_debug()
+    ))
 }
 
 #[cfg(test)]

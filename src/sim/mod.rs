@@ -39,9 +39,10 @@ use self::{exchange::Control, server::Server};
 use crate::{
     alpaca::{self, Feed, MarketData},
     credentials::{Credentials, Fingerprint},
-    error::{Error, Result, Source},
+    error::{At, Error, Result, Source},
     key::{Endpoint, StreamKey},
     market::{MarketEvent, Symbol},
+    phase::Phase,
     thread,
 };
 
@@ -78,8 +79,8 @@ impl Sim {
     /// [`Error::Spawn`] when the system refuses a thread or a poller.
     pub fn start(config: SimConfig) -> Result<Self> {
         config.validate()?;
-        let cannot_listen = |error: std::io::Error| Error::InvalidConfig {
-            why: format!("cannot listen on {}: {error}", config.listen),
+        let cannot_listen = |error: std::io::Error| {
+            Error::invalid_config(format!("cannot listen on {}: {error}", config.listen))
         };
         let listener = mio::net::TcpListener::bind(config.listen).map_err(cannot_listen)?;
         let address = listener.local_addr().map_err(cannot_listen)?;
@@ -89,8 +90,9 @@ impl Sim {
                 Credentials::new("PKSIMULATED000000001", "simulated-secret-of-no-value")?
             }
         };
+        let stream = StreamKey::new(&endpoint_at(address, ""), &credentials);
         let refused = |error| Error::Spawn {
-            stream: StreamKey::new(&endpoint_at(address, ""), &credentials),
+            at: At::new(&stream, Phase::Resolving),
             source: Source::new(error),
         };
         let shared = Arc::new(Shared::default());
@@ -299,11 +301,7 @@ impl Default for SimConfig {
 
 impl SimConfig {
     fn validate(&self) -> Result<()> {
-        let invalid = |why: &str| {
-            Err(Error::InvalidConfig {
-                why: why.to_owned(),
-            })
-        };
+        let invalid = |why: &str| Err(Error::invalid_config(why));
         if self.connection_limit == 0 {
             return invalid("`connection_limit` is 0: nobody could connect");
         }

@@ -34,6 +34,7 @@ use crate::{
     market::Timestamp,
     phase::Phase,
     record,
+    topic::list,
     transport::{Fault, Incoming, Target, Transport},
     venue::{Item, Output, Request, Routed as _, Session, Stamped, Venue, Verdict},
 };
@@ -181,7 +182,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         for (id, wish) in changes.subscriptions {
             self.hub.update(id, wish, now);
         }
-        if changes.stop && self.credentials.is_some() {
+        if let Some(stop) = changes.stop.filter(|_| self.credentials.is_some()) {
+            record!(Info, "stopping", self.stream.key, for &stop.correlation; "asked to end by its last holder, or by a shutdown");
             self.stop(now);
         } else if changed {
             self.ask(now);
@@ -327,9 +329,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             );
             let error = self.refusal(Rejection::new(RejectionKind::Temporary, None, why));
             let left_out = self.left_out();
-            if self.hub.run_out(error.clone(), || left_out.clone()) {
-                record!(Warn, "refused", self.stream.key; "{error}");
-            }
+            self.hub.run_out(error, || left_out.clone());
             self.ask(now);
             self.publish(now);
         }
@@ -532,7 +532,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.stream.counters.behind_nanos.set(behind);
             if let Some(by) = warning {
                 record!(Warn, "behind", self.stream.key; "events arrive {by:.1?} late");
-                self.hub.notice(&Notice::Behind { by });
+                let correlation = None;
+                self.hub.notice(&Notice::Behind { by, correlation });
             }
         }
     }
@@ -544,8 +545,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         };
         let raw = credentials.masked_cut(&unparsed.raw).into();
         let why = credentials.redact(&unparsed.why).into();
-        self.hub
-            .notice(&Notice::Unparsed(Unparsed { raw, why, more: 0 }));
+        self.hub.notice(&Notice::Unparsed(Unparsed {
+            raw,
+            why,
+            more: 0,
+            correlation: None,
+        }));
     }
 
     // ---- requests ----
@@ -591,14 +596,24 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     fn refuse(&mut self, now: Instant, rejection: Rejection) {
         let error = self.refusal(rejection);
-        record!(Warn, "refused", self.stream.key; "{error}");
         self.hub.refuse(error);
         self.ask(now);
         self.publish(now);
     }
 
-    /// What the hub knows, for health.
+    /// What the hub knows, for health, and what it told its members, for the records.
     fn publish(&mut self, now: Instant) {
+        for told in self.hub.take_told() {
+            let topics = list(&told.topics);
+            match told.refusal {
+                None => {
+                    record!(Debug, "confirmed", self.stream.key, for &told.correlation; "confirmed {topics}");
+                }
+                Some(error) => {
+                    record!(Warn, "refused", self.stream.key, for &told.correlation, code = error.code(); "refused {topics}: {}", error.for_record());
+                }
+            }
+        }
         let (confirmed, missing) = self.hub.standing();
         *self.stream.standing.lock() = super::Standing { confirmed, missing };
         self.look(now);
@@ -685,7 +700,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.failures += 1;
         if self.stream.config.backoff.max_failures == Some(self.failures) {
             let given_up = Error::GaveUp {
-                stream: self.stream.key.clone(),
+                at: self.at(self.stream.lifecycle.phase()),
                 failures: self.failures,
                 cause: Arc::new(error),
             };
@@ -700,7 +715,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             random,
         );
         let delay = delay.max(self.budget_wait(now));
-        record!(Warn, "lost", self.stream.key, attempt = self.failures; "{}; next attempt in {delay:.1?}", error.with_causes());
+        record!(Warn, "lost", self.stream.key, attempt = self.failures, code = error.code(); "{}; next attempt in {delay:.1?}", error.for_record());
         self.disconnected(now, &error);
         let failures = self.failures;
         self.stream.lifecycle.change(now, |state| {
@@ -731,6 +746,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             cause: cause.clone(),
             epoch: self.epoch,
             breaks: 1,
+            correlation: None,
         });
         self.hub.disconnected(gap.as_ref());
         self.publish(now);

@@ -13,14 +13,17 @@ use super::{
     registry::{Released, claims},
     sink::{Attached, Fold, Sink},
     subscription::{Subscription, deadline},
+    wishes::SubscriptionId,
 };
 use crate::{
     clock,
-    error::{Doing, Error, Result},
+    correlation::CorrelationId,
+    error::{At, Doing, Error, Result},
     event::EndReason,
     health::Health,
     key::StreamKey,
     phase::Phase,
+    record,
     topic::{Overflow, Parts, Payload, QueueLimit, Topic, Topics},
     venue::Venue,
 };
@@ -45,6 +48,23 @@ impl<V: Venue> StreamHandle<V> {
         }
     }
 
+    /// A further hold on the same stream, in the scope of `id`: see [`CorrelationId`]. What is subscribed to from it
+    /// inherits the scope.
+    #[must_use]
+    pub fn correlated(&self, id: impl fmt::Display) -> Self {
+        let mut handle = self.clone();
+        if let Some(id) = CorrelationId::of(id) {
+            handle.lease.correlation = Some(id);
+        }
+        handle
+    }
+
+    /// The id of this scope, if it has one.
+    #[must_use]
+    pub fn correlation(&self) -> Option<&str> {
+        self.lease.correlation.as_ref().map(CorrelationId::as_str)
+    }
+
     /// Subscribes to topics. Returns at once; the venue's confirmation, or refusal, comes as a
     /// [`Notice`](crate::Notice), and [`wait_confirmed`](Subscription::wait_confirmed) waits for it. Before the
     /// stream is live, and while it reconnects, topics wait for it.
@@ -56,28 +76,31 @@ impl<V: Venue> StreamHandle<V> {
         &self,
         topics: Topics<T>,
     ) -> Result<Subscription<T>> {
-        self.stream.lifecycle.check_process()?;
         let Parts {
             topics,
             queue,
             expected,
+            correlation,
         } = topics.into_parts();
-        let limit = self.limit(queue)?;
-        if limit.events == 0 {
-            return Err(Error::InvalidConfig {
-                why: "a queue must hold at least one event".to_owned(),
-            });
+        let mut lease = self.lease.clone();
+        lease.correlation = correlation.or_else(|| lease.correlation.take());
+        let subscribe = || {
+            let limit = self.limit(queue)?;
+            if limit.events == 0 {
+                return Err(Error::invalid_config(
+                    "a queue must hold at least one event",
+                ));
+            }
+            let (queue, receiver) =
+                Queue::new::<T>(limit, &self.stream.key, lease.correlation.clone());
+            let sink = Sink::Queue(Arc::clone(&queue));
+            let id = self.join(sink, topics, expected, &lease)?;
+            Ok((queue, receiver, id))
+        };
+        match subscribe() {
+            Ok((queue, receiver, id)) => Ok(Subscription::new(queue, receiver, id, lease)),
+            Err(error) => Err(lease.told(error)),
         }
-        topics
-            .iter()
-            .try_for_each(|topic| self.stream.venue.validate(topic))?;
-        let (queue, receiver) = Queue::new::<T>(limit, &self.stream.key);
-        let id = self
-            .stream
-            .wishes
-            .subscribe(Sink::Queue(Arc::clone(&queue)), topics, expected)
-            .map_err(|reason| self.stream.lifecycle.ended(reason))?;
-        Ok(Subscription::new(queue, receiver, id, self.lease.clone()))
     }
 
     /// The queue of a subscription that chose one, or none.
@@ -87,7 +110,10 @@ impl<V: Venue> StreamHandle<V> {
             return Ok(limit);
         }
         match chosen {
-            Some(QueueLimit { overflow, .. }) => Err(Error::LossyQueue { overflow }),
+            Some(QueueLimit { overflow, .. }) => Err(Error::LossyQueue {
+                at: At::default(),
+                overflow,
+            }),
             None => Ok(QueueLimit::new(limit.events, Overflow::End)),
         }
     }
@@ -98,16 +124,35 @@ impl<V: Venue> StreamHandle<V> {
         fold: Arc<dyn Fold<V::Event>>,
         topics: Vec<Topic>,
     ) -> Result<Attached> {
-        self.stream.lifecycle.check_process()?;
+        let lease = self.lease.clone();
+        match self.join(Sink::Fold(fold), topics, None, &lease) {
+            Ok(id) => Ok(Attached::new(id, lease)),
+            Err(error) => Err(lease.told(error)),
+        }
+    }
+
+    /// One member more, in the scope of `lease`.
+    fn join(
+        &self,
+        sink: Sink<V::Event>,
+        topics: Vec<Topic>,
+        expected: Option<Duration>,
+        lease: &Lease,
+    ) -> Result<SubscriptionId> {
+        let stream = &self.stream;
+        stream.lifecycle.check_process()?;
         topics
             .iter()
-            .try_for_each(|topic| self.stream.venue.validate(topic))?;
-        let id = self
-            .stream
+            .try_for_each(|topic| stream.venue.validate(topic))?;
+        stream
             .wishes
-            .subscribe(Sink::Fold(fold), topics, None)
-            .map_err(|reason| self.stream.lifecycle.ended(reason))?;
-        Ok(Attached::new(id, self.lease.clone()))
+            .subscribe(sink, topics, expected, lease.correlation.clone())
+            .map_err(|reason| stream.lifecycle.ended(reason))
+    }
+
+    /// An error as this scope gets it.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        self.lease.told(error)
     }
 
     pub(crate) fn venue(&self) -> &V {
@@ -119,7 +164,10 @@ impl<V: Venue> StreamHandle<V> {
     /// # Errors
     /// [`Error::TimedOut`] with the phase, the last cause and the next attempt, or the error the stream ended with.
     pub fn wait_live(&self, timeout: Duration) -> Result<()> {
-        self.stream.lifecycle.wait_live(deadline(timeout))
+        self.stream
+            .lifecycle
+            .wait_live(deadline(timeout))
+            .map_err(|error| self.lease.told(error))
     }
 
     /// What the stream is doing.
@@ -137,7 +185,8 @@ impl<V: Venue> StreamHandle<V> {
     /// Why the stream ended, once it has.
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
-        self.stream.lifecycle.snapshot().ended
+        let reason = self.stream.lifecycle.snapshot().ended?;
+        Some(reason.told(&self.stream.key, self.lease.correlation.as_ref()))
     }
 
     /// What the stream is named by.
@@ -158,21 +207,26 @@ impl<V: Venue> StreamHandle<V> {
     /// At once [`Error::StillShared`], if others hold the stream: it stays open. [`Error::TimedOut`] if its thread did
     /// not end in time: its key stays taken until it does.
     pub fn close(self, timeout: Duration) -> Result<LineClosed> {
-        self.stream.lifecycle.check_process()?;
         let Self { stream, lease, .. } = self;
         let started = clock::now();
-        match lease.give_back() {
-            Released::Shared(leases) => Err(Error::StillShared {
-                stream: stream.key.clone(),
-                leases,
-            }),
-            Released::Last if !end(&lease.stream, started + timeout) => {
-                Err(stream.lifecycle.timed_out(Doing::Closing))
-            }
-            Released::Last | Released::Stale => Ok(LineClosed {
-                took: clock::now().saturating_duration_since(started),
-            }),
-        }
+        let error = match stream.lifecycle.check_process() {
+            Err(forked) => forked,
+            Ok(()) => match lease.give_back() {
+                Released::Shared(leases) => Error::StillShared {
+                    at: At::new(&stream.key, stream.lifecycle.phase()),
+                    leases,
+                },
+                Released::Last if !lease.end(started + timeout) => {
+                    stream.lifecycle.timed_out(Doing::Closing)
+                }
+                Released::Last | Released::Stale => {
+                    return Ok(LineClosed {
+                        took: clock::now().saturating_duration_since(started),
+                    });
+                }
+            },
+        };
+        Err(lease.told(error))
     }
 }
 
@@ -203,23 +257,35 @@ pub struct LineClosed {
     pub took: Duration,
 }
 
-/// One of the leases that the claim table counts.
+/// One of the leases that the claim table counts, and whose it is.
 pub(crate) struct Lease {
     stream: AnyStream,
+    correlation: Option<CorrelationId>,
     given_back: std::sync::atomic::AtomicBool,
 }
 
 impl Lease {
     /// Stands for a lease that the claim table has already counted.
-    pub(crate) fn counted(stream: AnyStream) -> Self {
+    pub(crate) fn counted(stream: AnyStream, correlation: Option<CorrelationId>) -> Self {
         Self {
             stream,
+            correlation,
             given_back: false.into(),
         }
     }
 
     pub(crate) fn stream(&self) -> &AnyStream {
         &self.stream
+    }
+
+    pub(crate) fn correlation(&self) -> Option<&CorrelationId> {
+        self.correlation.as_ref()
+    }
+
+    /// An error of the stream's as the holder of this lease gets it.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        let phase = self.stream.lifecycle().phase();
+        error.told(self.stream.key(), Some(phase), self.correlation())
     }
 
     /// Gives the lease back, once.
@@ -235,6 +301,11 @@ impl Lease {
         }
         claims().release(self.stream.key(), self.stream.generation())
     }
+
+    /// Ends the stream, of which this was the last lease.
+    fn end(&self, deadline: Instant) -> bool {
+        end(&self.stream, self.correlation(), deadline)
+    }
 }
 
 impl Clone for Lease {
@@ -242,32 +313,42 @@ impl Clone for Lease {
         if self.stream.lifecycle().check_process().is_ok() {
             claims().retain(self.stream.key(), self.stream.generation());
         }
-        Self::counted(Arc::clone(&self.stream))
+        Self::counted(Arc::clone(&self.stream), self.correlation.clone())
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.give_back() == Released::Last {
-            let bound = self.stream.release_timeout();
-            if !end(&self.stream, clock::now() + bound) {
-                super::record_stuck(&self.stream, bound);
-            }
+            self.end(clock::now() + self.stream.release_timeout());
         }
     }
 }
 
-/// Stops a stream that drains, and waits for its thread until `deadline`; says whether it is gone. The stream's own
-/// thread only stops it: it cannot wait for itself.
-pub(crate) fn end(stream: &AnyStream, deadline: Instant) -> bool {
-    stream.stop();
+/// Stops a stream that drains, in the name of whoever let go of it, and waits for its thread until `deadline`; says
+/// whether it is gone. The stream's own thread only stops it: it cannot wait for itself.
+pub(crate) fn end(
+    stream: &AnyStream,
+    correlation: Option<&CorrelationId>,
+    deadline: Instant,
+) -> bool {
+    stream.stop(correlation);
     if stream.is_own_thread() {
         return true;
     }
-    let gone = claims().wait_gone(stream.key(), stream.generation(), deadline);
+    let (key, generation) = (stream.key(), stream.generation());
+    let gone = claims().wait_gone(key, generation, deadline);
     if gone {
         // Its guard has run, which is the last thing the thread does, so this join is short.
         stream.join();
+        return true;
     }
-    gone
+    // The key stays taken, and is freed when the thread ends.
+    let (_, since) = claims().holds(key, generation);
+    let waited = since.map_or(Duration::ZERO, |since| {
+        clock::now().saturating_duration_since(since)
+    });
+    let phase = stream.lifecycle().phase();
+    record!(Error, "stuck", key, for correlation, phase = phase; "has been ending for {waited:.1?}, stuck in phase {phase}");
+    false
 }

@@ -25,6 +25,8 @@ use super::{
     wishes::{SubscriptionId, Wish},
 };
 use crate::{
+    correlation::CorrelationId,
+    error::Error,
     event::{Gap, Notice},
     market::{Symbol, Timestamp},
     topic::{Channel, Topic},
@@ -49,12 +51,24 @@ pub(crate) struct Hub<E> {
     restoring: bool,
     /// Some topics may be confirmed and have no member.
     unwanted: bool,
+    /// What members were told of their topics since the driver last asked, for its records.
+    told: Vec<Told>,
     /// Which members the batch at hand concerns. Kept for its memory.
     touched: Vec<usize>,
 }
 
+/// Somebody was told that topics are confirmed or, with an error, refused.
+pub(crate) struct Told {
+    /// Whose they are. Nobody's, where the venue refused to stop sending what nobody wants.
+    pub(crate) correlation: Option<CorrelationId>,
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) refusal: Option<Error>,
+}
+
 struct Member<E> {
     sink: Sink<E>,
+    /// Whose it is.
+    correlation: Option<CorrelationId>,
     topics: HashMap<Topic, Answer>,
     version: u64,
     /// How often something has to arrive, in trading time, and when it did last.
@@ -113,6 +127,7 @@ impl<E: Routed> Hub<E> {
             unanswered: HashSet::new(),
             restoring: false,
             unwanted: false,
+            told: Vec::new(),
             touched: Vec::new(),
         }
     }
@@ -137,8 +152,9 @@ impl<E: Routed> Hub<E> {
             .collect();
         let new: Vec<Topic> = wish
             .topics
-            .into_iter()
+            .iter()
             .filter(|topic| !member.topics.contains_key(topic))
+            .cloned()
             .collect();
         // What was refused is asked for again when the topics change: something may have made room.
         for answer in member
@@ -183,6 +199,7 @@ impl<E: Routed> Hub<E> {
         }
         let member = Member {
             sink: wish.sink.clone(),
+            correlation: wish.correlation.clone(),
             topics: HashMap::new(),
             version: 0,
             expected: wish.expected,
@@ -312,7 +329,11 @@ impl<E: Routed> Hub<E> {
                 .any(|answer| answer.is(Standing::Pending))
             {
                 member.broken = false;
-                member.sink.notice(|| Notice::Resumed { epoch, at: at() });
+                member.sink.notice(|| Notice::Resumed {
+                    epoch,
+                    at: at(),
+                    correlation: None,
+                });
             }
         }
     }
@@ -322,6 +343,11 @@ impl<E: Routed> Hub<E> {
         for member in self.members.iter().flatten() {
             member.sink.notice(|| notice.clone());
         }
+    }
+
+    /// What members were told of their topics since the last call.
+    pub(crate) fn take_told(&mut self) -> Vec<Told> {
+        std::mem::take(&mut self.told)
     }
 
     /// How many topics the venue has confirmed, and those that are wanted and not confirmed.

@@ -173,7 +173,7 @@ impl Lifecycle {
     pub(crate) fn check_process(&self) -> Result<()> {
         if self.process.is_parent() {
             return Err(Error::Forked {
-                stream: self.key.clone(),
+                at: At::new(&self.key, Phase::Ended),
             });
         }
         Ok(())
@@ -226,7 +226,7 @@ impl Lifecycle {
         match reason {
             EndReason::Failed(error) => error,
             EndReason::Closed | EndReason::Done => Error::Closed {
-                stream: self.key.clone(),
+                at: At::new(&self.key, self.phase()),
             },
         }
     }

@@ -40,6 +40,7 @@ mod wishes;
 
 use std::{
     any::Any,
+    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
@@ -68,10 +69,11 @@ pub use self::{
 use crate::{
     clock,
     config::Config,
+    correlation::CorrelationId,
     credentials::Credentials,
-    error::{Error, Result, Source},
+    error::{At, Error, Result, Source},
     event::EndReason,
-    health::{CounterValues, Health},
+    health::{CounterValues, Health, SubscriptionHealth},
     key::StreamKey,
     phase::Phase,
     record, thread,
@@ -110,14 +112,16 @@ pub(crate) trait Shared: Any + Send + Sync {
     fn generation(&self) -> u64;
     fn lifecycle(&self) -> &Lifecycle;
     fn release_timeout(&self) -> Duration;
-    /// Asks the thread to end. Does not wait.
-    fn stop(&self);
+    /// Asks the thread to end, in the name of whoever let go of it. Does not wait.
+    fn stop(&self, correlation: Option<&CorrelationId>);
     /// Joins a thread that has ended. Whoever comes second finds nothing to join.
     fn join(&self);
     fn is_own_thread(&self) -> bool;
     fn unsubscribe(&self, id: SubscriptionId);
     fn add_topics(&self, id: SubscriptionId, topics: Vec<Topic>) -> Result<u64>;
     fn remove_topics(&self, id: SubscriptionId, topics: &[Topic]) -> Result<u64>;
+    /// `None` once the stream has ended.
+    fn health_of(&self, id: SubscriptionId) -> Option<SubscriptionHealth>;
     fn health(&self) -> Health;
 }
 
@@ -156,8 +160,12 @@ impl<V: Venue> Stream<V> {
     ///
     /// # Errors
     /// [`Error::Spawn`]. The claim is given up then, and whoever joined in the meantime is told.
-    pub(crate) fn start(self: &Arc<Self>, credentials: Credentials) -> Result<()> {
-        record!(Info, "opening", self.key, generation = self.generation; "opening {}", self.venue.label(&credentials));
+    pub(crate) fn start(
+        self: &Arc<Self>,
+        credentials: Credentials,
+        correlation: Option<&CorrelationId>,
+    ) -> Result<()> {
+        record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}", self.venue.label(&credentials));
         // The guard goes with the thread. Where there is none it is dropped here, and ends the stream all the same.
         let mut guard = Guard {
             stream: Arc::clone(self),
@@ -186,7 +194,7 @@ impl<V: Venue> Stream<V> {
             }
             Err(error) => {
                 let error = Error::Spawn {
-                    stream: self.key.clone(),
+                    at: At::new(&self.key, self.lifecycle.phase()),
                     source: Source::new(error),
                 };
                 guard.reason = Some(EndReason::Failed(error.clone()));
@@ -212,14 +220,14 @@ fn run<V: Venue>(
             .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
         let message = text.unwrap_or("no message").to_owned();
         EndReason::Failed(Error::Panicked {
-            stream: stream.key.clone(),
+            at: At::new(&stream.key, stream.lifecycle.phase()),
             message,
         })
     });
     // A logger is user code: if it blocks, the key stays taken; if it panics, that must keep nobody waiting.
     let _ = catch_unwind(AssertUnwindSafe(|| match &reason {
         EndReason::Failed(error) => {
-            record!(Error, "ended", stream.key, code = error.code(); "ended: {}", error.with_causes())
+            record!(Error, "ended", stream.key, code = error.code(); "ended: {}", error.for_record())
         }
         EndReason::Closed | EndReason::Done => {
             record!(Info, "ended", stream.key; "ended: {reason}")
@@ -240,7 +248,7 @@ impl<V: Venue> Drop for Guard<V> {
         let stream = &self.stream;
         let reason = self.reason.take().unwrap_or_else(|| {
             EndReason::Failed(Error::Panicked {
-                stream: stream.key.clone(),
+                at: At::new(&stream.key, stream.lifecycle.phase()),
                 message: "no message".to_owned(),
             })
         });
@@ -271,8 +279,8 @@ impl<V: Venue> Shared for Stream<V> {
         self.config.release_timeout
     }
 
-    fn stop(&self) {
-        self.wishes.stop();
+    fn stop(&self, correlation: Option<&CorrelationId>) {
+        self.wishes.stop(correlation);
     }
 
     fn join(&self) {
@@ -308,6 +316,10 @@ impl<V: Venue> Shared for Stream<V> {
             .map_err(|reason| self.lifecycle.ended(reason))
     }
 
+    fn health_of(&self, id: SubscriptionId) -> Option<SubscriptionHealth> {
+        Some(self.wishes.of(id)?.health(id))
+    }
+
     fn health(&self) -> Health {
         let now = clock::now();
         let state = self.lifecycle.snapshot();
@@ -340,24 +352,15 @@ impl<V: Venue> Shared for Stream<V> {
         health.leases = leases;
         health.draining_for = draining.map(|since| now.saturating_duration_since(since));
         let wishes = self.wishes.view();
-        health.topics_wanted = wishes.topics;
-        health.subscriptions = wishes
-            .sinks
-            .iter()
-            .map(|(id, sink)| sink.health(id.number()))
-            .collect();
+        let wanted: HashSet<&Topic> = wishes.iter().flat_map(|(_, wish)| &*wish.topics).collect();
+        health.topics_wanted = wanted.len();
+        health.subscriptions = wishes.iter().map(|(id, wish)| wish.health(*id)).collect();
         let standing = self.standing.lock();
         health.topics_confirmed = standing.confirmed;
         health.topics_missing.clone_from(&standing.missing);
         drop(standing);
         health
     }
-}
-
-/// Says that a stream did not end in time. Its key stays taken, and is freed when its thread ends.
-fn record_stuck(stream: &AnyStream, bound: Duration) {
-    let phase = stream.lifecycle().phase();
-    record!(Error, "stuck", stream.key(), phase = phase; "did not end within {bound:?}, stuck in phase {phase}");
 }
 
 /// Counted by the stream's thread alone, read by anybody.

@@ -29,10 +29,12 @@ use super::{
 };
 use crate::{
     clock,
-    error::Error,
+    correlation::CorrelationId,
+    error::{At, Error},
     event::{Dropped, EndReason, Ended, Event, Gap, Notice, Update},
     health::SubscriptionHealth,
     key::StreamKey,
+    phase::Phase,
     process::Process,
     topic::{Overflow, Payload, QueueLimit},
     venue::Routed,
@@ -59,6 +61,8 @@ struct Tail<E> {
 pub(crate) struct Queue<E> {
     limit: QueueLimit,
     stream: StreamKey,
+    /// Whose subscription it is. Declarations are stamped with it when they are read, and events never.
+    correlation: Option<CorrelationId>,
     process: Process,
     tail: Mutex<Tail<E>>,
     front: Mutex<Entries<E>>,
@@ -118,11 +122,13 @@ impl<E: Routed> Queue<E> {
     pub(crate) fn new<T: Payload<Source = E>>(
         limit: QueueLimit,
         stream: &StreamKey,
+        correlation: Option<CorrelationId>,
     ) -> (Arc<Self>, Receiver<Delivery<T>>) {
         let (sender, receiver) = crossbeam_channel::bounded(1);
         let queue = Arc::new_cyclic(|queue| Self {
             limit,
             stream: stream.clone(),
+            correlation,
             process: Process::this(),
             tail: Mutex::new(Tail {
                 queue: Entries::new(),
@@ -240,7 +246,8 @@ impl<E: Routed> Queue<E> {
 
     fn overflow_error(&self) -> Error {
         Error::Overflow {
-            stream: self.stream.clone(),
+            // Events are only taken in while it is.
+            at: At::new(&self.stream, Phase::Live),
             capacity: self.limit.events,
         }
     }
@@ -257,6 +264,7 @@ impl<E: Routed> Queue<E> {
 
     /// The next update of what was taken out already.
     pub(crate) fn pop_taken<T: Payload<Source = E>>(&self) -> Option<Update<T>> {
+        let (stream, correlation) = (&self.stream, self.correlation.as_ref());
         let mut front = self.front.lock();
         loop {
             return Some(match front.take()? {
@@ -267,16 +275,20 @@ impl<E: Routed> Queue<E> {
                     self.lag.saw(stamped.received);
                     Update::Event(Event::new(data, stamped.received, epoch))
                 }
-                Taken::Gap(gap) => Update::Gap(gap),
+                Taken::Gap(gap) => Update::Gap(gap.told(stream, correlation)),
                 Taken::Dropped(count) => Update::Dropped(Dropped {
                     count,
-                    error: self.overflow_error(),
+                    error: self.overflow_error().told(stream, None, correlation),
+                    correlation: correlation.cloned(),
                 }),
-                Taken::Notice(notice) => Update::Notice(notice),
+                Taken::Notice(notice) => Update::Notice(notice.told(stream, correlation)),
                 Taken::Ended(reason) => {
                     self.over.store(true, Ordering::Release);
                     self.token.take_back();
-                    Update::Ended(Ended::new(reason))
+                    Update::Ended(Ended {
+                        reason: reason.told(stream, correlation),
+                        correlation: correlation.cloned(),
+                    })
                 }
             });
         }
@@ -305,8 +317,8 @@ impl<E: Routed> Queue<E> {
     fn forked(&self) -> Entries<E> {
         let mut entries = Entries::new();
         if !self.is_over() {
-            let stream = self.stream.clone();
-            entries.end(&EndReason::Failed(Error::Forked { stream }));
+            let at = At::new(&self.stream, Phase::Ended);
+            entries.end(&EndReason::Failed(Error::Forked { at }));
         }
         entries
     }
@@ -383,6 +395,8 @@ impl<E: Routed> Queue<E> {
         let answers = self.answers();
         SubscriptionHealth {
             id,
+            correlation: self.correlation.clone(),
+            topics: Vec::new(),
             events_routed: counts.routed,
             events_delivered: counts.delivered,
             events_dropped: counts.dropped,

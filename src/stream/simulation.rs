@@ -652,7 +652,7 @@ impl Reader {
     fn notice(&mut self, notice: &Notice, line: &Line) {
         let name = self.name;
         match notice {
-            Notice::Confirmed { topics } | Notice::Refused { topics, .. } => {
+            Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. } => {
                 let topics = set_of(topics);
                 self.confirmed &= !topics;
                 self.refused &= !topics;
@@ -886,7 +886,7 @@ impl Simulation {
         peer.seed_jitter(seed);
         let driver = Driver::new(Arc::clone(&stream), transport, credentials);
         // The lease is of a slot that the claim table does not have, so it counts for nothing.
-        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>);
+        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>, None);
         let handle = StreamHandle::new(Arc::clone(&stream), lease, config.queue);
         let started = peer.now();
         Self {
@@ -1312,7 +1312,9 @@ impl Simulation {
                     reader.dropped(dropped.count);
                 }
                 Update::Notice(notice) => {
-                    if let Notice::Confirmed { topics } | Notice::Refused { topics, .. } = &notice {
+                    if let Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. } =
+                        &notice
+                    {
                         self.trace.number(set_of(topics).into());
                     }
                     reader.notice(&notice, &self.line);
@@ -1569,7 +1571,7 @@ impl Simulation {
     /// A stop, which must end it within the bound of a close.
     fn stop(&mut self) {
         tell!(self, "stop");
-        self.stream.stop();
+        self.stream.stop(None);
         self.line.stopped = true;
         let deadline = self.peer.now() + self.config.close_timeout;
         self.turn();

@@ -111,13 +111,21 @@ impl Attached {
         self.lease.stream()
     }
 
+    /// An error as the scope gets it whose member this is.
+    pub(crate) fn told(&self, error: Error) -> Error {
+        // Without a look at the phase, which takes a lock.
+        error.told(self.stream().key(), None, self.lease.correlation())
+    }
+
     /// Adds topics; the version of them that the hub will answer for.
     pub(crate) fn add(&self, topics: Vec<Topic>) -> Result<u64> {
-        self.stream().add_topics(self.id, topics)
+        let added = self.stream().add_topics(self.id, topics);
+        added.map_err(|error| self.lease.told(error))
     }
 
     pub(crate) fn remove(&self, topics: &[Topic]) -> Result<u64> {
-        self.stream().remove_topics(self.id, topics)
+        let removed = self.stream().remove_topics(self.id, topics);
+        removed.map_err(|error| self.lease.told(error))
     }
 }
 

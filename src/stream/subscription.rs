@@ -17,10 +17,11 @@ use super::{
 };
 use crate::{
     clock,
-    error::{Doing, Error, Result},
-    event::{EndReason, Update},
+    correlation::CorrelationId,
+    error::{Doing, Result},
+    event::Update,
     health::SubscriptionHealth,
-    topic::{Payload, Topics},
+    topic::{Parts, Payload, Topics},
     venue::Routed,
 };
 
@@ -138,25 +139,24 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// Blocks until the venue has confirmed every topic, for `timeout` at most: from here on their events are seen.
     ///
     /// # Errors
-    /// [`Error::Refused`] (or another refusal) as soon as the venue refuses a topic, [`Error::TimedOut`] with the
-    /// stream's last cause, or the error the stream ended with.
+    /// [`Error::Refused`](crate::Error::Refused) (or another refusal) as soon as the venue refuses a topic,
+    /// [`Error::TimedOut`](crate::Error::TimedOut) with the stream's last cause, or the error the stream ended with.
     pub fn wait_confirmed(&self, timeout: Duration) -> Result<()> {
-        self.lease.stream().lifecycle().check_process()?;
+        let waited = self.wait_answered(timeout);
+        waited.map_err(|error| self.lease.told(error))
+    }
+
+    fn wait_answered(&self, timeout: Duration) -> Result<()> {
+        let lifecycle = self.lease.stream().lifecycle();
+        lifecycle.check_process()?;
         let answers = self
             .queue
             .wait_answered(self.version.get(), deadline(timeout));
         match (answers.ended, answers.refused) {
-            (Some(EndReason::Failed(error)), _) => Err(error),
-            (Some(EndReason::Closed | EndReason::Done), _) => Err(Error::Closed {
-                stream: self.lease.stream().key().clone(),
-            }),
+            (Some(reason), _) => Err(lifecycle.ended(reason)),
             (None, Some(error)) => Err(error),
             (None, None) if answers.version >= self.version.get() && answers.pending == 0 => Ok(()),
-            (None, None) => Err(self
-                .lease
-                .stream()
-                .lifecycle()
-                .timed_out(Doing::WaitingForConfirmation)),
+            (None, None) => Err(lifecycle.timed_out(Doing::WaitingForConfirmation)),
         }
     }
 
@@ -164,13 +164,20 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`wait_confirmed`](Self::wait_confirmed).
     ///
     /// # Errors
-    /// [`Error::InvalidTopic`] if the venue has no such topic, and nothing is added then; or the end of the stream.
+    /// [`Error::InvalidTopic`](crate::Error::InvalidTopic) if the venue has no such topic, and nothing is added then; or
+    /// the end of the stream.
     pub fn add<U: Payload<Source = T::Source>>(&self, topics: Topics<U>) -> Result<()> {
-        self.version.set(
-            self.lease
-                .stream()
-                .add_topics(self.id, topics.into_parts().topics)?,
-        );
+        let Parts {
+            topics,
+            correlation,
+            ..
+        } = topics.into_parts();
+        let stream = self.lease.stream();
+        let version = stream.add_topics(self.id, topics).map_err(|error| {
+            let error = self.lease.told(error);
+            error.told(stream.key(), None, correlation.as_ref())
+        })?;
+        self.version.set(version);
         Ok(())
     }
 
@@ -179,11 +186,10 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// The end of the stream.
     pub fn remove<U: Payload<Source = T::Source>>(&self, topics: Topics<U>) -> Result<()> {
-        self.version.set(
-            self.lease
-                .stream()
-                .remove_topics(self.id, &topics.into_parts().topics)?,
-        );
+        let topics = topics.into_parts().topics;
+        let removed = self.lease.stream().remove_topics(self.id, &topics);
+        self.version
+            .set(removed.map_err(|error| self.lease.told(error))?);
         Ok(())
     }
 
@@ -198,7 +204,14 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// Depth, drops and lag, right now.
     #[must_use]
     pub fn health(&self) -> SubscriptionHealth {
-        self.queue.health(self.id.number())
+        let of_member = self.lease.stream().health_of(self.id);
+        of_member.unwrap_or_else(|| self.queue.health(self.id.number()))
+    }
+
+    /// The id of the scope it was made in, if that has one. Everything but events says it.
+    #[must_use]
+    pub fn correlation(&self) -> Option<&str> {
+        self.lease.correlation().map(CorrelationId::as_str)
     }
 
     fn wait(&self, deadline: Option<Instant>) -> Result<Update<T>, RecvTimeoutError> {

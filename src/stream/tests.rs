@@ -105,7 +105,7 @@ impl Bench {
 
     /// The lease is of a slot that the claim table does not have, so it counts for nothing.
     pub(crate) fn handle(&self) -> StreamHandle<MarketData> {
-        let lease = Lease::counted(Arc::clone(&self.stream) as Arc<dyn Shared>);
+        let lease = Lease::counted(Arc::clone(&self.stream) as Arc<dyn Shared>, None);
         StreamHandle::new(Arc::clone(&self.stream), lease, self.stream.config.queue)
     }
 
@@ -148,13 +148,13 @@ fn words(subscription: &Subscription<Quote>) -> Vec<String> {
             Update::Event(quote) => format!("{}@{}", quote.symbol, quote.bid_price),
             Update::Gap(Gap { epoch, breaks, .. }) => format!("gap{epoch}x{breaks}"),
             Update::Dropped(dropped) => format!("dropped{}", dropped.count),
-            Update::Notice(Notice::Confirmed { topics }) => format!("confirmed{topics:?}"),
+            Update::Notice(Notice::Confirmed { topics, .. }) => format!("confirmed{topics:?}"),
             Update::Notice(Notice::Refused { topics, .. }) => format!("refused{topics:?}"),
             Update::Notice(Notice::Resumed { epoch, .. }) => format!("resumed{epoch}"),
             Update::Notice(Notice::Unparsed(unparsed)) => {
                 format!("unparsed:{}+{}", unparsed.raw, unparsed.more)
             }
-            Update::Notice(Notice::Behind { by }) => format!("behind{}", by.as_secs()),
+            Update::Notice(Notice::Behind { by, .. }) => format!("behind{}", by.as_secs()),
             Update::Ended(ended) => format!("ended:{ended}"),
         })
         .collect()
@@ -343,7 +343,7 @@ fn the_whole_set_up_has_one_deadline() {
     assert_eq!(bench.phase(), Phase::Waiting);
     let cause = bench.stream.lifecycle.snapshot().cause.unwrap();
     assert!(
-        matches!(&cause, Error::Lost { at, .. } if at.phase == Phase::Authenticating),
+        matches!(&cause, Error::Lost { at, .. } if at.phase == Some(Phase::Authenticating)),
         "{cause:?}"
     );
 }
@@ -355,7 +355,7 @@ fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
         (
             &["garbage"],
             false,
-            |error| matches!(error, Error::Protocol { at, .. } if at.phase == Phase::Authenticating),
+            |error| matches!(error, Error::Protocol { at, .. } if at.phase == Some(Phase::Authenticating)),
         ),
         (&["[]garbage"], false, |error| {
             matches!(error, Error::Protocol { .. })
@@ -590,7 +590,7 @@ fn a_stop_in_every_phase_ends_at_once_or_within_the_close_bound() {
             if mute {
                 bench.peer.never_answers_close();
             }
-            bench.stream.stop();
+            bench.stream.stop(None);
             bench.step();
             if mute && phase != "waiting" {
                 assert_eq!(bench.phase(), Phase::Closing, "{phase}");
@@ -821,14 +821,14 @@ fn phases_are_told_in_order_and_the_newest_are_kept() {
     let mut bench = Bench::new(Config::default());
     let handle = StreamHandle::new(
         Arc::clone(&bench.stream),
-        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>),
+        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>, None),
         bench.stream.config.queue,
     );
     let mut phases = handle.phases();
     bench.log_in();
     bench.peer.cut();
     bench.step();
-    bench.stream.stop();
+    bench.stream.stop(None);
     bench.step();
     bench
         .stream
@@ -1031,7 +1031,7 @@ fn a_week_with_its_nights_and_its_week_end_causes_no_false_reconnect() {
     let all = bench.subscribe(alpaca::quotes(["*"]).conflate());
     let daily = StreamHandle::new(
         Arc::clone(&bench.stream),
-        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>),
+        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>, None),
         bench.stream.config.queue,
     )
     .subscribe(alpaca::daily_bars(["A"]))
@@ -1223,7 +1223,7 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
     }
     let bench = Bench::live();
     let limit = QueueLimit::new(10, Overflow::Conflate);
-    let (queue, _receiver) = Queue::<News>::new::<News>(limit, &bench.stream.key);
+    let (queue, _receiver) = Queue::<News>::new::<News>(limit, &bench.stream.key, None);
     for index in 1..=2 {
         let event = Stamped {
             event: News(index),
@@ -1291,7 +1291,7 @@ fn a_repeated_reply_with_a_wildcard_does_not_refuse_the_next_request() {
     let all = bench.subscribe(alpaca::quotes(["*"]));
     bench.step();
     bench.say(&quotes_of(&["*"]));
-    let lease = Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>);
+    let lease = Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>, None);
     let mixed = StreamHandle::new(Arc::clone(&bench.stream), lease, bench.stream.config.queue)
         .subscribe(alpaca::quotes(["A"]))
         .unwrap();

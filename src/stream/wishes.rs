@@ -6,13 +6,17 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
 use parking_lot::Mutex;
 
 use super::sink::Sink;
-use crate::{event::EndReason, topic::Topic, transport::Waker};
+use crate::{
+    correlation::CorrelationId, event::EndReason, health::SubscriptionHealth, topic::Topic,
+    transport::Waker, venue::Routed,
+};
 
 /// One subscription of one stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,7 +34,7 @@ pub(crate) struct Wishes<E> {
 
 struct State<E> {
     waker: Option<Waker>,
-    stop: bool,
+    stop: Option<Stop>,
     /// The stream has ended: whoever subscribes now is told so.
     closed: Option<EndReason>,
     subscriptions: HashMap<SubscriptionId, Wish<E>>,
@@ -38,10 +42,19 @@ struct State<E> {
     last_id: u64,
 }
 
+/// Somebody asked the stream to end.
+#[derive(Clone)]
+pub(crate) struct Stop {
+    pub(crate) correlation: Option<CorrelationId>,
+}
+
 /// What one subscription wants.
 pub(crate) struct Wish<E> {
     pub(crate) sink: Sink<E>,
-    pub(crate) topics: HashSet<Topic>,
+    /// Whose it is.
+    pub(crate) correlation: Option<CorrelationId>,
+    /// Shared, so that whoever looks at them need not copy them under the lock.
+    pub(crate) topics: Arc<HashSet<Topic>>,
     /// How often something has to arrive, in trading time.
     pub(crate) expected: Option<Duration>,
     /// Goes up with each change of the topics.
@@ -52,7 +65,8 @@ impl<E> Clone for Wish<E> {
     fn clone(&self) -> Self {
         Self {
             sink: self.sink.clone(),
-            topics: self.topics.clone(),
+            correlation: self.correlation.clone(),
+            topics: Arc::clone(&self.topics),
             expected: self.expected,
             version: self.version,
         }
@@ -64,14 +78,21 @@ pub(crate) const FIRST_VERSION: u64 = 1;
 
 /// What changed since the last look. A subscription without a wish is gone.
 pub(crate) struct Changes<E> {
-    pub(crate) stop: bool,
+    pub(crate) stop: Option<Stop>,
     pub(crate) subscriptions: Vec<(SubscriptionId, Option<Wish<E>>)>,
 }
 
-/// For health.
-pub(crate) struct View<E> {
-    pub(crate) sinks: Vec<(SubscriptionId, Sink<E>)>,
-    pub(crate) topics: usize,
+impl<E: Routed> Wish<E> {
+    /// What health shows of it, as the subscription of this number.
+    pub(crate) fn health(&self, id: SubscriptionId) -> SubscriptionHealth {
+        let mut topics: Vec<_> = self.topics.iter().cloned().collect();
+        topics.sort_unstable();
+        SubscriptionHealth {
+            correlation: self.correlation.clone(),
+            topics,
+            ..self.sink.health(id.number())
+        }
+    }
 }
 
 impl<E> Wishes<E> {
@@ -79,7 +100,7 @@ impl<E> Wishes<E> {
         Self {
             state: Mutex::new(State {
                 waker: None,
-                stop: false,
+                stop: None,
                 closed: None,
                 subscriptions: HashMap::new(),
                 changed: BTreeSet::new(),
@@ -93,8 +114,14 @@ impl<E> Wishes<E> {
         self.state.lock().waker = Some(waker);
     }
 
-    pub(crate) fn stop(&self) {
-        self.change(|state| state.stop = true);
+    /// The first to ask is the one that the records name.
+    pub(crate) fn stop(&self, correlation: Option<&CorrelationId>) {
+        let stop = Stop {
+            correlation: correlation.cloned(),
+        };
+        self.change(|state| {
+            state.stop.get_or_insert(stop);
+        });
     }
 
     /// A new subscription, or why the stream has ended.
@@ -103,6 +130,7 @@ impl<E> Wishes<E> {
         sink: Sink<E>,
         topics: Vec<Topic>,
         expected: Option<Duration>,
+        correlation: Option<CorrelationId>,
     ) -> Result<SubscriptionId, EndReason> {
         self.change(|state| {
             if let Some(reason) = &state.closed {
@@ -112,7 +140,8 @@ impl<E> Wishes<E> {
             let id = SubscriptionId(state.last_id);
             let wish = Wish {
                 sink,
-                topics: topics.into_iter().collect(),
+                correlation,
+                topics: Arc::new(topics.into_iter().collect()),
                 expected,
                 version: FIRST_VERSION,
             };
@@ -131,7 +160,7 @@ impl<E> Wishes<E> {
         self.change(
             |state| match (&state.closed, state.subscriptions.get_mut(&id)) {
                 (None, Some(wish)) => {
-                    edit(&mut wish.topics);
+                    edit(Arc::make_mut(&mut wish.topics));
                     wish.version += 1;
                     state.changed.insert(id);
                     Ok(wish.version)
@@ -161,7 +190,7 @@ impl<E> Wishes<E> {
             .map(|id| (id, state.subscriptions.get(&id).cloned()))
             .collect();
         Changes {
-            stop: state.stop,
+            stop: state.stop.clone(),
             subscriptions,
         }
     }
@@ -178,24 +207,20 @@ impl<E> Wishes<E> {
         subscriptions.into_values().map(|wish| wish.sink).collect()
     }
 
-    /// Every subscription in the order they were made, and how many topics they want together.
-    pub(crate) fn view(&self) -> View<E> {
-        let state = self.state.lock();
-        let mut sinks: Vec<_> = state
-            .subscriptions
-            .iter()
-            .map(|(id, wish)| (*id, wish.sink.clone()))
-            .collect();
-        sinks.sort_by_key(|(id, _)| *id);
-        let topics: HashSet<&Topic> = state
-            .subscriptions
-            .values()
-            .flat_map(|wish| &wish.topics)
-            .collect();
-        View {
-            topics: topics.len(),
-            sinks,
-        }
+    /// What one subscription wants. `None` once the stream has ended.
+    pub(crate) fn of(&self, id: SubscriptionId) -> Option<Wish<E>> {
+        self.state.lock().subscriptions.get(&id).cloned()
+    }
+
+    /// Every subscription and what it wants, in the order they were made.
+    pub(crate) fn view(&self) -> Vec<(SubscriptionId, Wish<E>)> {
+        let mut subscriptions: Vec<_> = {
+            let state = self.state.lock();
+            let wishes = state.subscriptions.iter();
+            wishes.map(|(id, wish)| (*id, wish.clone())).collect()
+        };
+        subscriptions.sort_unstable_by_key(|(id, _)| *id);
+        subscriptions
     }
 
     fn change<R>(&self, change: impl FnOnce(&mut State<E>) -> R) -> R {

@@ -36,9 +36,7 @@ pub(super) fn client_config(config: &Config) -> Result<Arc<ClientConfig>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::InvalidConfig {
-            why: format!("TLS: {error}"),
-        })?
+        .map_err(|error| Error::invalid_config(format!("TLS: {error}")))?
         .with_root_certificates(store)
         .with_no_client_auth();
     Ok(Arc::new(config))
@@ -55,9 +53,7 @@ pub(super) fn connection(
 }
 
 fn add_extra(store: &mut RootCertStore, pem: &[u8]) -> Result<()> {
-    let invalid = |why: String| Error::InvalidConfig {
-        why: format!("`extra_roots`: {why}"),
-    };
+    let invalid = |why: String| Error::invalid_config(format!("`extra_roots`: {why}"));
     let mut found = false;
     for certificate in CertificateDer::pem_slice_iter(pem) {
         let certificate = certificate.map_err(|error| invalid(error.to_string()))?;

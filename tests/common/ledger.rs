@@ -88,7 +88,7 @@ impl Ledger {
                 self.dropped += dropped.count;
                 self.excuse(|_| true);
             }
-            Update::Notice(Notice::Confirmed { topics } | Notice::Refused { topics, .. }) => {
+            Update::Notice(Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. }) => {
                 self.excuse(|symbol| topics.iter().any(|topic| topic.symbol == *symbol));
             }
             Update::Notice(Notice::Resumed { .. }) => self.resumed += 1,

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{Entry, Hub, Sink, Standing, Upstream};
+use super::{Entry, Hub, Sink, Standing, Told, Upstream};
 use crate::{
     error::Error,
     event::Notice,
@@ -273,6 +273,11 @@ impl<E: Routed> Hub<E> {
             // with a wildcard among them has stopped, too.
             Some(Asked::Unsubscribe(topics)) => {
                 self.unsubscribed(&topics);
+                self.told.push(Told {
+                    correlation: None,
+                    topics: topics.clone(),
+                    refusal: Some(error.clone()),
+                });
                 let uncovered = self.confirmed(|topic, entry| {
                     entry.covered && topics.contains(&Topic::new(topic.channel, "*"))
                 });
@@ -373,6 +378,14 @@ impl<E: Routed> Hub<E> {
         let Some(member) = self.members[slot].as_mut() else {
             return;
         };
+        if !news.is_empty() {
+            news.sort();
+            self.told.push(Told {
+                correlation: member.correlation.clone(),
+                topics: news.clone(),
+                refusal: refusal.clone(),
+            });
+        }
         let queue = match &member.sink {
             Sink::Queue(queue) => queue,
             Sink::Fold(fold) => {
@@ -384,12 +397,17 @@ impl<E: Routed> Hub<E> {
             }
         };
         if !news.is_empty() {
-            news.sort();
+            // The queue says whose it is when it is read.
+            let correlation = None;
             queue.push_notice(match &refusal {
-                None => Notice::Confirmed { topics: news },
+                None => Notice::Confirmed {
+                    topics: news,
+                    correlation,
+                },
                 Some(error) => Notice::Refused {
                     topics: news,
                     error: error.clone(),
+                    correlation,
                 },
             });
         }

@@ -1,0 +1,161 @@
+//! Correlation ids: whose operation it was, although the stream is shared. A value; what carries it is not known here.
+
+use std::{
+    fmt::{self, Write as _},
+    sync::Arc,
+};
+
+/// The id of a scope, given by `correlated` on a [`Manager`](crate::Manager), a [`StreamHandle`](crate::StreamHandle)
+/// or [`Topics`](crate::Topics): the name of an order, a request or a strategy.
+///
+/// It is on the errors and log records that the scope's operations cause, and on everything that its subscriptions
+/// receive besides events. Scopes inherit: from manager to handle to subscription, and the narrowest that has an id
+/// wins.
+///
+/// Giving one cannot fail. The text is cut to 64 characters, and white space around it goes; characters that could
+/// forge or garble a log line (control, line breaks, text direction) become `_`. Where nothing is left, the scope keeps
+/// the id that it inherits. It is shown wherever the scope is: never put a secret in it.
+///
+/// # Examples
+/// ```
+/// use trunkline::{Manager, sim::{Sim, SimConfig}};
+/// let sim = Sim::start(SimConfig::default())?;
+/// let manager = Manager::new().correlated("bot-1");
+/// let feed = manager.open(&sim.stocks(), &sim.credentials())?;
+/// let order = feed.correlated(format_args!("order-{}", 7));
+/// assert_eq!(feed.correlation(), Some("bot-1"));
+/// assert_eq!(order.correlation(), Some("order-7"));
+/// # Ok::<(), trunkline::Error>(())
+/// ```
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct CorrelationId(Arc<str>);
+
+impl CorrelationId {
+    /// The id that `text` gives, if anything is left of it.
+    pub(crate) fn of(text: impl fmt::Display) -> Option<Self> {
+        let mut start = Start::default();
+        // An error says that it is long enough, or comes from the caller's own `Display`: what is there is the id.
+        let _ = write!(start, "{text}");
+        let shown = |character| if garbles(character) { '_' } else { character };
+        let id: String = start.text.trim_end().chars().map(shown).collect();
+        (!id.is_empty()).then(|| Self(id.into()))
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl fmt::Debug for CorrelationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for CorrelationId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// How texts say an id: ` (correlation order-7)`, or nothing.
+pub(crate) struct Note<'a>(pub(crate) Option<&'a CorrelationId>);
+
+impl fmt::Display for Note<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |id| write!(f, " (correlation {id})"))
+    }
+}
+
+/// Takes in as much of a text as an id can have, so that no `Display` can make it long.
+#[derive(Default)]
+struct Start {
+    text: String,
+    characters: usize,
+}
+
+impl fmt::Write for Start {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for character in text.chars() {
+            if self.text.is_empty() && character.is_whitespace() {
+                continue;
+            }
+            if self.characters == MAX_CHARACTERS {
+                return Err(fmt::Error);
+            }
+            self.characters += 1;
+            self.text.push(character);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a log viewer may take it for something else than a character: a break, a command, a change of direction, or
+/// nothing at all.
+fn garbles(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{061c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+const MAX_CHARACTERS: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cleaned(text: &str) -> Option<String> {
+        CorrelationId::of(text).map(|id| id.to_string())
+    }
+
+    #[test]
+    fn an_id_is_one_short_line_whatever_it_is_made_of() {
+        for (given, id) in [
+            ("order-7", Some("order-7")),
+            ("  order 7\r\n", Some("order 7")),
+            ("a\r\n[ERROR] forged", Some("a__[ERROR] forged")),
+            ("\u{1b}[31mred\u{85}\u{7f}", Some("_[31mred__")),
+            ("a\u{2028}b\u{202e}c\u{feff}", Some("a_b_c_")),
+            ("Größe-東京", Some("Größe-東京")),
+            ("", None),
+            (" \t\r\n ", None),
+        ] {
+            assert_eq!(cleaned(given).as_deref(), id, "{given:?}");
+        }
+        assert_eq!(cleaned(&"é".repeat(64)), Some("é".repeat(64)));
+        assert_eq!(cleaned(&"é".repeat(65)), Some("é".repeat(64)));
+    }
+
+    #[test]
+    fn a_display_that_never_ends_or_fails_gives_an_id_all_the_same() {
+        struct Endless;
+        impl fmt::Display for Endless {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                loop {
+                    f.write_str("again ")?;
+                }
+            }
+        }
+        struct Broken;
+        impl fmt::Display for Broken {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("half")?;
+                Err(fmt::Error)
+            }
+        }
+        assert_eq!(
+            CorrelationId::of(Endless).unwrap().as_str(),
+            "again ".repeat(11)[..64].trim_end()
+        );
+        assert_eq!(CorrelationId::of(Broken).unwrap().as_str(), "half");
+    }
+}

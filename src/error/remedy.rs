@@ -1,0 +1,108 @@
+//! What to do about an error.
+
+use std::fmt;
+
+use super::{Error, RejectionKind};
+
+impl Error {
+    /// What a human, or the program, should do.
+    #[must_use]
+    pub fn remedy(&self) -> Remedy {
+        match self {
+            Self::InvalidCredentials { .. } | Self::WrongAccount { .. } | Self::Rejected { .. } => {
+                Remedy::FixCredentials
+            }
+            Self::InvalidEndpoint { .. }
+            | Self::InvalidTopic { .. }
+            | Self::LossyQueue { .. }
+            | Self::InvalidConfig { .. }
+            | Self::SettingsConflict { .. } => Remedy::FixRequest,
+            Self::Closed { .. } | Self::Forked { .. } => Remedy::OpenAgain,
+            Self::Tls {
+                certificate: true, ..
+            } => Remedy::FixRequest,
+            Self::Upgrade { status, .. } => match status {
+                401 | 403 => Remedy::FixCredentials,
+                408 | 425 | 429 | 500.. => Remedy::RetryLater,
+                _ => Remedy::FixRequest,
+            },
+            Self::NotEntitled { .. } => Remedy::ChangePlan,
+            Self::Refused { rejection, .. } => match rejection.kind {
+                RejectionKind::SymbolLimit => Remedy::ReduceSymbols,
+                RejectionKind::Entitlement => Remedy::ChangePlan,
+                RejectionKind::Temporary => Remedy::RetryLater,
+                _ => Remedy::FixRequest,
+            },
+            Self::ConnectionLimit { .. } => Remedy::CloseOthers,
+            Self::Overflow { .. } => Remedy::ReadFaster,
+            Self::Panicked { .. } => Remedy::ReportBug,
+            Self::GaveUp { cause, .. }
+            | Self::TimedOut {
+                cause: Some(cause), ..
+            }
+            | Self::NoPrice {
+                cause: Some(cause), ..
+            } => cause.remedy(),
+            Self::Draining { .. }
+            | Self::TimedOut { .. }
+            | Self::Unresolved { .. }
+            | Self::Unreachable { .. }
+            | Self::Tls { .. }
+            | Self::Protocol { .. }
+            | Self::Lost { .. }
+            | Self::Mute { .. }
+            | Self::NotFresh { .. }
+            | Self::NoPrice { .. }
+            | Self::StillShared { .. }
+            | Self::Spawn { .. } => Remedy::RetryLater,
+        }
+    }
+
+    /// Whether doing the same again, later, can help.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self.remedy(), Remedy::RetryLater | Remedy::CloseOthers)
+    }
+}
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// Try again later; streams do so by themselves.
+    RetryLater,
+    /// Open the stream again, in the process that uses it.
+    OpenAgain,
+    /// Use other credentials.
+    FixCredentials,
+    /// Use another plan, or a feed that the plan includes.
+    ChangePlan,
+    /// Subscribe to fewer symbols.
+    ReduceSymbols,
+    /// Correct the request, the endpoint or the configuration.
+    FixRequest,
+    /// Find and close the other connection that uses the same key.
+    CloseOthers,
+    /// Read faster, use a longer queue, or another overflow policy.
+    ReadFaster,
+    /// Report a bug.
+    ReportBug,
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RetryLater => "retry later",
+            Self::OpenAgain => "open the stream again, in the process that uses it",
+            Self::FixCredentials => "fix the credentials",
+            Self::ChangePlan => "change the plan, or use a feed that it includes",
+            Self::ReduceSymbols => "reduce the number of symbols",
+            Self::FixRequest => "correct the request, the endpoint or the configuration",
+            Self::CloseOthers => {
+                "find and close the other connection that uses this key, or wait until it is reaped"
+            }
+            Self::ReadFaster => "read faster, use a longer queue, or another overflow policy",
+            Self::ReportBug => "report a bug",
+        })
+    }
+}

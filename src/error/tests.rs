@@ -1,0 +1,432 @@
+//! Every variant says what an operator needs: a row each.
+
+use std::io;
+
+use super::*;
+use crate::{
+    Credentials,
+    price::Lack,
+    topic::{Channel, Overflow},
+};
+
+fn key() -> StreamKey {
+    StreamKey::new(&"ws://h/p".parse().unwrap(), &Credentials::none())
+}
+
+fn rejection(kind: RejectionKind) -> Rejection {
+    Rejection::new(kind, Some(499), "no")
+}
+
+fn refused() -> Source {
+    Source::new(io::Error::from(io::ErrorKind::ConnectionRefused))
+}
+
+/// What a row says of its error: the code, the remedy, whether it has a cause, and words of the text.
+type Row = (Error, &'static str, Remedy, bool, &'static str);
+
+/// One of each variant, at `at`.
+fn rows(at: &At) -> Vec<Row> {
+    use Remedy::{
+        ChangePlan, CloseOthers, FixCredentials, FixRequest, OpenAgain, ReadFaster, ReduceSymbols,
+        ReportBug, RetryLater,
+    };
+    let at = || at.clone();
+    let topic = Topic::new(Channel::new("trades"), "*");
+    let why = || "why".to_owned();
+    let missing = || NotFresh {
+        symbol: "AAPL".into(),
+        lack: Lack::NotInBook,
+    };
+    let cause = Arc::new(Error::Unreachable {
+        at: At::new(&key(), Phase::Connecting),
+        source: refused(),
+    });
+    let upgrade = |status| Error::Upgrade {
+        at: at(),
+        status,
+        retry_after: Some(Duration::from_secs(7)),
+    };
+    let tls = |certificate| Error::Tls {
+        at: at(),
+        why: why(),
+        certificate,
+    };
+    let refusal = |kind| Error::Refused {
+        at: at(),
+        rejection: rejection(kind),
+    };
+    vec![
+        (
+            Error::InvalidCredentials {
+                at: at(),
+                fault: CredentialsFault::NotTwoLines,
+            },
+            "invalid_credentials",
+            FixCredentials,
+            false,
+            "two lines",
+        ),
+        (
+            Error::InvalidEndpoint {
+                at: at(),
+                why: "why",
+            },
+            "invalid_endpoint",
+            FixRequest,
+            false,
+            "why",
+        ),
+        (
+            Error::InvalidTopic {
+                at: at(),
+                topic,
+                why: why(),
+            },
+            "invalid_topic",
+            FixRequest,
+            false,
+            "trades:*",
+        ),
+        (
+            Error::LossyQueue {
+                at: at(),
+                overflow: Overflow::DropOldest,
+            },
+            "lossy_queue",
+            FixRequest,
+            false,
+            "`drop-oldest`",
+        ),
+        (
+            Error::InvalidConfig {
+                at: at(),
+                why: why(),
+            },
+            "invalid_config",
+            FixRequest,
+            false,
+            "why",
+        ),
+        (
+            Error::WrongAccount {
+                at: at(),
+                wanted: "paper",
+                found: "live",
+            },
+            "wrong_account",
+            FixCredentials,
+            false,
+            "a live key, but a paper account",
+        ),
+        (
+            Error::SettingsConflict {
+                at: at(),
+                differences: vec!["backoff", "roots"],
+            },
+            "settings_conflict",
+            FixRequest,
+            false,
+            "backoff, roots",
+        ),
+        (
+            Error::Draining {
+                at: at(),
+                waited: Duration::from_secs(2),
+            },
+            "draining",
+            RetryLater,
+            false,
+            "(phase closing, for 2.0s)",
+        ),
+        (
+            Error::TimedOut {
+                doing: Doing::WaitingForLive,
+                at: at(),
+                retry_in: Some(Duration::from_secs(3)),
+                cause: None,
+            },
+            "timed_out",
+            RetryLater,
+            false,
+            "(phase closing, next attempt in 3.0s)",
+        ),
+        (
+            Error::TimedOut {
+                doing: Doing::WaitingForConfirmation,
+                at: at(),
+                retry_in: None,
+                cause: Some(Arc::new(refusal(RejectionKind::SymbolLimit))),
+            },
+            "timed_out",
+            ReduceSymbols,
+            true,
+            "to confirm the subscription",
+        ),
+        (
+            Error::Rejected {
+                at: at(),
+                rejection: rejection(RejectionKind::Credentials),
+            },
+            "rejected",
+            FixCredentials,
+            false,
+            "no (499)",
+        ),
+        (
+            Error::NotEntitled {
+                at: at(),
+                rejection: rejection(RejectionKind::Entitlement),
+            },
+            "not_entitled",
+            ChangePlan,
+            false,
+            "no (499)",
+        ),
+        (
+            Error::ConnectionLimit {
+                at: at(),
+                rejection: rejection(RejectionKind::ConnectionLimit),
+            },
+            "connection_limit",
+            CloseOthers,
+            false,
+            "another process uses this key",
+        ),
+        (
+            refusal(RejectionKind::SymbolLimit),
+            "refused",
+            ReduceSymbols,
+            false,
+            "no (499)",
+        ),
+        (
+            refusal(RejectionKind::Entitlement),
+            "refused",
+            ChangePlan,
+            false,
+            "no (499)",
+        ),
+        (
+            refusal(RejectionKind::BadRequest),
+            "refused",
+            FixRequest,
+            false,
+            "no (499)",
+        ),
+        (
+            refusal(RejectionKind::Temporary),
+            "refused",
+            RetryLater,
+            false,
+            "no (499)",
+        ),
+        (
+            Error::Unresolved {
+                at: at(),
+                source: refused(),
+            },
+            "unresolved",
+            RetryLater,
+            true,
+            "host name",
+        ),
+        (
+            Error::Unreachable {
+                at: at(),
+                source: refused(),
+            },
+            "unreachable",
+            RetryLater,
+            true,
+            "cannot connect",
+        ),
+        (tls(true), "tls", FixRequest, false, "why"),
+        (tls(false), "tls", RetryLater, false, "why"),
+        (upgrade(401), "upgrade", FixCredentials, false, "HTTP 401"),
+        (upgrade(404), "upgrade", FixRequest, false, "HTTP 404"),
+        (
+            upgrade(429),
+            "upgrade",
+            RetryLater,
+            false,
+            "to be retried after 7s",
+        ),
+        (upgrade(503), "upgrade", RetryLater, false, "HTTP 503"),
+        (
+            Error::Protocol {
+                at: at(),
+                why: why(),
+            },
+            "protocol",
+            RetryLater,
+            false,
+            "why",
+        ),
+        (
+            Error::Lost {
+                at: at(),
+                why: why(),
+                source: Some(refused()),
+            },
+            "lost",
+            RetryLater,
+            true,
+            "connection lost",
+        ),
+        (Error::Mute { at: at() }, "mute", RetryLater, false, "mute"),
+        (
+            Error::GaveUp {
+                at: at(),
+                failures: 9,
+                cause: Arc::clone(&cause),
+            },
+            "gave_up",
+            RetryLater,
+            true,
+            "9 failures",
+        ),
+        (
+            Error::Closed { at: at() },
+            "closed",
+            OpenAgain,
+            false,
+            "closed",
+        ),
+        (
+            Error::NotFresh {
+                at: at(),
+                missing: missing(),
+            },
+            "not_fresh",
+            RetryLater,
+            false,
+            "nothing fresh of AAPL: it is not in the book",
+        ),
+        (
+            Error::NoPrice {
+                at: at(),
+                missing: missing(),
+                obstacle: Obstacle::Line { retry_in: None },
+                cause: Some(Arc::clone(&cause)),
+            },
+            "no_price",
+            RetryLater,
+            true,
+            "timed out waiting for a price",
+        ),
+        (
+            Error::StillShared {
+                at: at(),
+                leases: 3,
+            },
+            "still_shared",
+            RetryLater,
+            false,
+            "by 3 other handles",
+        ),
+        (
+            Error::Overflow {
+                at: at(),
+                capacity: 8,
+            },
+            "overflow",
+            ReadFaster,
+            false,
+            "queue of 8",
+        ),
+        (
+            Error::Spawn {
+                at: at(),
+                source: refused(),
+            },
+            "spawn",
+            RetryLater,
+            true,
+            "thread",
+        ),
+        (
+            Error::Forked { at: at() },
+            "forked",
+            OpenAgain,
+            false,
+            "forked process",
+        ),
+        (
+            Error::Panicked {
+                at: at(),
+                message: "boom".to_owned(),
+            },
+            "panicked",
+            ReportBug,
+            false,
+            "(phase closing): boom",
+        ),
+    ]
+}
+
+#[test]
+fn every_variant_has_all_that_an_operator_needs() {
+    let mut codes = Vec::new();
+    let id = CorrelationId::of("order-7");
+    for (error, code, remedy, has_cause, words) in rows(&At::new(&key(), Phase::Closing)) {
+        assert_eq!(error.correlation(), None, "{error:?}");
+        let error = error.told(&key(), None, id.as_ref());
+        assert_eq!(error.code(), code, "{error:?}");
+        assert_eq!(error.remedy(), remedy, "{error:?}");
+        let can_be_tried = matches!(remedy, Remedy::RetryLater | Remedy::CloseOthers);
+        assert_eq!(error.is_retryable(), can_be_tried, "{error:?}");
+        assert_eq!(error.stream(), Some(&key()), "{error:?}");
+        assert_eq!(error.phase(), Some(Phase::Closing), "{error:?}");
+        assert_eq!(error.correlation(), Some("order-7"), "{error:?}");
+        assert_eq!(error.source().is_some(), has_cause, "{error:?}");
+
+        let text = error.to_string();
+        let begins = format!("{} (correlation order-7): ", key());
+        assert!(text.starts_with(&begins), "{text}");
+        assert!(text.contains(words), "{text}");
+        assert!(!text.contains('\n'), "{text}");
+        assert!(!text[begins.len()..].contains(&key().to_string()), "{text}");
+
+        // As a `main` prints it.
+        let shown = format!("{error:?}");
+        let mut expected = format!("{text}\n  what to do: {remedy}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            expected += &format!("\n  caused by: {error}");
+            cause = error.source();
+        }
+        expected += &format!("\n  code: {code}");
+        assert_eq!(shown, expected);
+        codes.push(code);
+    }
+    codes.dedup();
+    assert_eq!(codes.len(), 29, "one code a variant: {codes:?}");
+}
+
+#[test]
+fn what_is_not_known_is_filled_in_and_what_is_known_stays() {
+    for (error, ..) in rows(&At::default()) {
+        assert_eq!((error.stream(), error.phase()), (None, None), "{error:?}");
+        assert!(!error.to_string().starts_with(':'), "{error}");
+        let scoped = error.clone().told(&key(), None, None);
+        assert_eq!(scoped.phase(), None, "nothing was opened");
+        assert_eq!(scoped.correlation(), None, "{scoped:?}");
+        assert!(scoped.to_string().starts_with("ws://h/p ["), "{scoped}");
+        let other = StreamKey::new(&"ws://other/".parse().unwrap(), &Credentials::none());
+        let id = CorrelationId::of("later");
+        let again = scoped.told(&other, Some(Phase::Live), id.as_ref());
+        assert_eq!(again.stream(), Some(&key()));
+        assert_eq!(again.phase(), Some(Phase::Live));
+        assert_eq!(again.correlation(), Some("later"));
+    }
+}
+
+#[test]
+fn declarations_make_an_update_no_larger_than_its_event() {
+    use crate::{Event, Quote, Update};
+    let (update, event) = (size_of::<Update<Quote>>(), size_of::<Event<Quote>>());
+    assert!(
+        update <= event + 8,
+        "{update} bytes, of which {event} are the event"
+    );
+}
