@@ -51,6 +51,10 @@ pub struct Config {
     pub max_message_size: usize,
     /// The socket's read buffer, in bytes. Default 16 KiB; more helps only at tens of messages per read.
     pub read_buffer_size: usize,
+    /// How long the stream's thread lets messages gather after it has handed some on, before it reads again. It costs
+    /// events up to so much latency, and saves most of the wake-ups of readers: 200 µs is a good value for a dashboard.
+    /// An event after a pause that was longer is handed on at once. At most 10 ms. Default zero: never wait.
+    pub linger: Duration,
     /// The queue of subscriptions that do not choose one. Default 65,536 events, drop the oldest. Where no event may be
     /// dropped, as with order updates, its length holds, and it ends the subscription.
     pub queue: QueueLimit,
@@ -77,6 +81,7 @@ impl Default for Config {
             attempt_budget: AttemptBudget::default(),
             max_message_size: 4 << 20,
             read_buffer_size: 16 << 10,
+            linger: Duration::ZERO,
             queue: QueueLimit::new(65_536, Overflow::DropOldest),
             resolver: Resolver::default(),
             roots: Roots::default(),
@@ -104,6 +109,9 @@ impl Config {
                 "`max_message_size` and `read_buffer_size` must be at least 1,024 bytes",
             );
         }
+        if self.linger > MAX_LINGER {
+            return invalid("`linger` must be at most 10 ms");
+        }
         if self.backoff.max_failures == Some(0) {
             return invalid("`backoff.max_failures` must be at least one");
         }
@@ -130,6 +138,7 @@ impl Config {
             attempt_budget,
             max_message_size,
             read_buffer_size,
+            linger,
             resolver,
             roots,
             extra_roots,
@@ -152,6 +161,7 @@ impl Config {
                 "read_buffer_size",
                 *read_buffer_size == other.read_buffer_size,
             ),
+            ("linger", *linger == other.linger),
             ("resolver", *resolver == other.resolver),
             ("roots", *roots == other.roots),
             ("extra_roots", *extra_roots == other.extra_roots),
@@ -161,6 +171,9 @@ impl Config {
         .collect()
     }
 }
+
+/// A stream's thread that lingers looks at nothing else.
+const MAX_LINGER: Duration = Duration::from_millis(10);
 
 /// When to connect again after a failure: a random time between zero and a bound that doubles with each failure.
 #[derive(Clone, Debug, PartialEq, Eq)]

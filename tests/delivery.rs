@@ -788,6 +788,38 @@ fn select_waits_for_two_and_never_spins_after_both_have_ended() {
     assert_eq!(quotes.try_recv().unwrap_err(), TryRecvError::Ended);
 }
 
+// --------------------------------------------------------------------------------------------------------------- linger
+
+#[test]
+fn a_stream_that_lingers_reads_only_every_so_often() {
+    let sim = sim(|config| config.rate = 2_000);
+    let mut config = quick();
+    config.linger = Duration::from_millis(10);
+    let manager = Manager::with_config(config.clone()).unwrap();
+    let feed = manager.open(&sim.stocks(), &credentials("LINGER")).unwrap();
+    let events = confirmed(
+        &feed,
+        Topics::<MarketEvent>::mixed()
+            .and(alpaca::trades(["*"]))
+            .and(alpaca::quotes(["*"])),
+    );
+    let mut reads: Vec<Instant> = Vec::new();
+    while reads.len() < 30 {
+        reads.push(next_event(&events).received);
+        reads.dedup();
+    }
+    // One wait may be cut short by a wake, and one turn may read twice: the middle one says what is usual.
+    let mut pauses: Vec<_> = reads.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    pauses.sort();
+    assert!(pauses[pauses.len() / 2] >= config.linger, "{pauses:?}");
+
+    config.linger = Duration::from_millis(11);
+    assert!(matches!(
+        Manager::with_config(config),
+        Err(Error::InvalidConfig { .. })
+    ));
+}
+
 // ---------------------------------------------------------------------------------------------------------------- types
 
 /// Does not compile where `$type` is `$bound`: which of the two implementations would be ambiguous.

@@ -9,12 +9,16 @@
 //! Readiness is edge-triggered: what the poller reports once holds until a call would block. `more` remembers that
 //! something may be left to read, in the socket or in the buffers above it, and then [`wait`](Transport::wait) only
 //! looks at the poller instead of sleeping.
+//!
+//! A poller rounds time-outs to milliseconds. The shorter [linger](Config::linger) is waited for as a parked thread; a
+//! wake ends it.
 
 use std::{
     collections::VecDeque,
     io,
     net::{Shutdown, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
 
@@ -46,7 +50,8 @@ use crate::{
 pub(crate) struct WebSocketTransport {
     poll: Poll,
     events: Events,
-    waker: Waker,
+    waker: Arc<PollWaker>,
+    linger: Duration,
     limits: WebSocketConfig,
     resolver: Resolver,
     #[cfg(feature = "tls")]
@@ -62,6 +67,8 @@ pub(crate) struct WebSocketTransport {
     socket: Option<Arc<TcpStream>>,
     /// Something may be left to read.
     more: bool,
+    /// Something was read since the last wait.
+    busy: bool,
     /// Something was kept because the socket did not take it.
     unsent: bool,
     /// A secret frame that waits until nothing else is on its way out.
@@ -92,13 +99,17 @@ impl WebSocketTransport {
     /// A transport with a poller of its own.
     pub(crate) fn new(config: &Config) -> CrateResult<Self, io::Error> {
         let poll = Poll::new()?;
-        let waker: Waker = Arc::new(PollWaker(mio::Waker::new(poll.registry(), WAKE)?));
+        let waker = Arc::new(PollWaker {
+            poll: mio::Waker::new(poll.registry(), WAKE)?,
+            parked: OnceLock::new(),
+        });
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Self {
             poll,
             events: Events::with_capacity(8),
             waker,
+            linger: config.linger,
             limits: WebSocketConfig::default()
                 .read_buffer_size(config.read_buffer_size)
                 .max_message_size(Some(config.max_message_size))
@@ -115,6 +126,7 @@ impl WebSocketTransport {
             failure: None,
             socket: None,
             more: false,
+            busy: false,
             unsent: false,
             secret: None,
             random: u64::from_ne_bytes(seed),
@@ -123,7 +135,7 @@ impl WebSocketTransport {
     }
 
     pub(crate) fn waker(&self) -> Waker {
-        Arc::clone(&self.waker)
+        Arc::<PollWaker>::clone(&self.waker)
     }
 
     /// Tries the next address. `earlier` is why the one before it failed.
@@ -313,7 +325,7 @@ impl Transport for WebSocketTransport {
             &self.resolver,
             endpoint.host(),
             endpoint.port(),
-            &self.waker,
+            &self.waker(),
         );
         self.state = State::Resolving(lookup, target);
         self.phase = Phase::Resolving;
@@ -424,6 +436,7 @@ impl Transport for WebSocketTransport {
             return Ok(None);
         };
         self.more = true;
+        self.busy = true;
         self.peer_closed |= matches!(message, WsMessage::Close(_));
         let incoming = match message {
             WsMessage::Text(text) => Incoming::Message(Payload::Text(text)),
@@ -560,6 +573,10 @@ impl Transport for WebSocketTransport {
     }
 
     fn wait(&mut self, deadline: Option<Instant>) {
+        if std::mem::take(&mut self.busy) && !self.more && !self.linger.is_zero() {
+            // Bytes that come now gather in the socket. The poller tells of them below.
+            self.waker.park(self.linger);
+        }
         let timeout = if self.more {
             Some(Duration::ZERO)
         } else {
@@ -636,12 +653,28 @@ impl Drop for WebSocketTransport {
     }
 }
 
-struct PollWaker(mio::Waker);
+struct PollWaker {
+    poll: mio::Waker,
+    /// The stream's thread, if it ever lingers.
+    parked: OnceLock<Thread>,
+}
+
+impl PollWaker {
+    /// Waits for `time`, or less: until a wake, and a wake that came before may cut it short, too.
+    fn park(&self, time: Duration) {
+        self.parked.get_or_init(thread::current);
+        thread::park_timeout(time);
+    }
+}
 
 impl Wake for PollWaker {
     fn wake(&self) {
         // An eventfd that cannot be written to is full of wakes already.
-        let _ = self.0.wake();
+        let _ = self.poll.wake();
+        // Behind the other, which therefore is seen as soon as this one has ended the rest.
+        if let Some(thread) = self.parked.get() {
+            thread.unpark();
+        }
     }
 }
 
