@@ -94,8 +94,7 @@ fn pace(socket: &mut TcpStream, workload: &Workload, rate: u64) -> Result<()> {
         let now = meter::now();
         let target = ((now - start) / step + 1).min(frames);
         if target == sent {
-            #[expect(clippy::disallowed_methods, reason = "this is what keeps the pace")]
-            thread::sleep(Duration::from_nanos(start + sent * step - now));
+            thread::park_timeout(Duration::from_nanos(start + sent * step - now));
             continue;
         }
         due.clear();
