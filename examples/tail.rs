@@ -15,7 +15,7 @@ use serde::Serialize;
 use trunkline::{
     Config, Credentials, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, Phase,
     Topics, Unparsed, Update,
-    alpaca::{self, Feed},
+    alpaca::{self, Codec, CryptoFeed, Feed, MarketData, OptionFeed},
     crossbeam_channel as channel, select,
 };
 
@@ -29,16 +29,20 @@ use trunkline::{
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// The endpoint, such as ws://127.0.0.1:9000/v2/iex. By default Alpaca's own, for the feed.
+    /// The endpoint, such as ws://127.0.0.1:9000/v1beta3/crypto/us. By default Alpaca's own, for the feed.
     #[arg(long)]
     url: Option<Endpoint>,
-    /// iex, sip, delayed_sip, boats, overnight or test.
-    #[arg(long, default_value_t = Feed::Iex)]
-    feed: Feed,
+    /// Of stocks iex, sip, delayed_sip, boats, overnight, test; of crypto us, us-1, eu-1; of options indicative, opra;
+    /// or news. By default what the URL's path says, or else iex.
+    #[arg(long, value_parser = feed)]
+    feed: Option<MarketData>,
+    /// json or msgpack. By default what the feed speaks: msgpack for options, json for all others.
+    #[arg(long)]
+    codec: Option<Codec>,
     /// What to subscribe to. Can be repeated.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "trades")]
     channel: Vec<Channel>,
-    /// For which symbols; `*` is all of them.
+    /// For which symbols, such as AAPL, BTC/USD or MSFT260619C00450000; `*` is all of them.
     #[arg(long, value_name = "A,B", value_delimiter = ',', required = true)]
     symbols: Vec<String>,
     /// For how long, from the start. By default until Ctrl-C.
@@ -60,6 +64,11 @@ enum Channel {
     Bars,
     UpdatedBars,
     DailyBars,
+    Statuses,
+    Lulds,
+    Imbalances,
+    Orderbooks,
+    News,
 }
 
 /// One line of output. The fields are the library's own.
@@ -110,11 +119,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         config.extra_roots =
             fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     }
-    let mut venue = alpaca::stocks(arguments.feed);
-    if let Some(endpoint) = &arguments.url {
-        venue = venue.at(endpoint.clone());
-    }
-    let feed = Manager::with_config(config)?.open(&venue, &Credentials::from_env()?)?;
+    let feed = Manager::with_config(config)?.open(&arguments.venue(), &Credentials::from_env()?)?;
     let subscription = feed.subscribe(arguments.topics())?;
 
     let mut out = BufWriter::new(io::stdout().lock());
@@ -159,7 +164,34 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn feed(name: &str) -> Result<MarketData, String> {
+    let stocks = name.parse().map(|feed: Feed| alpaca::stocks(feed));
+    let crypto = || name.parse().map(|feed: CryptoFeed| alpaca::crypto(feed));
+    let options = || name.parse().map(|feed: OptionFeed| alpaca::options(feed));
+    match name {
+        "news" => Ok(alpaca::news()),
+        _ => stocks
+            .or_else(|_| crypto())
+            .or_else(|_| options())
+            .map_err(|_| "no such feed".to_owned()),
+    }
+}
+
 impl Arguments {
+    fn venue(&self) -> MarketData {
+        let venue = match (&self.feed, &self.url) {
+            (Some(feed), Some(url)) => feed.clone().at(url.clone()),
+            (Some(feed), None) => feed.clone(),
+            (None, Some(url)) => alpaca::market_data(url.clone())
+                .unwrap_or_else(|_| alpaca::stocks(Feed::Iex).at(url.clone())),
+            (None, None) => alpaca::stocks(Feed::Iex),
+        };
+        match self.codec {
+            Some(codec) => venue.codec(codec),
+            None => venue,
+        }
+    }
+
     fn topics(&self) -> Topics<MarketEvent> {
         let symbols = &self.symbols;
         self.channel
@@ -170,6 +202,11 @@ impl Arguments {
                 Channel::Bars => topics.and(alpaca::bars(symbols)),
                 Channel::UpdatedBars => topics.and(alpaca::updated_bars(symbols)),
                 Channel::DailyBars => topics.and(alpaca::daily_bars(symbols)),
+                Channel::Statuses => topics.and(alpaca::statuses(symbols)),
+                Channel::Lulds => topics.and(alpaca::lulds(symbols)),
+                Channel::Imbalances => topics.and(alpaca::imbalances(symbols)),
+                Channel::Orderbooks => topics.and(alpaca::orderbooks(symbols)),
+                Channel::News => topics.and(alpaca::news_about(symbols)),
             })
     }
 }

@@ -292,7 +292,8 @@ pub struct Unparsed {
     pub raw: Arc<str>,
     /// What is wrong with it.
     pub why: Arc<str>,
-    /// How many more there were behind this one, while the reader was too slow to be shown each.
+    /// How many more there were behind this one, in the same message or while the reader was too slow to be shown
+    /// each.
     pub more: u64,
     /// Whose subscription was shown it.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]

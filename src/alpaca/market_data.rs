@@ -402,6 +402,94 @@ mod tests {
     }
 
     #[test]
+    fn a_login_is_written_in_the_codec_of_the_connection() {
+        let written = |key: &str, secret: &str, codec: Codec| {
+            let credentials = Credentials::new(key, secret).unwrap();
+            let (bytes, text) = login(&credentials, codec).into_parts();
+            assert_eq!(text, codec == Codec::Json);
+            bytes[SecretMessage::HEADROOM..].to_vec()
+        };
+        assert_eq!(
+            written("PK1", "s3", Codec::Json),
+            br#"{"action":"auth","key":"PK1","secret":"s3"}"#
+        );
+        let literal = "83a6616374696f6ea461757468a36b6579a3504b31a6736563726574a27333";
+        assert_eq!(
+            written("PK1", "s3", Codec::MessagePack),
+            wire::tests::bytes(literal)
+        );
+        // A text's length is written in one, two or three bytes. The longest credential has 512.
+        for len in [1, 31, 32, 255, 256, 512] {
+            let (key, secret) = ("k".repeat(len), "\"\\s".repeat(len).split_off(2 * len));
+            for codec in [Codec::Json, Codec::MessagePack] {
+                let message = written(&key, &secret, codec);
+                let read = wire::server::ClientMessage::decode(&message, codec);
+                let (key, secret) = (key.clone(), secret.clone());
+                let auth = wire::server::ClientMessage::Auth { key, secret };
+                assert_eq!(read, Some(auth), "{len} {codec}");
+            }
+        }
+    }
+
+    #[test]
+    fn topics_of_a_wrong_feed_fail_before_the_wire() {
+        use crate::alpaca::{CryptoFeed, OptionFeed, crypto, news, options, stocks};
+        for (venue, good, bad) in [
+            (
+                stocks(Feed::Iex),
+                &["trades:BRK.B", "lulds:*", "statuses:KO", "imbalances:KO"][..],
+                &[
+                    "orderbooks:KO",
+                    "news:KO",
+                    "trades:ko",
+                    "trades:",
+                    "trades:K*",
+                    "corrections:KO",
+                ][..],
+            ),
+            (
+                stocks(Feed::Test),
+                &["trades:FAKEPACA", "bars:*"],
+                &["statuses:FAKEPACA", "dailyBars:FAKEPACA"],
+            ),
+            (
+                crypto(CryptoFeed::Eu1),
+                &["orderbooks:BTC/USD", "orderbooks:*", "updatedBars:ETH/USD"],
+                &["trades:AAPL", "statuses:BTC/USD", "news:BTC/USD"],
+            ),
+            (
+                options(OptionFeed::Opra),
+                &[
+                    "trades:*",
+                    "quotes:A260619P00000500",
+                    "trades:GOOGL1260619C00450000",
+                ],
+                &[
+                    "quotes:*",
+                    "bars:MSFT260619C00450000",
+                    "trades:MSFT",
+                    "trades:260619C00450000",
+                    "trades:MSFT260619X00450000",
+                    "trades:MSFT260619C0045000A",
+                    "trades:TOOLONG260619C00450000",
+                ],
+            ),
+            (news(), &["news:*", "news:BTCUSD"], &["trades:KO", "news:"]),
+        ] {
+            let topic = |text: &'static str| {
+                let (channel, symbol) = text.split_once(':').unwrap();
+                Topic::new(crate::topic::Channel::new(channel), symbol)
+            };
+            for text in good {
+                venue.validate(&topic(text)).expect(text);
+            }
+            for text in bad {
+                venue.validate(&topic(text)).expect_err(text);
+            }
+        }
+    }
+
+    #[test]
     fn every_code_has_its_meaning_in_every_state() {
         use RejectionKind::{
             BadRequest, ConnectionLimit, Credentials, Entitlement, SlowClient, SymbolLimit,

@@ -6,6 +6,8 @@
 mod feed;
 mod market_data;
 mod order_updates;
+#[cfg(test)]
+mod quirks;
 pub(crate) mod wire;
 
 use std::{fmt, str::FromStr};

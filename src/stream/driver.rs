@@ -539,7 +539,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     fn unparsed(&mut self, unparsed: &Unparsed) {
-        self.stream.counters.unparsed.add(1);
+        self.stream.counters.unparsed.add(1 + unparsed.more);
         let Some(credentials) = &self.credentials else {
             return;
         };
@@ -548,7 +548,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.hub.notice(&Notice::Unparsed(Unparsed {
             raw,
             why,
-            more: 0,
+            more: unparsed.more,
             correlation: None,
         }));
     }

@@ -208,14 +208,15 @@ impl<E> Entries<E> {
 
     /// Says something that loses nothing. Of unparsed items so many are shown one by one, and the rest is counted.
     pub(super) fn notice(&mut self, notice: Notice) {
-        if let Notice::Unparsed(_) = &notice {
+        if let Notice::Unparsed(unparsed) = &notice {
+            let more = unparsed.more;
             if self.unparsed >= MAX_UNPARSED {
                 let shown = self.entries.iter_mut().rev().find_map(|entry| match entry {
                     Entry::Notice(Notice::Unparsed(unparsed)) => Some(unparsed),
                     _ => None,
                 });
                 if let Some(last) = shown {
-                    last.more += 1;
+                    last.more += 1 + more;
                     return;
                 }
             }

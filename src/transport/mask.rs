@@ -1,8 +1,8 @@
 //! Masks secrets in what arrives, before anything above can log them: until the connection is authenticated, a server
 //! may repeat what it was sent.
 //!
-//! Bytes are held back for as long as their end may be the beginning of a secret. A server's frame ends with a bracket,
-//! so unless a credential begins with one, no whole frame is ever held back.
+//! Bytes are held back for as long as their end may be the beginning of a secret that goes on in the same frame. A
+//! whole frame is never held back: a frame's header holds bytes that no credential has.
 //!
 //! A secret that stands across two fragments of one message has a frame header in its middle, and would be whole again
 //! only above. No venue sends its answer to a login in fragments, so a fragmented message is refused here, before it
@@ -71,7 +71,7 @@ impl Mask {
         }
         self.held.extend_from_slice(fresh);
         self.secrets.mask(&mut self.held);
-        let keep = if fresh.is_empty() {
+        let keep = if fresh.is_empty() || self.frames.are_whole() {
             0
         } else {
             self.secrets
@@ -120,6 +120,11 @@ impl Frames {
         length: 0,
         more: 0,
     };
+
+    /// Whether no frame is begun and not finished.
+    fn are_whole(&self) -> bool {
+        matches!(self, Self::Header { seen: 0, .. })
+    }
 
     /// Goes on by these bytes. Says whether a fragment of a message begins in them.
     fn pass(&mut self, bytes: &[u8]) -> bool {
@@ -251,6 +256,19 @@ mod tests {
         .concat();
         for cut in 1..bytes.len() {
             assert_eq!(through(&bytes, cut).unwrap(), expected, "cut at {cut}");
+        }
+    }
+
+    /// In MessagePack a frame ends with the text it says, and that may end as a secret begins.
+    #[test]
+    fn a_whole_frame_is_never_held_back() {
+        let secrets = Credentials::new("KEYID", "d3d3-s3cr3t").unwrap();
+        for end in ["connected", "d", "d3d3-s3cr3", "KEYI"] {
+            let mut mask = Mask::new(&secrets);
+            let bytes = [UPGRADE, &frame(0x82, end.as_bytes())].concat();
+            mask.take_in(&bytes).unwrap();
+            let mut buffer = [0; 256];
+            assert_eq!(mask.hand_on(&mut buffer), bytes.len(), "{end}");
         }
     }
 

@@ -48,13 +48,30 @@ pub(crate) enum Incoming {
 }
 
 /// Reads a frame and hands out its items, in order. What stands behind a broken place in the frame is handed out as
-/// one unparsed item.
+/// one unparsed item. Of many unparsed items the first are handed out, and the others counted in one more, at the end:
+/// each takes far more memory than its bytes in the frame, of which there may be millions.
 pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Incoming, Unparsed>)) {
+    let mut shown = 0;
+    let mut uncounted: Option<Unparsed> = None;
+    let mut bounded = |item: Result<Incoming, Unparsed>| match (item, &mut uncounted) {
+        (Err(_), Some(last)) => last.more += 1,
+        (Err(unparsed), None) if shown == MAX_UNPARSED => uncounted = Some(unparsed),
+        (item, _) => {
+            shown += usize::from(item.is_err());
+            each(item);
+        }
+    };
     match codec {
-        Codec::Json => json::decode(frame, &mut each),
-        Codec::MessagePack => msgpack::decode(frame, &mut each),
+        Codec::Json => json::decode(frame, &mut bounded),
+        Codec::MessagePack => msgpack::decode(frame, &mut bounded),
+    }
+    if let Some(last) = uncounted {
+        each(Err(last));
     }
 }
+
+/// How many unparsed items of a frame are handed out one by one.
+const MAX_UNPARSED: usize = 100;
 
 /// One whole item in either codec.
 trait Item: Copy {
@@ -100,4 +117,4 @@ fn read<T: DeserializeOwned>(item: impl Item) -> Result<T, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -13,14 +13,15 @@ use super::{Incoming, Item, read_item};
 use crate::event::Unparsed;
 
 pub(super) fn decode(frame: &[u8], each: &mut impl FnMut(Result<Incoming, Unparsed>)) {
-    let mut rest = frame;
-    let count = match token(frame) {
-        Some((Token::Array(count), after)) => {
-            rest = after;
-            count
+    let (count, mut rest) = match token(frame) {
+        Some((Token::Array(count), items)) => (count, items),
+        // A bare map, as with JSON.
+        Some((Token::Map(_), _)) => (1, frame),
+        // Another encoding, perhaps: what the bytes would mean in this one helps nobody.
+        _ => {
+            let raw = notation::of_bytes(frame);
+            return each(Err(Unparsed::new(raw.as_bytes(), "no array of messages")));
         }
-        // A bare map, as with JSON. What is neither is an item that cannot be read.
-        _ => 1,
     };
     for index in 0..count {
         let Some(after) = skip(rest) else {

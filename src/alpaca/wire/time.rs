@@ -103,8 +103,9 @@ impl<'de> Visitor<'de> for Time {
 
     /// Seconds and nanoseconds.
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Timestamp, A::Error> {
-        let seconds: i64 = parts.next_element()?.unwrap_or_default();
-        let nanos: u32 = parts.next_element()?.unwrap_or_default();
+        let missing = || A::Error::invalid_length(0, &self);
+        let seconds: i64 = parts.next_element()?.ok_or_else(missing)?;
+        let nanos: u32 = parts.next_element()?.ok_or_else(missing)?;
         while parts.next_element::<IgnoredAny>()?.is_some() {}
         from_parts(seconds, nanos)
             .ok_or_else(|| A::Error::invalid_value(Unexpected::Signed(seconds), &self))

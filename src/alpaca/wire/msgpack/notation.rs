@@ -36,6 +36,13 @@ pub(super) fn of(bytes: &[u8]) -> String {
     text
 }
 
+/// All of `bytes` as bytes.
+pub(super) fn of_bytes(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    write_bytes(&mut text, bytes);
+    text
+}
+
 struct Open {
     end: u8,
     left: u64,
