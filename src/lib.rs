@@ -147,6 +147,7 @@ mod resolver;
 pub mod sim;
 mod stream;
 mod sync;
+pub mod testing;
 mod thread;
 mod topic;
 mod transport;

@@ -239,6 +239,7 @@ fn modules_name_only_those_below_them() {
             // A member of the hub. The stream does not know it.
             "price_book" => &["stream", "venue"],
             "alpaca" => &["venue"],
+            "testing" => &["stream", "venue"],
             // It asks events where they belong.
             "sim" => &["alpaca", "venue"],
             "venue" => &[],

@@ -160,12 +160,7 @@ impl<E> Entries<E> {
             Overflow::DropNewest => {
                 run.end -= excess;
                 self.append(run);
-                if excess > 0 {
-                    match self.entries.back_mut() {
-                        Some(Entry::Dropped(count)) => *count += excess as u64,
-                        _ => self.entries.push_back(Entry::Dropped(excess as u64)),
-                    }
-                }
+                self.lose(excess as u64);
             }
             Overflow::End => {
                 run.end -= excess;
@@ -196,6 +191,19 @@ impl<E> Entries<E> {
             self.newest.insert(topic, self.entries.len() - 1);
         }
         inserted
+    }
+
+    /// Declares that so many events are missing behind what is queued.
+    pub(super) fn lose(&mut self, lost: u64) {
+        match self.entries.back_mut() {
+            _ if lost == 0 => {}
+            Some(Entry::Dropped(count)) => *count += lost,
+            _ => {
+                // What came before the hole stays before it.
+                self.newest.clear();
+                self.entries.push_back(Entry::Dropped(lost));
+            }
+        }
     }
 
     /// Declares that the connection broke. Where no event and no drop stands between this and the last such

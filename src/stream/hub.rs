@@ -350,6 +350,13 @@ impl<E: Routed> Hub<E> {
         std::mem::take(&mut self.told)
     }
 
+    /// Declares that every subscription was too slow for so many events. For a stream that a test feeds.
+    pub(crate) fn lose(&self, count: u64) {
+        for member in self.members.iter().flatten() {
+            member.sink.lose(count);
+        }
+    }
+
     /// How many topics the venue has confirmed, and those that are wanted and not confirmed.
     pub(crate) fn standing(&self) -> (usize, Vec<Topic>) {
         let mut confirmed = 0;

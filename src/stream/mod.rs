@@ -16,6 +16,7 @@
 //! | gate | `price_book/gate.rs` | the number of an update | an update |
 //! | standing | here | the hub's view, for health | none |
 //! | thread | here | the join handle | none |
+//! | hub | `rehearsal.rs` | the hub of a stream that a test feeds; the one that others are taken under | none |
 
 mod behind;
 mod driver;
@@ -28,6 +29,7 @@ mod liveness;
 mod model;
 mod queue;
 mod registry;
+mod rehearsal;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod simulation;
@@ -58,12 +60,14 @@ pub(crate) use self::{
     handle::{Lease, end},
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},
+    rehearsal::rehearse,
     subscription::deadline,
     wishes::{FIRST_VERSION, SubscriptionId},
 };
 pub use self::{
     handle::{LineClosed, StreamHandle},
     lifecycle::Phases,
+    rehearsal::TestFeed,
     subscription::{Delivery, Iter, RecvError, RecvTimeoutError, Subscription, TryRecvError},
 };
 use crate::{
@@ -204,6 +208,19 @@ impl<V: Venue> Stream<V> {
     }
 }
 
+impl<V: Venue> Stream<V> {
+    /// The last thing that happens to a stream: it frees the key and tells everybody who waits.
+    fn conclude(&self, reason: &EndReason) {
+        // The key first: whoever learns below that the stream has ended may open it again at once, and must not join
+        // the dead one.
+        claims().vacate(&self.key, self.generation);
+        self.lifecycle.end(clock::now(), reason);
+        for sink in self.wishes.close(reason) {
+            sink.end(reason);
+        }
+    }
+}
+
 /// The body of the stream's thread. A panic, of this crate or of user code that runs here, is a reason to end.
 fn run<V: Venue>(
     stream: &Arc<Stream<V>>,
@@ -245,20 +262,13 @@ struct Guard<V: Venue> {
 
 impl<V: Venue> Drop for Guard<V> {
     fn drop(&mut self) {
-        let stream = &self.stream;
         let reason = self.reason.take().unwrap_or_else(|| {
             EndReason::Failed(Error::Panicked {
-                at: At::new(&stream.key, stream.lifecycle.phase()),
+                at: At::new(&self.stream.key, self.stream.lifecycle.phase()),
                 message: "no message".to_owned(),
             })
         });
-        // The key first: whoever learns below that the stream has ended may open it again at once, and must not join
-        // the dead one.
-        claims().vacate(&stream.key, stream.generation);
-        stream.lifecycle.end(clock::now(), &reason);
-        for sink in stream.wishes.close(&reason) {
-            sink.end(&reason);
-        }
+        self.stream.conclude(&reason);
     }
 }
 

@@ -186,6 +186,17 @@ impl<E: Routed> Queue<E> {
         }
     }
 
+    /// Declares events dropped that never were.
+    pub(crate) fn lose(&self, count: u64) {
+        self.change(|tail| {
+            if !tail.queue.is_ended() {
+                self.routed.fetch_add(count, Ordering::Relaxed);
+                self.dropped.fetch_add(count, Ordering::Relaxed);
+                tail.queue.lose(count);
+            }
+        });
+    }
+
     /// Declares that the connection broke.
     pub(crate) fn push_gap(&self, gap: Gap) {
         self.change(|tail| {

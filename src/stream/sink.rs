@@ -66,6 +66,13 @@ impl<E: Routed> Sink<E> {
         }
     }
 
+    /// Declares events dropped that never were. What keeps no queue drops none.
+    pub(crate) fn lose(&self, count: u64) {
+        if let Self::Queue(queue) = self {
+            queue.lose(count);
+        }
+    }
+
     pub(crate) fn cut(&self, epoch: u64) {
         if let Self::Fold(fold) = self {
             fold.cut(epoch);

@@ -1,0 +1,250 @@
+//! A stream whose events come from a test: the real claim table, hub and queues, and in place of the thread, the
+//! session and the socket whoever calls [`TestFeed`]'s methods.
+//!
+//! **The lock.** What a stream's thread owns alone is shared here, so the hub lies under a Mutex. It is taken outermost:
+//! under it, wishes, lifecycle and queues lock for a moment each, and none of them calls back in here with a lock of
+//! its own held: the waker runs after the wishes were let go. The claim table is called after the hub was let go.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
+
+use super::{Acquired, Lease, ScopeId, Stream, claims, deadline, handle::StreamHandle, hub::Hub};
+use crate::{
+    clock,
+    config::Config,
+    credentials::Credentials,
+    error::{At, Error},
+    event::{EndReason, Gap, Notice},
+    key::{Endpoint, StreamKey},
+    phase::Phase,
+    transport::Wake,
+    venue::{Confirmed, Routed, Stamped, Venue},
+};
+
+/// The venue's side of a stream without a socket: what is fed here reaches the subscriptions of its handle, as far as
+/// they asked for it. Made by [`testing`](crate::testing).
+///
+/// The stream is live from the beginning, and confirms every topic at once. It ends when this is dropped, with
+/// [`EndReason::Closed`], and when its last handle or subscription is. No method blocks, and every one does nothing
+/// once it has ended.
+pub struct TestFeed<E: Routed> {
+    stage: Arc<dyn Stage<E>>,
+}
+
+impl<E: Routed> TestFeed<E> {
+    /// An event, read from the connection just now.
+    pub fn event(&self, event: impl Into<E>) {
+        self.events([event]);
+    }
+
+    /// Events that were read together. Between a [`gap`](Self::gap) and [`resume`](Self::resume) they are lost, as on
+    /// any broken line.
+    pub fn events<I: Into<E>>(&self, events: impl IntoIterator<Item = I>) {
+        let received = clock::now();
+        let stamped = events.into_iter().map(|event| Stamped {
+            event: event.into(),
+            received,
+        });
+        self.stage.dispatch(stamped.collect());
+    }
+
+    /// The connection breaks: every subscription gets an [`Update::Gap`](crate::Update::Gap).
+    pub fn gap(&self) {
+        self.stage.gap();
+    }
+
+    /// The next connection is live and everything is confirmed again: those that had a gap get
+    /// [`Notice::Resumed`].
+    pub fn resume(&self) {
+        self.stage.resume();
+    }
+
+    /// Every subscription is too slow for `count` events at once, whatever its queue would have held.
+    pub fn drop_events(&self, count: u64) {
+        self.stage.lose(count);
+    }
+
+    /// Every subscription is told something.
+    pub fn notice(&self, notice: Notice) {
+        self.stage.notice(&notice);
+    }
+
+    /// The stream ends, behind what is queued.
+    pub fn end(&self, reason: EndReason) {
+        self.stage.end(&reason);
+    }
+}
+
+impl<E: Routed> Drop for TestFeed<E> {
+    fn drop(&mut self) {
+        self.stage.end(&EndReason::Closed);
+    }
+}
+
+impl<E: Routed> fmt::Debug for TestFeed<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TestFeed").finish_non_exhaustive()
+    }
+}
+
+/// A stream of `venue` without a socket, and its first handle. The venue is asked which topics it has, and nothing else.
+pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<V>) {
+    // A key of its own, so that tests that run side by side share nothing.
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let endpoint: Endpoint = format!("ws://test.invalid/{number}")
+        .parse()
+        .expect("a number makes a path");
+    let key = StreamKey::new(&endpoint, &Credentials::none());
+    let config = Arc::new(Config::default());
+    let queue = config.queue;
+    let mut created = None;
+    let acquired = claims().acquire(
+        &key,
+        ScopeId(0),
+        deadline(config.open_timeout),
+        |generation| {
+            let stream = Stream::new(key.clone(), generation, venue, config);
+            created = Some(Arc::clone(&stream));
+            stream
+        },
+    );
+    let (Ok(Acquired::Created { stream: shared }), Some(stream)) = (acquired, created) else {
+        unreachable!("nobody else has this key");
+    };
+    let stage = Arc::new(Rehearsal {
+        stream: Arc::clone(&stream),
+        hub: Mutex::new(Hub::new()),
+    });
+    stream.lifecycle.change(clock::now(), |state| {
+        state.phase = Phase::Live;
+        state.epoch = 1;
+    });
+    // The stage holds the stream and the stream the stage, until either end of the line lets go: `end` takes it back.
+    stream.wishes.set_waker(Arc::clone(&stage) as _);
+    let handle = StreamHandle::new(stream, Lease::counted(shared), queue);
+    (TestFeed { stage }, handle)
+}
+
+struct Rehearsal<V: Venue> {
+    stream: Arc<Stream<V>>,
+    hub: Mutex<Hub<V::Event>>,
+}
+
+/// What a feed does, without knowing its venue.
+trait Stage<E>: Send + Sync {
+    fn dispatch(&self, events: Vec<Stamped<E>>);
+    fn gap(&self);
+    fn resume(&self);
+    fn lose(&self, count: u64);
+    fn notice(&self, notice: &Notice);
+    fn end(&self, reason: &EndReason);
+}
+
+impl<V: Venue> Rehearsal<V> {
+    /// Takes over what callers want, and confirms it while the line is up. Says whether they want no more of it.
+    fn attend(&self, hub: &mut Hub<V::Event>) -> bool {
+        let now = clock::now();
+        let changes = self.stream.wishes.take_changes();
+        for (id, wish) in changes.subscriptions {
+            hub.update(id, wish, now);
+        }
+        while self.is_live() && hub.next_request(usize::MAX).is_some() {
+            hub.confirm(Confirmed::Request, || self.lost());
+        }
+        let (confirmed, missing) = hub.standing();
+        *self.stream.standing.lock() = super::Standing { confirmed, missing };
+        changes.stop
+    }
+
+    fn is_live(&self) -> bool {
+        self.stream.lifecycle.phase() == Phase::Live
+    }
+
+    fn epoch(&self) -> u64 {
+        self.stream.lifecycle.snapshot().epoch
+    }
+
+    fn lost(&self) -> Error {
+        Error::Lost {
+            at: At::new(&self.stream.key, Phase::Live),
+            why: "the test feed says so".to_owned(),
+            source: None,
+        }
+    }
+}
+
+impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
+    fn dispatch(&self, events: Vec<Stamped<V::Event>>) {
+        let count = events.len() as u64;
+        if self.is_live() {
+            self.stream.counters.events.add(count);
+            self.stream.counters.last_read.set(clock::now());
+        }
+        self.hub.lock().dispatch(events, self.epoch());
+    }
+
+    fn gap(&self) {
+        let mut hub = self.hub.lock();
+        if !self.is_live() {
+            return;
+        }
+        let cause = self.lost();
+        hub.disconnected(Some(&Gap {
+            last: Some(clock::utc()),
+            cause: cause.clone(),
+            epoch: self.epoch(),
+            breaks: 1,
+        }));
+        self.stream.lifecycle.change(clock::now(), |state| {
+            state.phase = Phase::Waiting;
+            state.failures += 1;
+            state.cause = Some(cause);
+        });
+        self.attend(&mut hub);
+    }
+
+    fn resume(&self) {
+        let mut hub = self.hub.lock();
+        if self.stream.lifecycle.phase() != Phase::Waiting {
+            return;
+        }
+        let now = clock::now();
+        self.stream.lifecycle.change(now, |state| {
+            state.phase = Phase::Live;
+            state.epoch += 1;
+        });
+        hub.connected(now);
+        self.attend(&mut hub);
+        hub.resume(self.epoch(), clock::utc);
+    }
+
+    fn lose(&self, count: u64) {
+        self.hub.lock().lose(count);
+    }
+
+    fn notice(&self, notice: &Notice) {
+        self.hub.lock().notice(notice);
+    }
+
+    fn end(&self, reason: &EndReason) {
+        self.stream.conclude(reason);
+    }
+}
+
+/// Called by whoever wants something else, with none of the stream's locks held.
+impl<V: Venue> Wake for Rehearsal<V> {
+    fn wake(&self) {
+        let stop = self.attend(&mut self.hub.lock());
+        if stop {
+            self.end(&EndReason::Closed);
+        }
+    }
+}
