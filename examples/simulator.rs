@@ -1,4 +1,4 @@
-//! Alpaca's stock streams on a port of your own, for clients in any language:
+//! Alpaca's streams of market data on a port of your own, for clients in any language:
 //! `cargo run --example simulator -- --listen 127.0.0.1:9000 --fault reset@5s`
 
 use std::{
@@ -14,10 +14,11 @@ use trunkline::{
     sim::{Accept, FaultScript, Sim, SimConfig},
 };
 
-/// Serves Alpaca's stock streams with made-up data: every path of the venue on one port.
+/// Serves Alpaca's market data, made up: every path of the venue on one port, stocks, crypto, options and news.
 ///
-/// One connection per key and path, as at the venue: a second one gets `406 connection limit exceeded`. Prints one
-/// line per thing that happens to a connection, and runs until Ctrl-C.
+/// JSON, or MessagePack where the upgrade says `Content-Type: application/msgpack`; options in MessagePack alone. One
+/// connection per key and path, as at the venue: a second one gets `406 connection limit exceeded`. Prints one line per
+/// thing that happens to a connection, and runs until Ctrl-C.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -27,13 +28,13 @@ struct Arguments {
     /// The same seed makes the same market and the same faults.
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed: u64,
-    /// Market events per second, of all symbols together.
+    /// Events per second in each market that anybody has connected to, of all its symbols together.
     #[arg(long, value_name = "MSGS_PER_S", default_value_t = 100)]
     rate: u32,
     /// What goes wrong, and how often: KIND@PERIOD, separated by commas, such as `reset@5s,null@500ms`. Kinds: cut,
     /// reset, close:CODE, unknown, null, garbage, truncated, mute, mute-data, half-open, reset-mid-frame, oversized,
-    /// slow-client, dribble, split, coalesce, duplicate-ack, late-ack, expired, refuse:TIME, http:STATUS,
-    /// http:STATUS/RETRY_AFTER_SECONDS, stall-upgrade, stall-welcome.
+    /// slow-client, dribble, split, coalesce, duplicate-ack, late-ack, nil-lists, short-reply, expired, refuse:TIME,
+    /// http:STATUS, http:STATUS/RETRY_AFTER_SECONDS, stall-upgrade, stall-welcome.
     #[arg(long, value_name = "SCRIPT")]
     fault: Option<FaultScript>,
     /// How many seconds a connection that ended without a close handshake keeps its slot; the venue takes about 90.
@@ -66,6 +67,9 @@ fn main() -> anyhow::Result<()> {
         .with_context(|| format!("`{}` is no HOST:PORT to listen on", arguments.listen))?;
     config.seed = arguments.seed;
     config.rate = arguments.rate;
+    // As the venue does it: halts, bands and amended trades now and then, and pings that want an answer.
+    config.incidents = 50;
+    config.ping_interval = Some(Duration::from_secs(10));
     config.faults = arguments.fault.unwrap_or_default();
     config.reap_after = Duration::from_secs(arguments.reap_after.into());
     config.events = Some(events);
@@ -76,7 +80,7 @@ fn main() -> anyhow::Result<()> {
     let mut out = io::stdout();
     writeln!(
         out,
-        "listening on {} and the other stock paths; Ctrl-C ends",
+        "listening on {} and the other paths of market data; Ctrl-C ends",
         sim.endpoint("/v2/iex")
     )?;
     loop {

@@ -7,7 +7,7 @@
 //! # Examples
 //! A strategy that takes a subscription:
 //! ```
-//! # use trunkline::{Bar, Code, MarketEvent, Quote, Subscription, Update, alpaca, testing, Conditions, Decimal};
+//! # use trunkline::{Code, MarketEvent, Quote, Subscription, Update, alpaca, testing, Conditions, Decimal};
 //! /// The mid price of the last quote, or nothing once a quote may be missing.
 //! fn last_mid(quotes: &Subscription<Quote>) -> Option<Decimal> {
 //!     let mut mid = None;
@@ -24,7 +24,7 @@
 //! # fn quote(bid: i64, ask: i64) -> MarketEvent {
 //! #     MarketEvent::Quote(Quote {
 //! #         symbol: "KO".into(), bid_exchange: "V".into(), bid_price: bid.into(), bid_size: 1.into(),
-//! #         ask_exchange: "V".into(), ask_price: ask.into(), ask_size: 1.into(), conditions: Conditions::default(),
+//! #         ask_exchange: "V".into(), ask_price: ask.into(), ask_size: 1.into(), exchange: Code::default(), conditions: Conditions::default(),
 //! #         tape: "A".into(), timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
 //! #     })
 //! # }
@@ -60,7 +60,8 @@
 //! let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
 //! let counter = Counter::new(&handle)?;
 //! # let trade = |symbol: &str| trunkline::MarketEvent::Trade(Trade {
-//! #     symbol: symbol.into(), id: 1, exchange: "V".into(), price: 61.into(), size: 1.into(),
+//! #     symbol: symbol.into(), id: Some(1), exchange: "V".into(), price: 61.into(), size: 1.into(),
+//! #     taker_side: trunkline::Code::default(), update: trunkline::Code::default(),
 //! #     conditions: trunkline::Conditions::default(), tape: "A".into(),
 //! #     timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
 //! # });

@@ -1,6 +1,10 @@
 //! Streams without a socket behave like those with one, as far as a subscriber can tell.
 
 #![allow(clippy::unwrap_used, reason = "a test: it panics")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests stand outside the walls of the library"
+)]
 
 mod support;
 
@@ -8,7 +12,7 @@ use std::{thread, time::Duration};
 
 use support::WAIT;
 use trunkline::{
-    Conditions, Decimal, EndReason, Error, MarketEvent, Notice, Overflow, Phase, Quote,
+    Code, Conditions, Decimal, EndReason, Error, MarketEvent, Notice, Overflow, Phase, Quote,
     RecvTimeoutError, Subscription, TryRecvError, Update,
     alpaca::{self, Feed},
     testing,
@@ -23,6 +27,7 @@ fn quote(symbol: &str, bid: i64) -> MarketEvent {
         ask_exchange: "V".into(),
         ask_price: (bid + 1).into(),
         ask_size: Decimal::ONE,
+        exchange: Code::default(),
         conditions: Conditions::default(),
         tape: "A".into(),
         timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
@@ -36,7 +41,9 @@ fn queued(quotes: &Subscription<Quote>) -> Vec<String> {
             Update::Event(quote) => format!("{} {}", quote.symbol, quote.bid_price),
             Update::Gap(gap) => format!("gap of {}", gap.epoch),
             Update::Dropped(dropped) => format!("dropped {}", dropped.count),
-            Update::Notice(Notice::Confirmed { topics }) => format!("confirmed {}", topics.len()),
+            Update::Notice(Notice::Confirmed { topics, .. }) => {
+                format!("confirmed {}", topics.len())
+            }
             Update::Notice(Notice::Resumed { epoch, .. }) => format!("resumed on {epoch}"),
             other => format!("{other:?}"),
         })

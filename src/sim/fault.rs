@@ -22,10 +22,9 @@ pub enum FaultKind {
     Unknown,
     /// A trade whose price is null stands among good ones in the next frame of data.
     Null,
-    /// A frame that is not JSON.
+    /// A frame that is no JSON, or no MessagePack.
     Garbage,
-    /// A frame of one trade that stops in its middle: JSON that does not parse. The trade has no number, so none is
-    /// missing.
+    /// A frame of one trade that stops in its middle and does not parse. The trade has no number, so none is missing.
     Truncated,
     /// The connection stays open and gets nothing any more, not even pongs. What the client sends is read.
     Mute,
@@ -50,6 +49,11 @@ pub enum FaultKind {
     DuplicateAck,
     /// The next reply to a request comes only behind three frames of data that it confirms, or when 50 ms have passed.
     LateAck,
+    /// In the next reply to a request, lists without a symbol are nil in place of empty.
+    NilLists,
+    /// The next reply to a request ends after its first two lists. In MessagePack its header counts all of them, as the
+    /// venue's overnight feed does; in JSON the others are missing.
+    ShortReply,
     /// The next authentication is answered with 402, "auth failed", as if the key had been revoked. The one after it is
     /// judged as usual.
     Expired,
@@ -83,7 +87,7 @@ pub struct Fault {
 ///
 /// As text: `KIND@PERIOD`, separated by commas. Kinds are `cut`, `reset`, `close:CODE`, `unknown`, `null`, `garbage`,
 /// `truncated`, `mute`, `mute-data`, `half-open`, `reset-mid-frame`, `oversized`, `slow-client`, `dribble`, `split`,
-/// `coalesce`, `duplicate-ack`, `late-ack`, `expired`, `refuse:TIME` (`refuse` alone is for a second), `http:STATUS`,
+/// `coalesce`, `duplicate-ack`, `late-ack`, `nil-lists`, `short-reply`, `expired`, `refuse:TIME` (`refuse` alone is for a second), `http:STATUS`,
 /// `http:STATUS/RETRY_AFTER_SECONDS`, `stall-upgrade` and `stall-welcome`; [`FaultKind`] says what they are. Periods and
 /// times are whole numbers with `ms`, `s` or `m`. An empty text is an empty script.
 ///
@@ -219,7 +223,7 @@ impl fmt::Display for FaultKind {
 }
 
 /// The kinds that need no number, by their names.
-const PLAIN: [(FaultKind, &str); 21] = [
+const PLAIN: [(FaultKind, &str); 23] = [
     (FaultKind::Cut, "cut"),
     (FaultKind::Reset, "reset"),
     (FaultKind::Unknown, "unknown"),
@@ -237,6 +241,8 @@ const PLAIN: [(FaultKind, &str); 21] = [
     (FaultKind::Coalesce, "coalesce"),
     (FaultKind::DuplicateAck, "duplicate-ack"),
     (FaultKind::LateAck, "late-ack"),
+    (FaultKind::NilLists, "nil-lists"),
+    (FaultKind::ShortReply, "short-reply"),
     (FaultKind::Expired, "expired"),
     (FaultKind::Refuse(Duration::from_secs(1)), "refuse"),
     (FaultKind::StallUpgrade, "stall-upgrade"),

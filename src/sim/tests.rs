@@ -1,6 +1,10 @@
 //! The simulator over real sockets.
 
-use std::{io::Write as _, net::TcpStream, time::Instant};
+use std::{
+    io::Write as _,
+    net::TcpStream,
+    time::{Duration, Instant},
+};
 
 use crossbeam_channel::Receiver;
 use tungstenite::{Error as WsError, Message, WebSocket};

@@ -129,7 +129,7 @@ pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<
     });
     // The stage holds the stream and the stream the stage, until either end of the line lets go: `end` takes it back.
     stream.wishes.set_waker(Arc::clone(&stage) as _);
-    let handle = StreamHandle::new(stream, Lease::counted(shared), queue);
+    let handle = StreamHandle::new(stream, Lease::counted(shared, None), queue);
     (TestFeed { stage }, handle)
 }
 
@@ -159,9 +159,11 @@ impl<V: Venue> Rehearsal<V> {
         while self.is_live() && hub.next_request(usize::MAX).is_some() {
             hub.confirm(Confirmed::Request, || self.lost());
         }
+        // Of a test's stream there are no records.
+        drop(hub.take_told());
         let (confirmed, missing) = hub.standing();
         *self.stream.standing.lock() = super::Standing { confirmed, missing };
-        changes.stop
+        changes.stop.is_some()
     }
 
     fn is_live(&self) -> bool {
@@ -197,11 +199,13 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
             return;
         }
         let cause = self.lost();
+        hub.cut(self.epoch());
         hub.disconnected(Some(&Gap {
             last: Some(clock::utc()),
             cause: cause.clone(),
             epoch: self.epoch(),
             breaks: 1,
+            correlation: None,
         }));
         self.stream.lifecycle.change(clock::now(), |state| {
             state.phase = Phase::Waiting;

@@ -83,15 +83,19 @@ pub(crate) fn error(code: u16, msg: &str, codec: Codec) -> Vec<u8> {
 }
 
 /// A whole frame with the whole state: every channel of the feed in order, with its symbols. `corrections` and
-/// `cancelErrors` are among them, as mirrors of `trades`.
-pub(crate) fn subscription(state: &[(&str, Vec<&Symbol>)], codec: Codec) -> Vec<u8> {
-    struct State<'a>(&'a [(&'a str, Vec<&'a Symbol>)]);
+/// `cancelErrors` are among them, as mirrors of `trades`. What is no list is nil.
+pub(crate) fn subscription(state: &[(&str, Option<Vec<&Symbol>>)], codec: Codec) -> Vec<u8> {
+    struct State<'a>(&'a [(&'a str, Option<Vec<&'a Symbol>>)]);
     impl Serialize for State<'_> {
         fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
             let mut map = serializer.serialize_map(Some(1 + self.0.len()))?;
             map.serialize_entry("T", "subscription")?;
             for (channel, symbols) in self.0 {
-                let symbols: Vec<_> = symbols.iter().map(|symbol| symbol.as_str()).collect();
+                let symbols = symbols.as_ref().map(|list| {
+                    list.iter()
+                        .map(|symbol| symbol.as_str())
+                        .collect::<Vec<_>>()
+                });
                 map.serialize_entry(channel, &symbols)?;
             }
             map.end()
@@ -101,17 +105,9 @@ pub(crate) fn subscription(state: &[(&str, Vec<&Symbol>)], codec: Codec) -> Vec<
 }
 
 /// The same for a server that speaks JSON and nothing else.
+#[cfg(test)]
 pub(crate) mod json {
-    use super::{Codec, DataFeed, MarketEvent, Symbol};
-    use crate::alpaca::Feed;
-
-    pub(crate) fn event(event: &MarketEvent) -> String {
-        text(super::event(
-            event,
-            DataFeed::Stocks(Feed::Iex),
-            Codec::Json,
-        ))
-    }
+    use super::{Codec, Symbol};
 
     pub(crate) fn success(msg: &str) -> String {
         text(super::success(msg, Codec::Json))
@@ -122,7 +118,11 @@ pub(crate) mod json {
     }
 
     pub(crate) fn subscription(state: &[(&str, Vec<&Symbol>)]) -> String {
-        text(super::subscription(state, Codec::Json))
+        let lists: Vec<_> = state
+            .iter()
+            .map(|(channel, symbols)| (*channel, Some(symbols.clone())))
+            .collect();
+        text(super::subscription(&lists, Codec::Json))
     }
 
     fn text(json: Vec<u8>) -> String {

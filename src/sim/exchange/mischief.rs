@@ -6,11 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ConnectionId, Effect, End, Exchange, Moment};
+use super::{ConnectionId, Effect, End, Exchange, Moment, frame, message, subscriptions::Oddity};
 use crate::{
-    alpaca::wire::server::json as server,
-    market::{Code, MarketEvent, Symbol, Timestamp, Trade},
+    market::Symbol,
     sim::{FaultKind, FaultScript, gate::Pieces, tape::Random},
+    venue::Message,
 };
 
 /// How a connection breaks.
@@ -53,6 +53,7 @@ pub(super) struct Scheduled {
 pub(super) struct Waiting {
     pub(super) stall_welcome: bool,
     pub(super) expired: bool,
+    pub(super) reply: Option<Oddity>,
     stall_upgrade: bool,
     answer: Option<(u16, Option<u32>)>,
     refuse_until: Option<Instant>,
@@ -72,7 +73,7 @@ pub(super) struct Mischief {
     /// Frames that are to leave together.
     cork: Option<Held>,
     /// Replies that are to leave behind data.
-    late: Option<(Held, Vec<String>)>,
+    late: Option<(Held, Vec<Message>)>,
 }
 
 /// Until so many more frames were sent, or so much time has passed.
@@ -136,8 +137,9 @@ impl Mischief {
     }
 
     fn send_late(&mut self, to: ConnectionId, effects: &mut VecDeque<Effect>) {
-        for text in self.late.take().into_iter().flat_map(|(_, texts)| texts) {
-            effects.push_back(Effect::Send { to, text });
+        let late = self.late.take().into_iter();
+        for message in late.flat_map(|(_, messages)| messages) {
+            effects.push_back(Effect::Send { to, message });
             self.sent(to, effects);
         }
     }
@@ -180,7 +182,7 @@ impl Exchange {
     }
 
     /// Sends the reply to a request.
-    pub(super) fn acknowledge(&mut self, at: Moment, id: ConnectionId, reply: String) {
+    pub(super) fn acknowledge(&mut self, at: Moment, id: ConnectionId, reply: Message) {
         if self.is_mute(id) {
             return;
         }
@@ -194,10 +196,10 @@ impl Exchange {
             return;
         }
         match fault {
-            None => self.send(id, reply),
+            None => self.send_message(id, reply),
             Some(Acknowledgment::Twice) => {
-                self.send(id, reply.clone());
-                self.send(id, reply);
+                self.send_message(id, reply.clone());
+                self.send_message(id, reply);
             }
             Some(Acknowledgment::Late) => {
                 let held = Held {
@@ -243,6 +245,8 @@ impl Exchange {
             FaultKind::Expired => waiting.expired = true,
             FaultKind::DuplicateAck => waiting.acknowledgment = Some(Acknowledgment::Twice),
             FaultKind::LateAck => waiting.acknowledgment = Some(Acknowledgment::Late),
+            FaultKind::NilLists => waiting.reply = Some(Oddity::Nil),
+            FaultKind::ShortReply => waiting.reply = Some(Oddity::Short),
             FaultKind::Http {
                 status,
                 retry_after,
@@ -257,10 +261,11 @@ impl Exchange {
         let Some(connection) = self.connections.get_mut(&to) else {
             return;
         };
+        let codec = connection.codec;
         match kind {
             FaultKind::Cut => {
                 self.end(at, to, End::Abrupt);
-                self.effects.push_back(Effect::Cut { to });
+                self.effects.push_back(Effect::Cut { to, why: "cut" });
             }
             FaultKind::Reset => {
                 self.end(at, to, End::Abrupt);
@@ -278,18 +283,17 @@ impl Exchange {
             FaultKind::ResetMidFrame => self.break_off(at, to, Breakage::MidFrame),
             FaultKind::Oversized => self.break_off(at, to, Breakage::Oversized),
             FaultKind::SlowClient => self.dismiss(at, to),
-            FaultKind::Unknown => connection.frame.odd.push(UNKNOWN_ITEM.to_owned()),
+            FaultKind::Unknown => connection.frame.push_odd(frame::unknown(codec)),
             FaultKind::Null => {
                 let symbol = connection.subscriptions.values().flatten();
                 let symbol = symbol.into_iter().find(|symbol| symbol.as_str() != "*");
                 let symbol = symbol.cloned().unwrap_or_else(|| Symbol::from("AAPL"));
-                connection.frame.odd.push(priceless(symbol, at.utc));
+                let item = frame::priceless(symbol, at.utc, codec);
+                connection.frame.push_odd(item);
             }
-            FaultKind::Garbage => self.send(to, GARBAGE.to_owned()),
+            FaultKind::Garbage => self.send_message(to, message(frame::garbage(codec), codec)),
             FaultKind::Truncated => {
-                let mut text = priceless(Symbol::from("AAPL"), at.utc);
-                text.truncate(text.len() / 2);
-                self.send(to, format!("[{text}"));
+                self.send_message(to, message(frame::truncated(at.utc, codec), codec));
             }
             FaultKind::Mute => connection.mute = true,
             FaultKind::MuteData => connection.mischief.mute_for_data = true,
@@ -317,6 +321,8 @@ impl Exchange {
             | FaultKind::Expired
             | FaultKind::DuplicateAck
             | FaultKind::LateAck
+            | FaultKind::NilLists
+            | FaultKind::ShortReply
             | FaultKind::Http { .. }
             | FaultKind::Refuse(_) => {}
         }
@@ -332,26 +338,6 @@ impl Exchange {
 fn jitter(period: Duration, chance: &mut Random) -> Duration {
     period * (800 + chance.below(401) as u32) / 1000
 }
-
-/// A trade without a price: what a venue's bug looks like.
-fn priceless(symbol: Symbol, utc: Timestamp) -> String {
-    let trade = server::event(&MarketEvent::Trade(Trade {
-        symbol,
-        id: Some(0),
-        exchange: "V".into(),
-        price: 0.into(),
-        size: 1.into(),
-        taker_side: Code::default(),
-        conditions: ["@"].into_iter().collect(),
-        update: Code::default(),
-        tape: "C".into(),
-        timestamp: utc,
-    }));
-    trade.replacen(r#""p":0"#, r#""p":null"#, 1)
-}
-
-const UNKNOWN_ITEM: &str = r#"{"T":"zz","S":"AAPL","note":"a type that nobody knows"}"#;
-pub(super) const GARBAGE: &str = "this is not JSON";
 
 /// Bytes.
 const DRIBBLED: usize = 256;

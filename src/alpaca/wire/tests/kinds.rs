@@ -390,11 +390,11 @@ fn answers_of_the_server() {
         Incoming::Subscription(vec![Topic::new(TRADES, "KO"), Topic::new(BARS, "*")]),
         &|codec| {
             let state = [
-                ("trades", vec![&coke]),
-                ("bars", vec![&all_of_them]),
-                ("lulds", vec![]),
-                ("corrections", vec![&coke]),
-                ("cancelErrors", vec![&coke]),
+                ("trades", Some(vec![&coke])),
+                ("bars", Some(vec![&all_of_them])),
+                ("lulds", Some(vec![])),
+                ("corrections", Some(vec![&coke])),
+                ("cancelErrors", Some(vec![&coke])),
             ];
             server::subscription(&state, codec)
         },

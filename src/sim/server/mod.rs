@@ -4,12 +4,14 @@
 //! One law: before a newcomer's authentication is put to the exchange, everything that other sockets of the same key
 //! have received is read, so that an end of stream that has arrived is an end of stream that counts.
 
+mod connection;
+mod upgrade;
+
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
-    io::{self, Read as _, Write as _},
+    io::{self, Write as _},
     mem,
-    net::{Shutdown, SocketAddr},
-    sync::{Arc, OnceLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -19,21 +21,17 @@ use mio::{
     net::{TcpListener, TcpStream},
 };
 use tungstenite::{
-    Bytes, Error, HandshakeError, Message, WebSocket,
-    handshake::{
-        MidHandshake,
-        server::{Callback, ErrorResponse, Request, Response, ServerHandshake},
-    },
-    http::StatusCode,
+    Error, Message,
     protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
 };
 
+use self::connection::{Connection, Stage, Step, Turn};
 use super::{
     Shared, SimConfig, SimEvent,
-    exchange::{Breakage, ConnectionId, Effect, Exchange, Moment, Reception, feed_at},
+    exchange::{Breakage, ConnectionId, Effect, Exchange, Moment, Reception},
     gate::Gate,
 };
-use crate::{alpaca::Feed, clock};
+use crate::{clock, venue};
 
 /// The simulator's thread, in one value.
 pub(super) struct Server {
@@ -214,7 +212,7 @@ impl Server {
                         _ => None,
                     },
                     breakage: None,
-                    feed: Arc::default(),
+                    arrival: Arc::default(),
                     peer,
                     backlog: VecDeque::new(),
                     give_up: Some(self.at.now + UPGRADE_TIMEOUT),
@@ -235,15 +233,26 @@ impl Server {
             };
             match connection.step(turn, mute, &self.websocket) {
                 Step::Blocked => break,
-                Step::Upgraded(feed) => {
+                Step::Upgraded(arrival) => {
                     connection.give_up = None;
                     let peer = connection.peer;
                     self.report(SimEvent::Opened {
                         connection: id,
-                        feed,
+                        path: arrival.path.name,
+                        codec: arrival.codec,
                         peer,
                     });
-                    self.exchange.opened(self.at, id, feed);
+                    if let Some(login) = &arrival.login {
+                        for rival in self.exchange.rivals_at(arrival.path, login, id) {
+                            self.read(rival, Turn::Others);
+                        }
+                    }
+                    self.exchange.opened(self.at, id, *arrival);
+                }
+                Step::SignOfLife => {
+                    if !mute {
+                        self.exchange.heard(self.at, id);
+                    }
                 }
                 Step::NotUpgraded(why) => {
                     let peer = connection.peer;
@@ -287,7 +296,8 @@ impl Server {
     fn carry_out(&mut self) {
         while let Some(effect) = self.exchange.next_effect() {
             match effect {
-                Effect::Send { to, text } => self.send(to, text),
+                Effect::Send { to, message } => self.send(to, sent(message)),
+                Effect::Ping { to } => self.send(to, Message::Ping(tungstenite::Bytes::new())),
                 Effect::Close { to, code, why } => {
                     if let Some(connection) = self.ending(to, why)
                         && let Stage::Open(socket) = &mut connection.stage
@@ -303,20 +313,21 @@ impl Server {
                     }
                     self.unflushed.insert(to);
                 }
-                Effect::Cut { to } => {
-                    if let Some(connection) = self.ending(to, "cut") {
+                Effect::Cut { to, why } => {
+                    if let Some(connection) = self.ending(to, why) {
                         connection.shut();
                     }
                     self.woken.insert(to);
                 }
-                Effect::Dismiss { to, text } => {
+                Effect::Dismiss { to, message } => {
                     if let Some(connection) = self.ending(to, "too slow") {
                         connection.finish();
                         if let Stage::Finishing(socket) = &mut connection.stage {
-                            let room = text.len() + 16;
+                            let message = sent(message);
+                            let room = message.len() + 16;
                             socket.set_config(|config| config.max_write_buffer_size += room);
                             // Best effort: if it cannot be written now, flushing will try until the client is given up.
-                            let _ = socket.write(Message::text(text));
+                            let _ = socket.write(message);
                         }
                     }
                     self.unflushed.insert(to);
@@ -347,7 +358,7 @@ impl Server {
         }
     }
 
-    fn send(&mut self, to: ConnectionId, text: String) {
+    fn send(&mut self, to: ConnectionId, message: Message) {
         let Some(connection) = self.connections.get_mut(&to) else {
             return;
         };
@@ -355,7 +366,7 @@ impl Server {
             return;
         };
         socket.get_mut().mute = false;
-        match socket.write(Message::text(text)) {
+        match socket.write(message) {
             Ok(()) => {}
             Err(error) if would_block(&error) => {}
             Err(Error::WriteBufferFull(_)) => {
@@ -474,7 +485,7 @@ impl Server {
         let Some(connection) = self.connections.remove(&id) else {
             return;
         };
-        if connection.feed.get().is_some() && !connection.is_upgrading() {
+        if connection.arrival.get().is_some() && !connection.is_upgrading() {
             self.exchange.gone(self.at, id);
             self.report(SimEvent::Closed {
                 connection: id,
@@ -509,253 +520,16 @@ impl Server {
     }
 }
 
-/// One client's socket.
-struct Connection {
-    stage: Stage,
-    /// The feed that the upgrade request named.
-    feed: Arc<OnceLock<Feed>>,
-    peer: SocketAddr,
-    /// Messages read in another connection's turn.
-    backlog: VecDeque<Bytes>,
-    give_up: Option<Instant>,
-    /// The HTTP status and `Retry-After` that its upgrade is answered with, whatever it asks for.
-    answer: Option<(u16, Option<u32>)>,
-    /// How it is to break, once everything that was sent has left.
-    breakage: Option<Breakage>,
-    /// How its end began.
-    why: Option<&'static str>,
-}
-
-enum Stage {
-    Arrived(Gate),
-    Upgrading(Box<MidHandshake<ServerHandshake<Gate, Route>>>),
-    Open(Box<WebSocket<Gate>>),
-    /// Nothing more is read from it but its end; what is queued goes out, then our end of stream.
-    Finishing(Box<WebSocket<Gate>>),
-    /// Our end of stream is sent; the client's is awaited.
-    Draining(Box<WebSocket<Gate>>),
-    /// Nothing is written any more, and only the client's end is noticed.
-    Deaf(Gate),
-    Gone,
-}
-
-/// What one read found.
-enum Step {
-    Blocked,
-    Upgraded(Feed),
-    NotUpgraded(String),
-    Message(Bytes),
-    /// The session is over, the socket is not.
-    Farewell(&'static str),
-    Gone(&'static str),
-}
-
-/// On whose behalf a connection is read.
-#[derive(Clone, Copy, PartialEq)]
-enum Turn {
-    Own,
-    Others,
-}
-
-impl Connection {
-    fn step(&mut self, turn: Turn, mute: bool, config: &WebSocketConfig) -> Step {
-        if turn == Turn::Own
-            && let Some(message) = self.backlog.pop_front()
-        {
-            return Step::Message(message);
-        }
-        match mem::replace(&mut self.stage, Stage::Gone) {
-            stage @ (Stage::Arrived(_) | Stage::Upgrading(_)) if mute => {
-                self.stage = stage;
-                Step::Blocked
-            }
-            Stage::Arrived(gate) => {
-                let route = Route {
-                    feed: Arc::clone(&self.feed),
-                    answer: self.answer,
-                };
-                self.upgrade(tungstenite::accept_hdr_with_config(
-                    gate,
-                    route,
-                    Some(*config),
-                ))
-            }
-            Stage::Upgrading(handshake) => self.upgrade(handshake.handshake()),
-            Stage::Open(socket) => self.read_message(socket, mute),
-            Stage::Finishing(mut socket) => {
-                let step = read_to_end(&mut socket.get_mut().stream);
-                self.stage = Stage::Finishing(socket);
-                step
-            }
-            Stage::Draining(mut socket) => {
-                let step = read_to_end(&mut socket.get_mut().stream);
-                self.stage = Stage::Draining(socket);
-                step
-            }
-            Stage::Deaf(mut gate) => {
-                let step = read_to_end(&mut gate.stream);
-                self.stage = Stage::Deaf(gate);
-                step
-            }
-            Stage::Gone => Step::Gone(LOST),
-        }
-    }
-
-    fn upgrade(
-        &mut self,
-        result: Result<WebSocket<Gate>, HandshakeError<ServerHandshake<Gate, Route>>>,
-    ) -> Step {
-        match (result, self.feed.get()) {
-            (Ok(socket), Some(feed)) => {
-                self.stage = Stage::Open(Box::new(socket));
-                Step::Upgraded(*feed)
-            }
-            // The callback names the feed before it agrees, so this does not happen.
-            (Ok(_), None) => Step::NotUpgraded("no feed".to_owned()),
-            (Err(HandshakeError::Interrupted(handshake)), _) => {
-                self.stage = Stage::Upgrading(Box::new(handshake));
-                Step::Blocked
-            }
-            (Err(HandshakeError::Failure(error)), _) => Step::NotUpgraded(error.to_string()),
-        }
-    }
-
-    fn read_message(&mut self, mut socket: Box<WebSocket<Gate>>, mute: bool) -> Step {
-        socket.get_mut().mute = mute;
-        loop {
-            let bad = match socket.read() {
-                Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
-                    self.stage = Stage::Open(socket);
-                    return Step::Message(message.into_data());
-                }
-                // The answer to it is queued, and leaves with the next read or flush.
-                Ok(Message::Close(_)) => {
-                    self.stage = Stage::Open(socket);
-                    return Step::Farewell("closed by the client");
-                }
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
-                Err(error) if would_block(&error) => {
-                    self.stage = Stage::Open(socket);
-                    return Step::Blocked;
-                }
-                Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
-                    self.stage = Stage::Open(socket);
-                    self.shut();
-                    return Step::Farewell("closed");
-                }
-                Err(Error::Io(_)) => return Step::Gone(LOST),
-                Err(Error::Protocol(
-                    tungstenite::error::ProtocolError::ResetWithoutClosingHandshake,
-                )) => return Step::Gone("ended by the client without a close frame"),
-                Err(Error::Capacity(_)) => (CloseCode::Size, "the client's message is too big"),
-                Err(Error::Utf8(_)) => (CloseCode::Invalid, "the client's text is not UTF-8"),
-                Err(_) => (
-                    CloseCode::Protocol,
-                    "the client broke the WebSocket protocol",
-                ),
-            };
-            let (code, why) = bad;
-            // What cannot be written now leaves with the flush.
-            let _ = socket.close(Some(CloseFrame {
-                code,
-                reason: "".into(),
-            }));
-            self.stage = Stage::Finishing(socket);
-            return Step::Farewell(why);
-        }
-    }
-
-    fn is_upgrading(&self) -> bool {
-        matches!(self.stage, Stage::Arrived(_) | Stage::Upgrading(_))
-    }
-
-    fn finish(&mut self) {
-        match mem::replace(&mut self.stage, Stage::Gone) {
-            Stage::Open(socket) => self.stage = Stage::Finishing(socket),
-            other => self.stage = other,
-        }
-    }
-
-    /// Sends our end of stream.
-    fn shut(&mut self) {
-        match mem::replace(&mut self.stage, Stage::Gone) {
-            Stage::Open(socket) | Stage::Finishing(socket) => {
-                // It fails when the client is gone already, which the next read notices.
-                let _ = socket.get_ref().stream.shutdown(Shutdown::Write);
-                self.stage = Stage::Draining(socket);
-            }
-            other => self.stage = other,
-        }
-    }
-
-    /// Neither hears nor says anything from here on.
-    fn deafen(&mut self) {
-        match mem::replace(&mut self.stage, Stage::Gone) {
-            Stage::Open(socket) | Stage::Finishing(socket) => {
-                self.stage = Stage::Deaf(socket.into_inner());
-            }
-            other => self.stage = other,
-        }
-    }
-
-    fn gate(&mut self) -> Option<&mut Gate> {
-        match &mut self.stage {
-            Stage::Open(socket) | Stage::Finishing(socket) | Stage::Draining(socket) => {
-                Some(socket.get_mut())
-            }
-            Stage::Deaf(gate) => Some(gate),
-            Stage::Arrived(_) | Stage::Upgrading(_) | Stage::Gone => None,
-        }
-    }
-}
-
-/// Finds the feed in the upgrade request, or answers 404; or answers what the fault script says.
-struct Route {
-    feed: Arc<OnceLock<Feed>>,
-    answer: Option<(u16, Option<u32>)>,
-}
-
-impl Callback for Route {
-    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
-        if let Some((status, retry_after)) = self.answer {
-            return Err(refusal(status, retry_after));
-        }
-        match feed_at(request.uri().path()) {
-            Some(feed) => {
-                self.feed.get_or_init(|| feed);
-                Ok(response)
-            }
-            None => Err(refusal(404, None)),
-        }
-    }
-}
-
-fn refusal(status: u16, retry_after: Option<u32>) -> ErrorResponse {
-    let mut refusal = ErrorResponse::new(None);
-    // A script holds only statuses that there are.
-    *refusal.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
-    if let Some(seconds) = retry_after {
-        refusal.headers_mut().insert("Retry-After", seconds.into());
-    }
-    refusal
-}
-
 /// Makes the end of a socket a reset.
 fn reset(stream: &TcpStream) {
     // If this fails, the client sees an orderly end in place of it.
     let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
 }
 
-fn read_to_end(stream: &mut TcpStream) -> Step {
-    let mut discarded = [0; 4096];
-    loop {
-        match stream.read(&mut discarded) {
-            Ok(0) => return Step::Gone("ended"),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Step::Blocked,
-            Err(_) => return Step::Gone(LOST),
-        }
+fn sent(message: venue::Message) -> Message {
+    match message {
+        venue::Message::Text(text) => Message::text(text),
+        venue::Message::Binary(bytes) => Message::binary(bytes),
     }
 }
 

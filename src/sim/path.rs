@@ -1,0 +1,212 @@
+//! Which paths of the venue's are served, and what can be asked for on each.
+//!
+//! Written down from the venue's documentation and from its SDKs, and not taken from the client's own list: so that the
+//! two can disagree.
+
+use crate::{
+    alpaca::{Codec, CryptoFeed, DataFeed, Feed, OptionFeed},
+    market::{
+        BARS, DAILY_BARS, IMBALANCES, LULDS, MarketEvent, NEWS, ORDERBOOKS, QUOTES, STATUSES,
+        Symbol, TRADES, UPDATED_BARS,
+    },
+    topic::Channel,
+};
+
+/// A path, and what trades there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Path {
+    pub(super) name: &'static str,
+    pub(super) market: Market,
+}
+
+/// What has a tape of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Market {
+    Stocks,
+    Crypto,
+    /// Of these there is no data: what they look like is not documented.
+    Perpetuals,
+    Options,
+    News,
+}
+
+impl Path {
+    pub(super) const ALL: [Self; 16] = [
+        Self::new("/v2/iex", Market::Stocks),
+        Self::new("/v2/sip", Market::Stocks),
+        Self::new("/v2/delayed_sip", Market::Stocks),
+        Self::new("/v1beta1/boats", Market::Stocks),
+        Self::new("/v1beta1/overnight", Market::Stocks),
+        Self::new(TEST, Market::Stocks),
+        Self::new("/v1beta3/crypto/us", Market::Crypto),
+        Self::new("/v1beta3/crypto/us-1", Market::Crypto),
+        Self::new("/v1beta3/crypto/us-2", Market::Crypto),
+        Self::new("/v1beta3/crypto/eu-1", Market::Crypto),
+        Self::new("/v1beta3/crypto/bs-1", Market::Crypto),
+        Self::new("/v1beta3/crypto/global", Market::Crypto),
+        Self::new("/v1beta1/crypto-perps/global", Market::Perpetuals),
+        Self::new("/v1beta1/indicative", Market::Options),
+        Self::new("/v1beta1/opra", Market::Options),
+        Self::new("/v1beta1/news", Market::News),
+    ];
+
+    const fn new(name: &'static str, market: Market) -> Self {
+        Self { name, market }
+    }
+
+    /// A trailing slash is what older clients send.
+    pub(super) fn of(path: &str) -> Option<Self> {
+        let path = path.trim_end_matches('/');
+        Self::ALL.into_iter().find(|served| served.name == path)
+    }
+
+    /// The feed of the made-up stock.
+    pub(super) fn is_test(self) -> bool {
+        self.name == TEST
+    }
+
+    pub(super) fn speaks(self, codec: Codec) -> bool {
+        codec == Codec::MessagePack || self.market != Market::Options
+    }
+
+    /// What may be asked for, in the order of the venue's replies.
+    pub(super) fn channels(self) -> &'static [Channel] {
+        match self.market {
+            Market::Stocks if self.is_test() => &[TRADES, QUOTES, BARS],
+            Market::Stocks => &[
+                TRADES,
+                QUOTES,
+                BARS,
+                UPDATED_BARS,
+                DAILY_BARS,
+                STATUSES,
+                LULDS,
+                IMBALANCES,
+            ],
+            Market::Crypto => &[TRADES, QUOTES, ORDERBOOKS, BARS, UPDATED_BARS, DAILY_BARS],
+            Market::Perpetuals => &[
+                TRADES,
+                QUOTES,
+                ORDERBOOKS,
+                BARS,
+                UPDATED_BARS,
+                DAILY_BARS,
+                PRICING,
+            ],
+            Market::Options => &[TRADES, QUOTES],
+            Market::News => &[NEWS],
+        }
+    }
+
+    /// What comes with trades unasked, and is listed like them.
+    pub(super) fn automatic(self) -> &'static [&'static str] {
+        if self.market == Market::Stocks && !self.is_test() {
+            &["corrections", "cancelErrors"]
+        } else {
+            &[]
+        }
+    }
+}
+
+impl Market {
+    /// Where a symbol is traded.
+    pub(super) fn of_symbol(symbol: &str) -> Self {
+        if symbol.contains('/') {
+            Self::Crypto
+        } else if symbol.ends_with("-PERP") {
+            Self::Perpetuals
+        } else if is_contract(symbol) {
+            Self::Options
+        } else {
+            Self::Stocks
+        }
+    }
+
+    /// Where an event comes from.
+    pub(super) fn of(event: &MarketEvent) -> Self {
+        match event {
+            MarketEvent::News(_) => Self::News,
+            MarketEvent::OrderBook(_) => Self::Crypto,
+            other => other
+                .symbol()
+                .map_or(Self::Stocks, |symbol| Self::of_symbol(symbol)),
+        }
+    }
+
+    /// A feed whose messages are written like all of this market's.
+    pub(super) fn feed(self) -> DataFeed {
+        match self {
+            Self::Stocks => DataFeed::Stocks(Feed::Sip),
+            Self::Crypto | Self::Perpetuals => DataFeed::Crypto(CryptoFeed::Us),
+            Self::Options => DataFeed::Options(OptionFeed::Opra),
+            Self::News => DataFeed::News,
+        }
+    }
+}
+
+/// Root, six digits of a date, `C` or `P`, eight digits of a strike price (OCC, without padding).
+fn is_contract(symbol: &str) -> bool {
+    let Some((root, contract)) = symbol
+        .len()
+        .checked_sub(15)
+        .filter(|_| symbol.is_ascii())
+        .map(|root| symbol.split_at(root))
+    else {
+        return false;
+    };
+    let (date, rest) = contract.split_at(6);
+    let (side, strike) = rest.split_at(1);
+    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    !root.is_empty() && digits(date) && digits(strike) && matches!(side, "C" | "P")
+}
+
+pub(super) fn is_well_formed(symbol: &Symbol) -> bool {
+    (1..=32).contains(&symbol.len())
+        && symbol
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && !byte.is_ascii_lowercase())
+        && (symbol.as_str() == "*" || !symbol.contains('*'))
+}
+
+const TEST: &str = "/v2/test";
+const PRICING: Channel = Channel::new("pricing");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_is_known_with_and_without_a_slash_and_no_other() {
+        for path in Path::ALL {
+            assert_eq!(Path::of(path.name), Some(path));
+            assert_eq!(Path::of(&format!("{}/", path.name)), Some(path));
+        }
+        for path in [
+            "/",
+            "/v2/boats",
+            "/v2/overnight",
+            "/v2",
+            "/v2/IEX",
+            "/v1beta2/crypto",
+        ] {
+            assert_eq!(Path::of(path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_symbol_says_where_it_is_traded() {
+        for (symbol, market) in [
+            ("AAPL", Market::Stocks),
+            ("BRK.B", Market::Stocks),
+            ("BTC/USD", Market::Crypto),
+            ("ETH-PERP", Market::Perpetuals),
+            ("MSFT260619C00450000", Market::Options),
+            ("F260619P00012500", Market::Options),
+            ("MSFT260619X00450000", Market::Stocks),
+            ("260619C00450000", Market::Stocks),
+            ("ÄÖÜ260619C0045000", Market::Stocks),
+        ] {
+            assert_eq!(Market::of_symbol(symbol), market, "{symbol}");
+        }
+    }
+}
