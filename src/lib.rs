@@ -92,7 +92,7 @@
 //! | event | level | when | further key-values |
 //! |---|---|---|---|
 //! | `opening` * | info | a stream is opened; names the account, paper or live | `generation` |
-//! | `phase` | debug | it enters a [`Phase`] other than live | |
+//! | `phase` | debug | it enters another [`Phase`]; becoming live and ended have records of their own | |
 //! | `live` | info | a connection is authenticated | `epoch` |
 //! | `confirmed` * | debug | the venue confirmed topics of a subscription, and had not before | |
 //! | `refused` * | warn | the venue refused topics of a subscription, and had not before | `code` |

@@ -8,13 +8,21 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
-use support::{WAIT, credentials, eventually, quick, sim};
+use support::{
+    WAIT, credentials, eventually,
+    logger::{install, records, wait_for},
+    quick, sim,
+};
 use trunkline::{
-    EndReason, Error, Manager, MarketEvent, Notice, Overflow, Phase, Subscription, Trade,
-    TradeEvent, Update,
-    alpaca::{self, Account},
+    EndReason, Error, Manager, MarketEvent, Notice, Overflow, Phase, StreamHandle, Subscription,
+    Trade, TradeEvent, Update,
+    alpaca::{self, Account, MarketData},
     sim::Accept,
 };
 
@@ -292,5 +300,203 @@ fn gaps_resumptions_and_drops_say_whose_they_are() {
             "{resumed:?}"
         );
         assert_eq!(resumed.correlation(), id);
+    }
+}
+
+/// What one of many saw that was its own.
+#[derive(Debug, Default)]
+struct Seen {
+    events: u64,
+    gaps: u64,
+    resumed: u64,
+    drops: u64,
+    confirmed: u64,
+    refused: u64,
+    overflowed: u64,
+}
+
+impl Seen {
+    /// Everything but an event says whose it is, and names none but this one's topics.
+    fn take(&mut self, update: Update<TradeEvent>, id: &str, own: &str) {
+        if let Update::Event(_) = &update {
+            self.events += 1;
+            return;
+        }
+        assert_eq!(update.correlation(), Some(id), "{update:?}");
+        let mine = |error: &Error| assert_eq!(error.correlation(), Some(id), "{error:?}");
+        match update {
+            Update::Event(_) => {}
+            Update::Gap(gap) => {
+                mine(&gap.cause);
+                self.gaps += gap.breaks;
+            }
+            Update::Dropped(dropped) => {
+                mine(&dropped.error);
+                self.drops += dropped.count;
+            }
+            Update::Notice(Notice::Confirmed { topics, .. }) => {
+                assert!(
+                    topics.iter().all(|topic| is_of(&topic.symbol, own)),
+                    "{topics:?}"
+                );
+                self.confirmed += 1;
+            }
+            Update::Notice(Notice::Refused { topics, error, .. }) => {
+                assert!(
+                    topics.iter().all(|topic| is_of(&topic.symbol, own)),
+                    "{topics:?}"
+                );
+                mine(&error);
+                self.refused += 1;
+            }
+            Update::Notice(Notice::Resumed { .. }) => self.resumed += 1,
+            Update::Notice(_) => {}
+            Update::Ended(end) => match end.into_result() {
+                Ok(()) => {}
+                Err(error) => {
+                    mine(&error);
+                    assert_eq!(error.code(), "overflow", "{error:?}");
+                    self.overflowed += 1;
+                }
+            },
+        }
+    }
+}
+
+/// Symbols say whose they are: `W7`, `W7X` and everybody's `AAPL`.
+fn is_of(symbol: &str, own: &str) -> bool {
+    symbol == "AAPL" || symbol == own || symbol == format!("{own}X")
+}
+
+/// One of fifty: subscribes, changes, reads too slowly and drops, until `done`; then waits for the end.
+fn work(feed: &StreamHandle<MarketData>, number: usize, done: &AtomicBool) -> Seen {
+    let id = format!("worker-{number}");
+    let own = format!("W{number}");
+    let handle = feed.correlated(&id);
+    let mine = |error: Error| assert_eq!(error.correlation(), Some(&*id), "{error:?}");
+    let mut seen = Seen::default();
+    let policy = [Overflow::DropOldest, Overflow::DropNewest, Overflow::End][number % 3];
+    while !done.load(Ordering::Acquire) {
+        let topics = alpaca::trades([&own, "AAPL"]).queue(4, policy);
+        let trades = handle.subscribe(topics).unwrap();
+        if let Err(error) = trades.wait_confirmed(Duration::from_millis(200)) {
+            mine(error);
+        }
+        mine(trades.add(alpaca::trades(["lower case"])).unwrap_err());
+        if let Err(error) = trades.add(alpaca::trades([format!("{own}X")])) {
+            // The stream has not ended, so the subscription has: it overflowed.
+            mine(error);
+        }
+        if let Err(error) = trades.wait_confirmed(Duration::from_millis(200)) {
+            mine(error);
+        }
+        mine(handle.clone().close(WAIT).unwrap_err());
+        for _ in 0..20 {
+            match trades.recv_timeout(Duration::from_millis(5)) {
+                Ok(update) => seen.take(update, &id, &own),
+                Err(_) => break,
+            }
+        }
+    }
+    let last = handle.subscribe(alpaca::trades([own.as_str()])).unwrap();
+    for update in &last {
+        seen.take(update, &id, &own);
+    }
+    mine(handle.wait_live(WAIT).unwrap_err());
+    seen
+}
+
+#[test]
+fn of_fifty_handles_under_faults_each_is_told_its_own_and_nothing_else() {
+    const WORKERS: usize = 50;
+    // Together they want a hundred and one.
+    const SYMBOLS: usize = 60;
+    install();
+    let sim = sim(|config| config.symbol_limit = Some(SYMBOLS));
+    let manager = Manager::with_config(quick()).unwrap();
+    let opener = manager.correlated("opener");
+    let feed = opener.open(&sim.stocks(), &credentials("fifty")).unwrap();
+    let key = feed.key().clone();
+    feed.wait_live(WAIT).unwrap();
+    let done = AtomicBool::new(false);
+    let seen: Vec<Seen> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|number| {
+                let (feed, done) = (&feed, &done);
+                scope.spawn(move || work(feed, number, done))
+            })
+            .collect();
+        for round in 1..=12 {
+            eventually("the symbols do not suffice for all", || {
+                feed.health().topics_confirmed == SYMBOLS
+            });
+            let before = feed.health().counters.events;
+            for id in 0..200 {
+                sim.push(trade(id));
+            }
+            eventually("they came", || feed.health().counters.events > before);
+            match round % 3 {
+                0 => sim.reset(),
+                _ => sim.cut(),
+            }
+            eventually("the line is back", || feed.health().epoch > round);
+        }
+        done.store(true, Ordering::Release);
+        eventually("each holds one", || {
+            let health = feed.health();
+            let held = &health.subscriptions;
+            held.len() == WORKERS && held.iter().all(|held| held.topics.len() == 1)
+        });
+        // Who holds what, by name.
+        for held in feed.health().subscriptions {
+            let id = held.correlation.unwrap();
+            let number = id.as_str().strip_prefix("worker-").unwrap();
+            assert_eq!(held.topics[0].symbol, *format!("W{number}"));
+        }
+        manager.correlated("janitor").shutdown(WAIT);
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap())
+            .collect()
+    });
+    let sum = |of: fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>();
+    for (what, count) in [
+        ("events", sum(|seen| seen.events)),
+        ("gaps", sum(|seen| seen.gaps)),
+        ("resumptions", sum(|seen| seen.resumed)),
+        ("drops", sum(|seen| seen.drops)),
+        ("confirmations", sum(|seen| seen.confirmed)),
+        ("refusals", sum(|seen| seen.refused)),
+        ("overflows", sum(|seen| seen.overflowed)),
+    ] {
+        assert!(count > 0, "no {what}: {seen:?}");
+    }
+
+    wait_for(&key, "ended", 1);
+    let name = key.to_string();
+    let told = records(&key).into_iter();
+    for record in told.filter(|record| record.message.starts_with(&name)) {
+        let id = record.pairs.get("correlation").map(String::as_str);
+        match (record.event(), id) {
+            ("opening", id) => assert_eq!(id, Some("opener")),
+            ("stopping", id) => assert_eq!(id, Some("janitor")),
+            ("confirmed" | "refused", Some(id)) => {
+                let own = id.replace("worker-", "W");
+                let symbols: Vec<_> = record
+                    .message
+                    .split([' ', ':'])
+                    .zip(record.message.split([' ', ':']).skip(1))
+                    .filter(|(channel, _)| *channel == "trades")
+                    .map(|(_, symbol)| symbol)
+                    .collect();
+                assert!(!symbols.is_empty(), "{record:?}");
+                assert!(
+                    symbols.iter().all(|symbol| is_of(symbol, &own)),
+                    "{record:?}"
+                );
+            }
+            ("phase" | "live" | "lost" | "ended", None) => {}
+            _ => panic!("nobody's, or the wrong one's: {record:?}"),
+        }
     }
 }

@@ -8,125 +8,20 @@
 
 mod support;
 
-use std::{
-    collections::BTreeMap,
-    net::TcpListener,
-    sync::{Arc, Once},
-    thread,
-};
+use std::{net::TcpListener, sync::Arc, thread, time::Duration};
 
 use parking_lot::Mutex;
-use support::{WAIT, credentials, eventually, quick, sim};
+use support::{
+    WAIT, credentials, eventually,
+    logger::{LOGGER, Seen, install, records, wait_for},
+    quick, sim,
+};
 use trunkline::{
     Credentials, EndReason, Error, Health, Manager, MarketEvent, Phase, StreamHandle, StreamKey,
     Trade, Update,
     alpaca::{self, Account, MarketData},
     sim::{Accept, Sim},
 };
-
-// ------------------------------------------------------------------------------------------------------------ the logger
-
-/// A record, as a structured logger sees it.
-#[derive(Clone, Debug)]
-struct Seen {
-    level: log::Level,
-    target: String,
-    message: String,
-    pairs: BTreeMap<String, String>,
-}
-
-impl Seen {
-    fn event(&self) -> &str {
-        self.pairs.get("event").map_or("", String::as_str)
-    }
-}
-
-type Hook = Arc<dyn Fn(&Seen) + Send + Sync>;
-
-/// Everything that the library logs in this process, and what to do at a record of a stream.
-#[derive(Default)]
-struct Logger {
-    seen: Mutex<Vec<Seen>>,
-    hooks: Mutex<BTreeMap<String, Hook>>,
-}
-
-static LOGGER: Logger = Logger {
-    seen: Mutex::new(Vec::new()),
-    hooks: Mutex::new(BTreeMap::new()),
-};
-
-impl log::Log for Logger {
-    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
-        metadata.target().starts_with("trunkline")
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        struct Pairs(BTreeMap<String, String>);
-        impl<'kvs> log::kv::VisitSource<'kvs> for Pairs {
-            fn visit_pair(
-                &mut self,
-                key: log::kv::Key<'kvs>,
-                value: log::kv::Value<'kvs>,
-            ) -> Result<(), log::kv::Error> {
-                let twice = self.0.insert(key.to_string(), value.to_string());
-                assert_eq!(twice, None, "{key} stands twice");
-                Ok(())
-            }
-        }
-        if !self.enabled(record.metadata()) {
-            return;
-        }
-        let mut pairs = Pairs(BTreeMap::new());
-        record.key_values().visit(&mut pairs).unwrap();
-        let seen = Seen {
-            level: record.level(),
-            target: record.target().to_owned(),
-            message: record.args().to_string(),
-            pairs: pairs.0,
-        };
-        let hook = seen
-            .pairs
-            .get("stream")
-            .and_then(|stream| self.hooks.lock().get(stream).cloned());
-        self.seen.lock().push(seen.clone());
-        if let Some(hook) = hook {
-            hook(&seen);
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-fn install() {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(|| {
-        log::set_logger(&LOGGER).unwrap();
-        log::set_max_level(log::LevelFilter::Trace);
-    });
-}
-
-/// The records of one stream, and those that name none.
-fn records(stream: &StreamKey) -> Vec<Seen> {
-    let name = stream.to_string();
-    let seen = LOGGER.seen.lock();
-    seen.iter()
-        .filter(|record| {
-            record.message.contains(&name)
-                || record
-                    .pairs
-                    .get("stream")
-                    .is_none_or(|stream| *stream == name)
-        })
-        .cloned()
-        .collect()
-}
-
-fn wait_for(stream: &StreamKey, event: &str, times: usize) {
-    eventually(event, || {
-        let seen = records(stream);
-        seen.iter().filter(|record| record.event() == event).count() >= times
-    });
-}
 
 fn open(sim: &Sim, credentials: &Credentials) -> (Manager, StreamHandle<MarketData>) {
     install();
@@ -152,63 +47,167 @@ fn trade(id: i64) -> MarketEvent {
 
 // --------------------------------------------------------------------------------------------------------------- records
 
+/// What every record has, whatever it tells.
+fn assert_well_formed(record: &Seen, key: &StreamKey) {
+    assert_eq!(record.target, "trunkline::stream", "{record:?}");
+    assert_eq!(record.pairs["stream"], key.to_string(), "{record:?}");
+    assert!(record.message.starts_with(&key.to_string()), "{record:?}");
+    assert!(!record.message.contains('\n'), "{record:?}");
+    let again = &record.message[key.to_string().len()..];
+    assert!(!again.contains(&key.to_string()), "{record:?}");
+    // Whose it is stands in both places, or in none.
+    let note = format!("{key} (correlation ");
+    match record.pairs.get("correlation") {
+        Some(id) => assert!(record.message.starts_with(&format!("{note}{id}): "))),
+        None => assert!(!record.message.contains("correlation"), "{record:?}"),
+    }
+}
+
 #[test]
-fn a_whole_life_is_told_in_structured_records_of_one_per_change() {
+fn a_whole_life_is_told_in_exactly_the_documented_records() {
+    use log::Level::{Debug, Info, Warn};
     let sim_credentials = credentials("life");
     let sim = sim(|config| {
         config.accept = Accept::Only(sim_credentials.clone());
         config.symbol_limit = Some(1);
     });
-    let (_manager, feed) = open(&sim, &sim_credentials);
+    install();
+    let manager = Manager::with_config(quick()).unwrap().correlated("bot");
+    let feed = manager.open(&sim.stocks(), &sim_credentials).unwrap();
     let key = feed.key().clone();
     feed.wait_live(WAIT).unwrap();
-    let trades = feed.subscribe(alpaca::trades(["AAPL"])).unwrap();
+    let order = feed.correlated("order-7");
+    let trades = order.subscribe(alpaca::trades(["AAPL"])).unwrap();
     trades.wait_confirmed(WAIT).unwrap();
-    let refused = feed.subscribe(alpaca::trades(["MSFT"])).unwrap();
+    let another = feed.subscribe(alpaca::trades(["AAPL"])).unwrap();
+    another.wait_confirmed(WAIT).unwrap();
+    wait_for(&key, "confirmed", 2);
+    let refused = feed.subscribe(alpaca::trades(["MSFT"]).correlated("leg-2"));
+    let refused = refused.unwrap();
     refused.wait_confirmed(WAIT).unwrap_err();
     wait_for(&key, "refused", 1);
-    drop(refused);
     sim.cut();
     wait_for(&key, "live", 2);
-    eventually("it is live again", || feed.phase() == Phase::Live);
-    drop(trades);
-    feed.close(WAIT).unwrap();
+    // Restored as it was, and refused as before: no news, and no records.
+    eventually("it was asked for again", || {
+        feed.health().topics_confirmed == 1
+            && refused.health().topics_pending == 0
+            && feed.health().epoch == 2
+    });
+    drop((trades, another, refused, feed));
+    order.close(WAIT).unwrap();
     wait_for(&key, "ended", 1);
 
     let seen = records(&key);
+    let mut told = Vec::new();
     for record in &seen {
-        assert_eq!(record.target, "trunkline::stream", "{record:?}");
-        assert!(!record.event().is_empty(), "{record:?}");
-        assert_eq!(record.pairs["stream"], key.to_string(), "{record:?}");
-        let fingerprint = format!("[{}]", key.fingerprint());
-        assert!(record.message.contains(&fingerprint), "{record:?}");
-        assert!(record.message.starts_with(&key.to_string()), "{record:?}");
-        assert!(!record.message.contains('\n'), "{record:?}");
+        assert_well_formed(record, &key);
         let all = format!("{record:?}");
         assert!(
             !all.contains("secret-of-life") && !all.contains("PKlife"),
             "{all}"
         );
-    }
-    let events: Vec<_> = seen.iter().map(Seen::event).collect();
-    let count = |event: &str| events.iter().filter(|seen| **seen == event).count();
-    assert_eq!(events.first(), Some(&"opening"), "{events:?}");
-    assert_eq!(events.last(), Some(&"ended"), "{events:?}");
-    for (event, times) in [("opening", 1), ("live", 2), ("lost", 1), ("ended", 1)] {
-        assert_eq!(count(event), times, "{event} in {events:?}");
-    }
-    assert!(count("refused") >= 1 && count("phase") > 1, "{events:?}");
-    let at = |event: &str| events.iter().position(|seen| *seen == event).unwrap();
-    assert!(at("opening") < at("live") && at("live") < at("refused") && at("refused") < at("lost"));
-    // Levels that an operator can filter by.
-    for record in &seen {
-        match record.event() {
-            "phase" => assert!(record.level >= log::Level::Debug, "{record:?}"),
-            "lost" | "refused" => assert_eq!(record.level, log::Level::Warn, "{record:?}"),
-            "opening" | "live" => assert_eq!(record.level, log::Level::Info, "{record:?}"),
-            _ => {}
+        let keys: Vec<_> = record.pairs.keys().map(String::as_str).collect();
+        let correlation = record.pairs.get("correlation").map(String::as_str);
+        if record.event() == "phase" {
+            assert_eq!((record.level, correlation), (Debug, None), "{record:?}");
+            assert_eq!(keys, ["event", "stream"]);
+        } else {
+            told.push((record.event(), record.level, correlation, keys));
         }
     }
+    let by_caller = ["correlation", "event", "stream"].to_vec();
+    let opening = ["correlation", "event", "generation", "stream"].to_vec();
+    let refusal = ["code", "correlation", "event", "stream"].to_vec();
+    let live = ["epoch", "event", "stream"].to_vec();
+    let lost = ["attempt", "code", "event", "stream"].to_vec();
+    let expected = vec![
+        ("opening", Info, Some("bot"), opening),
+        ("live", Info, None, live.clone()),
+        ("confirmed", Debug, Some("order-7"), by_caller.clone()),
+        ("confirmed", Debug, Some("bot"), by_caller.clone()),
+        ("refused", Warn, Some("leg-2"), refusal),
+        ("lost", Warn, None, lost),
+        ("live", Info, None, live),
+        ("stopping", Info, Some("order-7"), by_caller),
+        ("ended", Info, None, ["event", "stream"].to_vec()),
+    ];
+    assert_eq!(told, expected, "{seen:#?}");
+    // A phase is told when it is entered, and only then.
+    let phases: Vec<_> = seen
+        .iter()
+        .filter(|record| record.event() == "phase")
+        .map(|record| record.message.rsplit(": ").next().unwrap().to_owned())
+        .collect();
+    assert!(
+        phases.windows(2).all(|pair| pair[0] != pair[1]),
+        "{phases:?}"
+    );
+    assert!(
+        phases.iter().any(|phase| phase.starts_with("waiting for ")),
+        "{phases:?}"
+    );
+}
+
+#[test]
+fn a_stream_that_does_not_end_in_time_is_told_with_whose_wait_it_was() {
+    in_time(|| {
+        let sim = sim(|_| {});
+        install();
+        let manager = Manager::with_config(quick()).unwrap();
+        let feed = manager
+            .correlated("patient")
+            .open(&sim.stocks(), &credentials("stuck"))
+            .unwrap();
+        feed.wait_live(WAIT).unwrap();
+        let key = feed.key().clone();
+        // The stream's thread hangs in user code.
+        let (release, held) = crossbeam_channel::bounded::<()>(0);
+        LOGGER.hooks.lock().insert(
+            key.to_string(),
+            Arc::new(move |record| {
+                if record.event() == "lost" {
+                    let _ = held.recv();
+                }
+            }),
+        );
+        sim.cut();
+        wait_for(&key, "lost", 1);
+        let error = feed
+            .correlated("impatient")
+            .close(Duration::ZERO)
+            .unwrap_err();
+        assert_eq!(error.code(), "still_shared");
+        let last = feed.correlated("impatient");
+        drop(feed);
+        let error = last.close(Duration::from_millis(1)).unwrap_err();
+        assert_eq!(
+            (error.code(), error.correlation()),
+            ("timed_out", Some("impatient"))
+        );
+        let shut = manager.correlated("janitor").shutdown(Duration::ZERO);
+        assert!(shut[0].stuck.is_some(), "{shut:?}");
+        drop(release);
+        wait_for(&key, "ended", 1);
+        LOGGER.hooks.lock().remove(&key.to_string());
+        let seen = records(&key);
+        seen.iter()
+            .for_each(|record| assert_well_formed(record, &key));
+        let of = |event: &str| -> Vec<_> {
+            let of = seen.iter().filter(|record| record.event() == event);
+            of.map(|record| (record.level, record.pairs["correlation"].as_str()))
+                .collect()
+        };
+        assert_eq!(
+            of("stuck"),
+            [
+                (log::Level::Error, "impatient"),
+                (log::Level::Error, "janitor")
+            ]
+        );
+        // Who asked first is who ended it.
+        assert_eq!(of("stopping"), [(log::Level::Info, "impatient")]);
+    });
 }
 
 #[test]

@@ -785,10 +785,15 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     fn wait_until(&mut self, now: Instant, until: Instant) {
         self.link = Link::Waiting { until };
+        let waited = self.stream.lifecycle.phase() == Phase::Waiting;
         self.stream.lifecycle.change(now, |state| {
             state.phase = Phase::Waiting;
             state.retry_at = Some(until);
         });
+        if !waited {
+            let left = until.saturating_duration_since(now);
+            record!(Debug, "phase", self.stream.key; "{} for {left:.1?}", Phase::Waiting);
+        }
     }
 
     // ---- small things ----

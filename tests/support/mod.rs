@@ -8,6 +8,8 @@
     reason = "tests stand outside the walls of the library"
 )]
 
+pub(crate) mod logger;
+
 use std::time::{Duration, Instant};
 
 use trunkline::{
