@@ -241,6 +241,15 @@ pub enum Notice {
 }
 
 impl Notice {
+    /// [`Notice::Behind`], for tests of code that takes one.
+    #[must_use]
+    pub fn behind(by: Duration) -> Self {
+        Self::Behind {
+            by,
+            correlation: None,
+        }
+    }
+
     /// As the subscription of `stream` gets it whose scope this is.
     pub(crate) fn told(mut self, stream: &StreamKey, id: Option<&CorrelationId>) -> Self {
         if let Self::Refused { error, .. } = &mut self {

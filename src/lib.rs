@@ -103,6 +103,35 @@
 //! | `stuck` * | error | a stream did not end in time for who waits; its key stays taken until it does | `phase` |
 //! | `ended` | info, error | its thread is done | `code` |
 //!
+//! # Metrics
+//! With the feature `metrics` each stream hands these to the recorder that the program has installed for the crate
+//! `metrics`, labeled with its `fingerprint` and `endpoint`. Its thread does so four times a second at most, and only
+//! after something happened: an event costs nothing, and an idle stream sleeps.
+//!
+//! | name | kind | what |
+//! |---|---|---|
+//! | `trunkline_attempts_total` | counter | attempts to connect |
+//! | `trunkline_connections_total` | counter | connections that became live |
+//! | `trunkline_messages_total` | counter | WebSocket messages read |
+//! | `trunkline_bytes_total` | counter | bytes read, after TLS |
+//! | `trunkline_events_total` | counter | events read |
+//! | `trunkline_unparsed_total` | counter | items that could not be read |
+//! | `trunkline_requests_total` | counter | requests sent |
+//! | `trunkline_events_delivered_total` | counter | events that subscriptions have read |
+//! | `trunkline_events_dropped_total` | counter | events that did not fit into a subscription's queue |
+//! | `trunkline_events_conflated_total` | counter | events that a newer one took the place of |
+//! | `trunkline_live` | gauge | 1 while it is live |
+//! | `trunkline_leases` | gauge | handles and subscriptions that hold it |
+//! | `trunkline_subscriptions` | gauge | subscriptions |
+//! | `trunkline_topics_wanted` | gauge | topics that they want |
+//! | `trunkline_topics_confirmed` | gauge | topics that the venue has confirmed |
+//! | `trunkline_events_queued` | gauge | events that wait for their readers |
+//! | `trunkline_lag_seconds` | gauge | age of events when they were read, of the slowest subscription |
+//! | `trunkline_behind_seconds` | gauge | how much later than the freshest the newest event arrived |
+//! | `trunkline_setup_seconds` | histogram | from the beginning of an attempt to live |
+//! | `trunkline_outage_seconds` | histogram | from the loss of a live connection to live again |
+//! | `trunkline_request_seconds` | histogram | from a request to its answer |
+//!
 //! # Secrets
 //! [`Credentials`] live in one zeroizing buffer. Maps, logs, errors and health hold a one-way [`Fingerprint`]. The
 //! login is written below the WebSocket library, so that no dependency logs or keeps it, even at TRACE. The
@@ -116,6 +145,7 @@
 //! - `tls` (default): `wss://`, by rustls with ring. Without it only `ws://` works.
 //! - `sim`: [`sim`], the simulator.
 //! - `serde`: `Serialize` for events, updates and health.
+//! - `metrics`: counters, gauges and histograms, for any exporter.
 //!
 //! # Versions
 //! The minimum supported Rust version is 1.95, and is raised in minor releases only. Semantic versioning covers all

@@ -301,6 +301,7 @@ fn each_tool_is_used_in_one_place() {
             &["rustls", "webpki_roots", "rustls_native_certs"],
             &["transport"],
         ),
+        ("metrics", &["metrics"], &["stream"]),
         ("WebSockets", &["tungstenite"], &["transport", "sim"]),
         ("threads", &["Builder", "spawn"], &["thread"]),
         ("clocks", &["SystemTime::now", "Instant::now"], &["clock"]),

@@ -20,10 +20,11 @@ use std::{
 };
 
 use super::{
-    Stream,
+    Shared as _, Stream,
     behind::Behind,
     hub::{Ask, Hub},
     liveness::{Due, Liveness, Outlook, time_left},
+    meter::Meter,
 };
 use crate::{
     backoff::{self, Class},
@@ -53,6 +54,7 @@ pub(crate) struct Driver<V: Venue, T> {
     calendar: Calendar,
     /// When the last message was read, for the gap that may follow.
     last_message: Option<Instant>,
+    meter: Meter,
 }
 
 /// What the driver is doing with its one connection.
@@ -101,6 +103,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     pub(crate) fn new(stream: Arc<Stream<V>>, transport: T, credentials: Credentials) -> Self {
         let now = transport.now();
         let calendar = stream.venue.calendar();
+        let meter = Meter::new(&stream.key, now);
         Self {
             stream,
             transport,
@@ -113,6 +116,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             was_live: false,
             calendar,
             last_message: None,
+            meter,
         }
     }
 
@@ -122,6 +126,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             let now = self.transport.now();
             let deadline = self.step(now);
             if let Link::Over(reason) = &self.link {
+                self.meter.end(|| self.stream.health());
                 return reason.clone();
             }
             self.transport.wait(deadline);
@@ -148,7 +153,16 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         if let Some(at) = self.last_message {
             self.stream.counters.last_read.set(at);
         }
-        self.deadline()
+        self.meter.turn(
+            now,
+            || self.stream.counters.values(),
+            matches!(self.link, Link::Live(_)),
+            || self.stream.health(),
+        );
+        [self.deadline(), self.meter.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -180,6 +194,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let changes = self.stream.wishes.take_changes();
         let changed = !changes.subscriptions.is_empty();
         for (id, wish) in changes.subscriptions {
+            if wish.is_none() {
+                self.meter.retire(|| self.hub.health(id));
+            }
             self.hub.update(id, wish, now);
         }
         if let Some(stop) = changes.stop.filter(|_| self.credentials.is_some()) {
@@ -280,12 +297,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     fn up(&mut self, now: Instant) {
-        let Link::SettingUp { session, .. } = &mut self.link else {
+        let Link::SettingUp { deadline, session } = &mut self.link else {
             return;
         };
         let Some(session) = session.take() else {
             return;
         };
+        let began = *deadline - self.stream.config.setup_timeout;
+        self.meter.up(now, began);
         self.transport.unmask();
         self.epoch += 1;
         self.was_live = true;
@@ -482,14 +501,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 Item::Confirmed(confirmed) => {
                     let left_out = self.left_out();
                     if self.hub.confirm(confirmed, || left_out.clone()) {
-                        self.answered();
+                        self.answered(now);
                     }
                     self.ask(now);
                     self.publish(now);
                     Ok(())
                 }
                 Item::Refused(rejection) if self.hub.has_request() => {
-                    self.answered();
+                    self.answered(now);
                     self.refuse(now, rejection);
                     Ok(())
                 }
@@ -532,8 +551,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.stream.counters.behind_nanos.set(behind);
             if let Some(by) = warning {
                 record!(Warn, "behind", self.stream.key; "events arrive {by:.1?} late");
-                let correlation = None;
-                self.hub.notice(&Notice::Behind { by, correlation });
+                self.hub.notice(&Notice::behind(by));
             }
         }
     }
@@ -575,9 +593,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.settle(now);
     }
 
-    fn answered(&mut self) {
-        if let Link::Live(live) = &mut self.link {
-            live.answer_by = None;
+    fn answered(&mut self, now: Instant) {
+        if let Link::Live(live) = &mut self.link
+            && let Some(answer_by) = live.answer_by.take()
+        {
+            let asked = answer_by - self.stream.config.request_timeout;
+            self.meter.answered(now, asked);
         }
     }
 
@@ -748,6 +769,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             breaks: 1,
             correlation: None,
         });
+        if gap.is_some() {
+            self.meter.lost(now);
+        }
         self.hub.disconnected(gap.as_ref());
         self.publish(now);
     }

@@ -28,6 +28,7 @@ use crate::{
     correlation::CorrelationId,
     error::Error,
     event::{Gap, Notice},
+    health::SubscriptionHealth,
     market::{Symbol, Timestamp},
     topic::{Channel, Topic},
     venue::{Routed, Stamped},
@@ -355,6 +356,12 @@ impl<E: Routed> Hub<E> {
         for member in self.members.iter().flatten() {
             member.sink.lose(count);
         }
+    }
+
+    /// What one member has counted.
+    pub(crate) fn health(&self, id: SubscriptionId) -> Option<SubscriptionHealth> {
+        let member = self.members[*self.slots.get(&id)?].as_ref()?;
+        Some(member.sink.health(id.number()))
     }
 
     /// How many topics the venue has confirmed, and those that are wanted and not confirmed.

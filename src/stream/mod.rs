@@ -25,6 +25,11 @@ mod handle;
 mod hub;
 mod lifecycle;
 mod liveness;
+#[cfg(feature = "metrics")]
+mod meter;
+#[cfg(not(feature = "metrics"))]
+#[path = "meter_off.rs"]
+mod meter;
 #[cfg(all(test, loom))]
 mod model;
 mod queue;

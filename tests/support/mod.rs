@@ -8,6 +8,7 @@
     reason = "tests stand outside the walls of the library"
 )]
 
+pub(crate) mod lines;
 pub(crate) mod logger;
 
 use std::time::{Duration, Instant};
