@@ -225,8 +225,11 @@ impl Session for MarketDataSession {
 
     fn handle_frame(&mut self, _now: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
         // By codec, not by opcode: JSON may come in binary frames.
-        wire::decode(frame.bytes(), self.codec, |item| {
-            self.handle_item(item, out);
+        let is_ready = matches!(self.state, State::Ready);
+        wire::decode(frame.bytes(), self.codec, |item| match item {
+            // Nearly every item, and looked at nowhere else.
+            Ok(Incoming::Event(event)) if is_ready => out.event(event),
+            item => self.handle_item(item, out),
         });
     }
 

@@ -13,7 +13,6 @@ mod quote;
 mod timestamp;
 mod trade;
 
-pub(crate) use self::names::ConditionsBuilder;
 pub use self::{
     bar::{Bar, Interval},
     event::{

@@ -2,13 +2,14 @@
 
 use std::{
     borrow::Borrow,
+    cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
     ops::Deref,
     sync::Arc,
 };
 
-use smol_str::{SmolStr, SmolStrBuilder};
+use smol_str::SmolStr;
 
 /// A ticker symbol, as the venue spells it.
 ///
@@ -21,16 +22,9 @@ pub struct Symbol(SmolStr);
 /// A short code of a venue: an exchange, a tape, a taker's side. Empty where there is none.
 ///
 /// Sixteen bytes, of which up to fourteen are text: every event has several.
-#[derive(Clone)]
+#[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct Code(Text);
-
-#[derive(Clone)]
-enum Text {
-    Short(u8, [u8; SHORT]),
-    Long(Arc<String>),
-}
-
-const SHORT: usize = 14;
 
 macro_rules! text {
     ($name:ident) => {
@@ -115,66 +109,19 @@ impl Code {
     /// The text.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        match &self.0 {
-            // It was made from a `str`.
-            Text::Short(len, bytes) => {
-                std::str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default()
-            }
-            Text::Long(text) => text,
-        }
+        self.0.as_str()
+    }
+
+    /// A code of one letter, which must be ASCII.
+    #[inline]
+    pub(crate) fn letter(letter: u8) -> Self {
+        Self(Text::short([letter]))
     }
 }
 
 impl From<&str> for Code {
     fn from(text: &str) -> Self {
-        let mut bytes = [0; SHORT];
-        Self(match bytes.get_mut(..text.len()) {
-            Some(place) => {
-                place.copy_from_slice(text.as_bytes());
-                // Not longer than `SHORT`.
-                Text::Short(text.len() as u8, bytes)
-            }
-            None => Text::Long(Arc::new(text.to_owned())),
-        })
-    }
-}
-
-impl Default for Code {
-    fn default() -> Self {
-        "".into()
-    }
-}
-
-impl PartialEq for Code {
-    fn eq(&self, other: &Self) -> bool {
-        self.as_str() == other.as_str()
-    }
-}
-
-impl Eq for Code {}
-
-impl Hash for Code {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.as_str().hash(state);
-    }
-}
-
-impl PartialOrd for Code {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Code {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.as_str().cmp(other.as_str())
-    }
-}
-
-#[cfg(feature = "serde")]
-impl serde::Serialize for Code {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self)
+        Self(text.into())
     }
 }
 
@@ -183,45 +130,41 @@ impl serde::Serialize for Code {
 /// Held as one text in which each code is closed by a unit separator, so that the usual one to four codes need no
 /// allocation.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Conditions(SmolStr);
+pub struct Conditions(Text);
 
-const CLOSE: char = '\u{1f}';
+const CLOSE: &str = "\u{1f}";
 
 impl Conditions {
     /// The codes, in order.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.split_terminator(CLOSE)
+        self.0.as_str().split_terminator(CLOSE)
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.as_str().is_empty()
+    }
+
+    pub(crate) fn push(&mut self, code: &str) {
+        self.0.push(code);
+        self.0.push(CLOSE);
+    }
+
+    /// One code of one letter, which must be ASCII.
+    #[inline]
+    pub(crate) fn letter(letter: u8) -> Self {
+        Self(Text::short([letter, CLOSE.as_bytes()[0]]))
     }
 }
 
 impl<S: AsRef<str>> FromIterator<S> for Conditions {
     fn from_iter<I: IntoIterator<Item = S>>(codes: I) -> Self {
-        let mut all = ConditionsBuilder::default();
+        let mut all = Self::default();
         for code in codes {
             all.push(code.as_ref());
         }
-        all.finish()
-    }
-}
-
-/// Makes [`Conditions`] code by code, without keeping the codes.
-#[derive(Default)]
-pub(crate) struct ConditionsBuilder(SmolStrBuilder);
-
-impl ConditionsBuilder {
-    pub(crate) fn push(&mut self, code: &str) {
-        self.0.push_str(code);
-        self.0.push(CLOSE);
-    }
-
-    pub(crate) fn finish(self) -> Conditions {
-        Conditions(self.0.finish())
+        all
     }
 }
 
@@ -235,6 +178,94 @@ impl fmt::Debug for Conditions {
 impl serde::Serialize for Conditions {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
+    }
+}
+
+/// Text that is nearly always a few letters, in two words. Equal texts are equal in their bytes, too.
+#[derive(Clone, PartialEq, Eq)]
+enum Text {
+    /// Its length, and its bytes in front of zeros.
+    Short(u8, [u8; SHORT]),
+    // Not `Arc<str>`, which is two words by itself.
+    Long(Arc<String>),
+}
+
+const SHORT: usize = 14;
+
+impl Text {
+    #[inline]
+    fn short<const N: usize>(letters: [u8; N]) -> Self {
+        const { assert!(N <= SHORT) };
+        let mut bytes = [0; SHORT];
+        bytes[..N].copy_from_slice(&letters);
+        Self::Short(N as u8, bytes)
+    }
+
+    fn as_str(&self) -> &str {
+        match self {
+            // It was made from whole `str`s.
+            Self::Short(len, bytes) => {
+                std::str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default()
+            }
+            Self::Long(text) => text,
+        }
+    }
+
+    fn push(&mut self, more: &str) {
+        match self {
+            Self::Short(len, bytes) => {
+                let start = usize::from(*len);
+                match bytes.get_mut(start..start + more.len()) {
+                    Some(place) => {
+                        place.copy_from_slice(more.as_bytes());
+                        // Not longer than `SHORT`.
+                        *len += more.len() as u8;
+                    }
+                    None => *self = Self::Long(Arc::new([self.as_str(), more].concat())),
+                }
+            }
+            Self::Long(text) => Arc::make_mut(text).push_str(more),
+        }
+    }
+}
+
+impl Default for Text {
+    #[inline]
+    fn default() -> Self {
+        Self::short([])
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        let mut short = Self::default();
+        short.push(text);
+        short
+    }
+}
+
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl PartialOrd for Text {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Text {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Text {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 
@@ -272,7 +303,13 @@ mod tests {
 
     #[test]
     fn conditions_keep_order_spaces_and_empty_codes() {
-        for codes in [&["@", " ", "TI"][..], &[], &[""]] {
+        for codes in [
+            &["@", " ", "TI"][..],
+            &[],
+            &[""],
+            &["fourteen bytes", "I"],
+            &["@", "F", "T", "I", "6", "X", "Y", "Z", "long"],
+        ] {
             assert_eq!(
                 codes
                     .iter()

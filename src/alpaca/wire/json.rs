@@ -11,15 +11,19 @@ use serde_json::value::RawValue;
 use super::{Incoming, Item, read_item};
 use crate::event::Unparsed;
 
-pub(super) fn decode(frame: &[u8], each: &mut impl FnMut(Result<Incoming, Unparsed>)) {
+pub(super) fn decode(
+    frame: &[u8],
+    scanned: usize,
+    each: &mut impl FnMut(Result<Incoming, Unparsed>),
+) {
     match std::str::from_utf8(frame) {
-        Ok(text) => split(text, |item| {
+        Ok(text) => split(text, scanned, |item| {
             each(item.and_then(|item| {
                 read_item(Json(item)).map_err(|why| Unparsed::new(item.as_bytes(), why))
             }));
         }),
         // In a binary frame. Only the items that are no text are lost.
-        Err(error) => split(&String::from_utf8_lossy(frame), |item| {
+        Err(error) => split(&String::from_utf8_lossy(frame), scanned, |item| {
             each(item.and_then(|item| {
                 if item.contains(char::REPLACEMENT_CHARACTER) {
                     return Err(Unparsed::new(item.as_bytes(), error));
@@ -30,17 +34,21 @@ pub(super) fn decode(frame: &[u8], each: &mut impl FnMut(Result<Incoming, Unpars
     }
 }
 
-/// Hands out the items of a frame, and what stands behind a broken place in it.
-fn split(text: &str, mut each: impl FnMut(Result<&str, Unparsed>)) {
+/// Hands out the items of a frame behind the first `scanned`, and what stands behind a broken place in it.
+fn split(text: &str, scanned: usize, mut each: impl FnMut(Result<&str, Unparsed>)) {
     // A bare object is what some mock servers send; the venue itself always sends arrays.
     if text.trim_ascii_start().starts_with('{') {
         return each(Ok(text));
     }
     let mut read_to = 0;
+    let mut index = 0;
     let mut items = |item: &str| {
         // A pointer into `text`: the item was borrowed from it.
         read_to = item.as_ptr() as usize - text.as_ptr() as usize + item.len();
-        each(Ok(item));
+        if index >= scanned {
+            each(Ok(item));
+        }
+        index += 1;
     };
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let whole = Items(&mut items)

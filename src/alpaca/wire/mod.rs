@@ -10,6 +10,7 @@ mod market;
 mod msgpack;
 mod number;
 pub(crate) mod orders;
+mod scan;
 #[cfg(any(feature = "sim", test))]
 pub(crate) mod server;
 mod text;
@@ -23,6 +24,7 @@ pub(crate) use self::control::SubscriptionRequest;
 use self::{
     control::{State, WireError, WireSuccess},
     market::Wire,
+    scan::Scanned,
 };
 use super::Codec;
 use crate::{
@@ -48,9 +50,24 @@ pub(crate) enum Incoming {
 }
 
 /// Reads a frame and hands out its items, in order. What stands behind a broken place in the frame is handed out as
-/// one unparsed item. Of many unparsed items the first are handed out, and the others counted in one more, at the end:
-/// each takes far more memory than its bytes in the frame, of which there may be millions.
+/// one unparsed item.
+#[inline]
 pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Incoming, Unparsed>)) {
+    let scanned = scan::scan(frame, codec, |event| each(Ok(Incoming::Event(event))));
+    if let Scanned::Items(scanned) = scanned {
+        decode_behind(scanned, frame, codec, each);
+    }
+}
+
+/// The same, without the scanner, for what follows so many items. Of many unparsed items the first are handed out, and
+/// the others counted in one more, at the end: each takes far more memory than its bytes in the frame, of which there
+/// may be millions.
+fn decode_behind(
+    scanned: usize,
+    frame: &[u8],
+    codec: Codec,
+    mut each: impl FnMut(Result<Incoming, Unparsed>),
+) {
     let mut shown = 0;
     let mut uncounted: Option<Unparsed> = None;
     let mut bounded = |item: Result<Incoming, Unparsed>| match (item, &mut uncounted) {
@@ -62,8 +79,8 @@ pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Inc
         }
     };
     match codec {
-        Codec::Json => json::decode(frame, &mut bounded),
-        Codec::MessagePack => msgpack::decode(frame, &mut bounded),
+        Codec::Json => json::decode(frame, scanned, &mut bounded),
+        Codec::MessagePack => msgpack::decode(frame, scanned, &mut bounded),
     }
     if let Some(last) = uncounted {
         each(Err(last));

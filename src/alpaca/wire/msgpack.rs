@@ -12,7 +12,11 @@ use self::token::{Token, skip, token};
 use super::{Incoming, Item, read_item};
 use crate::event::Unparsed;
 
-pub(super) fn decode(frame: &[u8], each: &mut impl FnMut(Result<Incoming, Unparsed>)) {
+pub(super) fn decode(
+    frame: &[u8],
+    scanned: usize,
+    each: &mut impl FnMut(Result<Incoming, Unparsed>),
+) {
     let (count, mut rest) = match token(frame) {
         Some((Token::Array(count), items)) => (count, items),
         // A bare map, as with JSON.
@@ -32,7 +36,9 @@ pub(super) fn decode(frame: &[u8], each: &mut impl FnMut(Result<Incoming, Unpars
                 None => Err(unparsed(rest, why)),
             });
         };
-        each(one(&rest[..rest.len() - after.len()]));
+        if index as usize >= scanned {
+            each(one(&rest[..rest.len() - after.len()]));
+        }
         rest = after;
     }
     if !rest.is_empty() {

@@ -7,7 +7,7 @@ use serde::{
     de::{Error, SeqAccess, Visitor},
 };
 
-use crate::market::{Conditions, ConditionsBuilder, Symbol};
+use crate::market::{Conditions, Symbol};
 
 pub(super) fn deserialize<'de, D: Deserializer<'de>, T: for<'a> From<&'a str>>(
     deserializer: D,
@@ -81,12 +81,12 @@ pub(super) mod codes {
                 Ok(Conditions::default())
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Conditions, A::Error> {
-                let mut codes = ConditionsBuilder::default();
+                let mut codes = Conditions::default();
                 while items
                     .next_element_seed(Each(|code: &str| codes.push(code)))?
                     .is_some()
                 {}
-                Ok(codes.finish())
+                Ok(codes)
             }
         }
         deserializer.deserialize_any(Codes)
