@@ -32,8 +32,8 @@ struct Arguments {
     /// The endpoint, such as ws://127.0.0.1:9000/v1beta3/crypto/us. By default Alpaca's own, for the feed.
     #[arg(long)]
     url: Option<Endpoint>,
-    /// Of stocks iex, sip, delayed_sip, boats, overnight, test; of crypto us, us-1, eu-1; of options indicative, opra;
-    /// or news. By default what the URL's path says, or else iex.
+    /// Of stocks iex, sip, delayed_sip, boats, overnight, test; of crypto us, us-1, eu-1; crypto-perps; of options
+    /// indicative, opra; or news. By default what the URL's path says, or else iex.
     #[arg(long, value_parser = feed)]
     feed: Option<MarketData>,
     /// json or msgpack. By default what the feed speaks: msgpack for options, json for all others.
@@ -68,6 +68,7 @@ enum Channel {
     Lulds,
     Imbalances,
     Orderbooks,
+    Pricing,
     News,
 }
 
@@ -169,6 +170,7 @@ fn feed(name: &str) -> Result<MarketData, String> {
     let crypto = || name.parse().map(|feed: CryptoFeed| alpaca::crypto(feed));
     let options = || name.parse().map(|feed: OptionFeed| alpaca::options(feed));
     match name {
+        "crypto-perps" => Ok(alpaca::perpetuals()),
         "news" => Ok(alpaca::news()),
         _ => stocks
             .or_else(|_| crypto())
@@ -206,6 +208,7 @@ impl Arguments {
                 Channel::Lulds => topics.and(alpaca::lulds(symbols)),
                 Channel::Imbalances => topics.and(alpaca::imbalances(symbols)),
                 Channel::Orderbooks => topics.and(alpaca::orderbooks(symbols)),
+                Channel::Pricing => topics.and(alpaca::pricing(symbols)),
                 Channel::News => topics.and(alpaca::news_about(symbols)),
             })
     }

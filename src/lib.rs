@@ -196,9 +196,9 @@ pub use self::{
     manager::{Manager, ShutdownGuard, StreamShutdown},
     market::{
         BARS, Bar, Code, Conditions, DAILY_BARS, IMBALANCES, Imbalance, Interval, LULDS, LuldBand,
-        MarketEvent, NEWS, News, ORDERBOOKS, OrderBookUpdate, PriceLevel, QUOTES, Quote, STATUSES,
-        Symbol, TRADES, Timestamp, Trade, TradeCancel, TradeCorrection, TradeEvent, TradingStatus,
-        UPDATED_BARS, topics,
+        MarketEvent, NEWS, News, ORDERBOOKS, OrderBookUpdate, PRICING, PerpetualPricing,
+        PriceLevel, QUOTES, Quote, STATUSES, Symbol, TRADES, Timestamp, Trade, TradeCancel,
+        TradeCorrection, TradeEvent, TradingStatus, UPDATED_BARS, topics,
     },
     order::{
         Amendment, AssetClass, Fill, LegFill, Order, OrderClass, OrderEvent, OrderStatus,

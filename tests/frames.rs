@@ -200,9 +200,11 @@ proptest! {
     }
 
     #[test]
-    fn any_value_costs_nothing_but_itself(value in value()) {
+    fn any_value_costs_nothing_but_itself(mut value in value()) {
         // What reads as a message of the server's may end the session, and is no odd value.
-        prop_assume!(value.get("T").is_none());
+        if let Some(map) = value.as_object_mut() {
+            map.remove("T");
+        }
         let good: Value = serde_json::from_str(TRADE).unwrap();
         for codec in CODECS {
             let frame = encode(&json!([good.clone(), value.clone(), good.clone()]), codec);

@@ -6,7 +6,7 @@ use crate::{
     calendar::Calendar,
     error::{Error, Result},
     market::{
-        BARS, DAILY_BARS, IMBALANCES, LULDS, NEWS, ORDERBOOKS, QUOTES, STATUSES, TRADES,
+        BARS, DAILY_BARS, IMBALANCES, LULDS, NEWS, ORDERBOOKS, PRICING, QUOTES, STATUSES, TRADES,
         UPDATED_BARS,
     },
     topic::Channel,
@@ -149,6 +149,7 @@ named!("codec": Codec { Json = "json", MessagePack = "msgpack" });
 pub(crate) enum DataFeed {
     Stocks(Feed),
     Crypto(CryptoFeed),
+    Perpetuals,
     Options(OptionFeed),
     News,
 }
@@ -158,7 +159,8 @@ impl DataFeed {
         let stocks = Feed::ALL.iter().copied().map(Self::Stocks);
         let crypto = CryptoFeed::ALL.iter().copied().map(Self::Crypto);
         let options = OptionFeed::ALL.iter().copied().map(Self::Options);
-        stocks.chain(crypto).chain(options).chain([Self::News])
+        let others = [Self::Perpetuals, Self::News];
+        stocks.chain(crypto).chain(options).chain(others)
     }
 
     /// The feed whose endpoint has this path, or ends with it: a proxy may have put something in front.
@@ -172,6 +174,7 @@ impl DataFeed {
             Self::Stocks(feed) => feed.path(),
             Self::Crypto(feed) => feed.path(),
             Self::Options(feed) => feed.path(),
+            Self::Perpetuals => "/v1beta1/crypto-perps/global",
             Self::News => "/v1beta1/news",
         }
     }
@@ -191,6 +194,15 @@ impl DataFeed {
                 IMBALANCES,
             ],
             Self::Crypto(_) => &[TRADES, QUOTES, ORDERBOOKS, BARS, UPDATED_BARS, DAILY_BARS],
+            Self::Perpetuals => &[
+                TRADES,
+                QUOTES,
+                ORDERBOOKS,
+                BARS,
+                UPDATED_BARS,
+                DAILY_BARS,
+                PRICING,
+            ],
             Self::Options(_) => &[TRADES, QUOTES],
             Self::News => &[NEWS],
         }
@@ -218,7 +230,7 @@ impl DataFeed {
     pub(crate) fn default_codec(self) -> Codec {
         match self {
             Self::Options(_) => Codec::MessagePack,
-            Self::Stocks(_) | Self::Crypto(_) | Self::News => Codec::Json,
+            Self::Stocks(_) | Self::Crypto(_) | Self::Perpetuals | Self::News => Codec::Json,
         }
     }
 
@@ -228,7 +240,9 @@ impl DataFeed {
 
     pub(crate) fn calendar(self) -> Calendar {
         match self {
-            Self::Stocks(Feed::Test) | Self::Crypto(_) | Self::News => Calendar::always_open(),
+            Self::Stocks(Feed::Test) | Self::Crypto(_) | Self::Perpetuals | Self::News => {
+                Calendar::always_open()
+            }
             Self::Stocks(_) | Self::Options(_) => Calendar::us_equities(),
         }
     }
@@ -237,7 +251,10 @@ impl DataFeed {
     /// then; of crypto and news nobody knows.
     pub(crate) fn is_busy(self) -> bool {
         match self {
-            Self::Stocks(Feed::Boats | Feed::Overnight) | Self::Crypto(_) | Self::News => false,
+            Self::Stocks(Feed::Boats | Feed::Overnight)
+            | Self::Crypto(_)
+            | Self::Perpetuals
+            | Self::News => false,
             Self::Stocks(_) | Self::Options(_) => true,
         }
     }

@@ -24,8 +24,8 @@ use crate::{
     key::Endpoint,
     market::{
         BARS, Bar, DAILY_BARS, IMBALANCES, Imbalance, LULDS, LuldBand, NEWS, News, ORDERBOOKS,
-        OrderBookUpdate, QUOTES, Quote, STATUSES, Symbol, TRADES, TradeEvent, TradingStatus,
-        UPDATED_BARS, topics,
+        OrderBookUpdate, PRICING, PerpetualPricing, QUOTES, Quote, STATUSES, Symbol, TRADES,
+        TradeEvent, TradingStatus, UPDATED_BARS, topics,
     },
     order::{OrderUpdate, TRADE_UPDATES},
     topic::{Topic, Topics},
@@ -56,6 +56,14 @@ pub fn stocks(feed: Feed) -> MarketData {
 #[must_use]
 pub fn crypto(feed: CryptoFeed) -> MarketData {
     MarketData::of(DataFeed::Crypto(feed))
+}
+
+/// The stream of perpetual futures. Its symbols are such as `ETH-PERP`.
+///
+/// Known from Alpaca's Go SDK only: not every account may have it.
+#[must_use]
+pub fn perpetuals() -> MarketData {
+    MarketData::of(DataFeed::Perpetuals)
 }
 
 /// The stream of options data on `feed`, in MessagePack. Its symbols are contracts, such as `MSFT260619C00450000`; it
@@ -167,6 +175,11 @@ pub fn orderbooks<S: Into<Symbol>>(
     symbols: impl IntoIterator<Item = S>,
 ) -> Topics<OrderBookUpdate> {
     Topics::new(topics(ORDERBOOKS, symbols))
+}
+
+/// The pricing of perpetual futures.
+pub fn pricing<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Topics<PerpetualPricing> {
+    Topics::new(topics(PRICING, symbols))
 }
 
 /// News about symbols. `*` stands for all news, also that which names no symbol.

@@ -510,6 +510,10 @@ fn quirk_21_the_overnight_feeds_live_elsewhere() {
             "wss://stream.data.sandbox.alpaca.markets/v1beta1/indicative",
         ),
         (
+            super::perpetuals(),
+            "wss://stream.data.alpaca.markets/v1beta1/crypto-perps/global",
+        ),
+        (
             super::news(),
             "wss://stream.data.alpaca.markets/v1beta1/news",
         ),

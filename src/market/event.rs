@@ -3,8 +3,8 @@
 use std::fmt;
 
 use super::{
-    Bar, Imbalance, LuldBand, News, OrderBookUpdate, Quote, Symbol, Timestamp, Trade, TradeCancel,
-    TradeCorrection, TradeEvent, TradingStatus,
+    Bar, Imbalance, LuldBand, News, OrderBookUpdate, PerpetualPricing, Quote, Symbol, Timestamp,
+    Trade, TradeCancel, TradeCorrection, TradeEvent, TradingStatus,
 };
 use crate::{
     topic::{Channel, Payload, Topic},
@@ -38,6 +38,8 @@ pub enum MarketEvent {
     Imbalance(Box<Imbalance>),
     /// A change of an order book.
     OrderBook(Box<OrderBookUpdate>),
+    /// The pricing of a perpetual future.
+    Pricing(Box<PerpetualPricing>),
     /// An article.
     News(Box<News>),
 }
@@ -56,6 +58,7 @@ impl MarketEvent {
             Self::Luld(band) => &band.symbol,
             Self::Imbalance(imbalance) => &imbalance.symbol,
             Self::OrderBook(update) => &update.symbol,
+            Self::Pricing(pricing) => &pricing.symbol,
             Self::News(_) => return None,
         })
     }
@@ -79,6 +82,8 @@ pub const LULDS: Channel = Channel::new("lulds");
 pub const IMBALANCES: Channel = Channel::new("imbalances");
 /// Order books.
 pub const ORDERBOOKS: Channel = Channel::new("orderbooks");
+/// The pricing of perpetual futures.
+pub const PRICING: Channel = Channel::new("pricing");
 /// News.
 pub const NEWS: Channel = Channel::new("news");
 
@@ -92,6 +97,7 @@ impl Routed for MarketEvent {
             Self::Luld(_) => LULDS,
             Self::Imbalance(_) => IMBALANCES,
             Self::OrderBook(_) => ORDERBOOKS,
+            Self::Pricing(_) => PRICING,
             Self::News(_) => NEWS,
         }
     }
@@ -105,7 +111,8 @@ impl Routed for MarketEvent {
 
     fn happened_at(&self) -> Option<Timestamp> {
         match self {
-            Self::Trade(trade) => Some(trade.timestamp),
+            // Trades of options have no id, and come 15 minutes late on a feed whose quotes do not.
+            Self::Trade(trade) => trade.id.map(|_| trade.timestamp),
             Self::Quote(quote) => Some(quote.timestamp),
             Self::OrderBook(update) => Some(update.timestamp),
             // A correction may name a trade of long ago, a bar the start of its period, and the others are too rare
@@ -116,6 +123,7 @@ impl Routed for MarketEvent {
             | Self::Status(_)
             | Self::Luld(_)
             | Self::Imbalance(_)
+            | Self::Pricing(_)
             | Self::News(_) => None,
         }
     }
@@ -162,6 +170,7 @@ payload! {
     LuldBand from Luld,
     Imbalance from Imbalance,
     OrderBookUpdate from OrderBook,
+    PerpetualPricing from Pricing,
     News from News,
 }
 
@@ -187,6 +196,7 @@ impl fmt::Display for MarketEvent {
             Self::Luld(band) => band.fmt(f),
             Self::Imbalance(imbalance) => imbalance.fmt(f),
             Self::OrderBook(update) => update.fmt(f),
+            Self::Pricing(pricing) => pricing.fmt(f),
             Self::News(news) => news.fmt(f),
         }
     }

@@ -9,6 +9,7 @@ mod halt;
 mod names;
 mod news;
 mod order_book;
+mod perpetual;
 mod quote;
 mod timestamp;
 mod trade;
@@ -16,13 +17,14 @@ mod trade;
 pub use self::{
     bar::{Bar, Interval},
     event::{
-        BARS, DAILY_BARS, IMBALANCES, LULDS, MarketEvent, NEWS, ORDERBOOKS, QUOTES, STATUSES,
-        TRADES, UPDATED_BARS, topics,
+        BARS, DAILY_BARS, IMBALANCES, LULDS, MarketEvent, NEWS, ORDERBOOKS, PRICING, QUOTES,
+        STATUSES, TRADES, UPDATED_BARS, topics,
     },
     halt::{Imbalance, LuldBand, TradingStatus},
     names::{Code, Conditions, Symbol},
     news::News,
     order_book::{OrderBookUpdate, PriceLevel},
+    perpetual::PerpetualPricing,
     quote::Quote,
     timestamp::Timestamp,
     trade::{Trade, TradeCancel, TradeCorrection, TradeEvent},

@@ -12,7 +12,7 @@ use super::text::{LONGER, LONGEST, Symbols};
 use crate::{
     alpaca::Codec,
     market::{
-        BARS, DAILY_BARS, IMBALANCES, LULDS, NEWS, ORDERBOOKS, QUOTES, STATUSES, TRADES,
+        BARS, DAILY_BARS, IMBALANCES, LULDS, NEWS, ORDERBOOKS, PRICING, QUOTES, STATUSES, TRADES,
         UPDATED_BARS,
     },
     topic::{Channel, Topic},
@@ -35,7 +35,7 @@ pub(super) struct WireError {
 /// `trades` by themselves, and are left out like any channel that is not known.
 pub(super) struct State(pub(super) Vec<Topic>);
 
-const CHANNELS: [Channel; 10] = [
+const CHANNELS: [Channel; 11] = [
     TRADES,
     QUOTES,
     BARS,
@@ -45,6 +45,7 @@ const CHANNELS: [Channel; 10] = [
     LULDS,
     IMBALANCES,
     ORDERBOOKS,
+    PRICING,
     NEWS,
 ];
 

@@ -14,8 +14,8 @@ use super::{
     time,
 };
 use crate::market::{
-    Bar, Code, Conditions, Imbalance, Interval, LuldBand, News, OrderBookUpdate, PriceLevel, Quote,
-    Symbol, Timestamp, Trade, TradeCancel, TradeCorrection, TradingStatus,
+    Bar, Code, Conditions, Imbalance, Interval, LuldBand, News, OrderBookUpdate, PerpetualPricing,
+    PriceLevel, Quote, Symbol, Timestamp, Trade, TradeCancel, TradeCorrection, TradingStatus,
 };
 
 /// A value of the market as it stands on the wire.
@@ -46,6 +46,7 @@ wire! {
     WireImbalance is Imbalance,
     WireOrderBook is OrderBookUpdate,
     WireLevel is PriceLevel,
+    WirePricing is PerpetualPricing,
     WireNews is News,
 }
 
@@ -334,6 +335,57 @@ struct WireLevel {
     /// Fractional on every feed that has books.
     #[serde(rename = "s", with = "number")]
     size: Decimal,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "PerpetualPricing")]
+struct WirePricing {
+    #[serde(rename = "S", with = "text")]
+    symbol: Symbol,
+    #[serde(
+        rename = "ip",
+        default,
+        with = "number::maybe",
+        skip_serializing_if = "Option::is_none"
+    )]
+    index_price: Option<Decimal>,
+    #[serde(
+        rename = "mp",
+        default,
+        with = "number::maybe",
+        skip_serializing_if = "Option::is_none"
+    )]
+    mark_price: Option<Decimal>,
+    #[serde(
+        rename = "fr",
+        default,
+        with = "number::maybe",
+        skip_serializing_if = "Option::is_none"
+    )]
+    funding_rate: Option<Decimal>,
+    #[serde(
+        rename = "oi",
+        default,
+        with = "number::maybe",
+        skip_serializing_if = "Option::is_none"
+    )]
+    open_interest: Option<Decimal>,
+    #[serde(
+        rename = "ft",
+        default,
+        with = "time::maybe",
+        skip_serializing_if = "Option::is_none"
+    )]
+    next_funding: Option<Timestamp>,
+    #[serde(
+        rename = "x",
+        default,
+        with = "text",
+        skip_serializing_if = "text::is_empty"
+    )]
+    exchange: Code,
+    #[serde(rename = "t", with = "time")]
+    timestamp: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -30,8 +30,8 @@ use super::Codec;
 use crate::{
     event::Unparsed,
     market::{
-        Bar, Imbalance, Interval, LuldBand, MarketEvent, News, OrderBookUpdate, Quote, Trade,
-        TradeCancel, TradeCorrection, TradingStatus,
+        Bar, Imbalance, Interval, LuldBand, MarketEvent, News, OrderBookUpdate, PerpetualPricing,
+        Quote, Trade, TradeCancel, TradeCorrection, TradingStatus,
     },
     topic::Topic,
 };
@@ -112,6 +112,7 @@ fn read_item<I: Item>(item: I) -> Result<Incoming, String> {
         "l" => MarketEvent::Luld(Box::new(read::<Wire<LuldBand>>(item)?.0)),
         "i" => MarketEvent::Imbalance(Box::new(read::<Wire<Imbalance>>(item)?.0)),
         "o" => MarketEvent::OrderBook(Box::new(read::<Wire<OrderBookUpdate>>(item)?.0)),
+        "p" => MarketEvent::Pricing(Box::new(read::<Wire<PerpetualPricing>>(item)?.0)),
         "n" => MarketEvent::News(Box::new(read::<Wire<News>>(item)?.0)),
         "success" => return Ok(Incoming::Success(read::<WireSuccess>(item)?.msg)),
         "error" => {

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     alpaca::{Codec, DataFeed},
     market::{
-        Bar, Imbalance, Interval, LuldBand, MarketEvent, News, OrderBookUpdate, Quote, Symbol,
-        Timestamp, Trade, TradeCancel, TradeCorrection, TradingStatus,
+        Bar, Imbalance, Interval, LuldBand, MarketEvent, News, OrderBookUpdate, PerpetualPricing,
+        Quote, Symbol, Timestamp, Trade, TradeCancel, TradeCorrection, TradingStatus,
     },
 };
 
@@ -40,6 +40,7 @@ pub(crate) fn event(event: &MarketEvent, feed: DataFeed, codec: Codec) -> Vec<u8
         MarketEvent::Luld(band) => Item::Luld(Wire(band)),
         MarketEvent::Imbalance(imbalance) => Item::Imbalance(Wire(imbalance)),
         MarketEvent::OrderBook(update) => Item::OrderBook(Wire(update)),
+        MarketEvent::Pricing(pricing) => Item::Pricing(Wire(pricing)),
         MarketEvent::News(news) => Item::News(Wire(news)),
     };
     encode(&item, codec)
@@ -178,6 +179,8 @@ enum Item<'a> {
     Imbalance(Wire<&'a Imbalance>),
     #[serde(rename = "o")]
     OrderBook(Wire<&'a OrderBookUpdate>),
+    #[serde(rename = "p")]
+    Pricing(Wire<&'a PerpetualPricing>),
     #[serde(rename = "n")]
     News(Wire<&'a News>),
 }

@@ -13,11 +13,7 @@ use crate::market::Timestamp;
 pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Timestamp, D::Error> {
-    if deserializer.is_human_readable() {
-        deserializer.deserialize_str(Time)
-    } else {
-        deserializer.deserialize_any(Time)
-    }
+    maybe::deserialize(deserializer)?.ok_or_else(|| D::Error::custom("a time is missing"))
 }
 
 pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
@@ -25,6 +21,27 @@ pub(super) fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Resul
         serializer.collect_str(time)
     } else {
         serialize_ext(*time, serializer)
+    }
+}
+
+/// A time that may be missing: as nil, as an empty text, or as the year 1, which is Go's zero.
+pub(super) mod maybe {
+    use super::*;
+
+    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Timestamp>, D::Error> {
+        deserializer.deserialize_any(Time)
+    }
+
+    pub(in super::super) fn serialize<S: Serializer>(
+        time: &Option<Timestamp>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match time {
+            Some(time) => super::serialize(time, serializer),
+            None => serializer.serialize_none(),
+        }
     }
 }
 
@@ -67,14 +84,22 @@ const BILLION: i64 = 1_000_000_000;
 struct Time;
 
 impl<'de> Visitor<'de> for Time {
-    type Value = Timestamp;
+    type Value = Option<Timestamp>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a timestamp from 1677 to 2262")
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
-        text.parse()
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        if matches!(text, "" | "0001-01-01T00:00:00Z") {
+            return Ok(None);
+        }
+        let time = text.parse();
+        time.map(Some)
             .map_err(|_| E::invalid_value(Unexpected::Str(text), &self))
     }
 
@@ -82,62 +107,66 @@ impl<'de> Visitor<'de> for Time {
     fn visit_newtype_struct<D: Deserializer<'de>>(
         self,
         deserializer: D,
-    ) -> Result<Timestamp, D::Error> {
+    ) -> Result<Self::Value, D::Error> {
         struct Ext;
         impl<'de> Visitor<'de> for Ext {
-            type Value = Timestamp;
+            type Value = Option<Timestamp>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 Time.expecting(f)
             }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Timestamp, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
                 let kind: i8 = parts.next_element()?.unwrap_or_default();
-                let bytes: Bytes<'de> = parts.next_element()?.unwrap_or(Bytes(&[]));
-                (kind == EXT)
-                    .then(|| from_ext(bytes.0))
-                    .flatten()
-                    .ok_or_else(|| A::Error::invalid_value(Unexpected::Bytes(bytes.0), &self))
+                let Bytes(bytes) = parts.next_element()?.unwrap_or(Bytes(&[]));
+                Some(bytes)
+                    .filter(|_| kind == EXT)
+                    .and_then(parts_of_ext)
+                    .and_then(from_parts)
+                    .ok_or_else(|| A::Error::invalid_value(Unexpected::Bytes(bytes), &self))
             }
         }
         deserializer.deserialize_any(Ext)
     }
 
     /// Seconds and nanoseconds.
-    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Timestamp, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
         let missing = || A::Error::invalid_length(0, &self);
         let seconds: i64 = parts.next_element()?.ok_or_else(missing)?;
         let nanos: u32 = parts.next_element()?.ok_or_else(missing)?;
         while parts.next_element::<IgnoredAny>()?.is_some() {}
-        from_parts(seconds, nanos)
+        from_parts((seconds, nanos))
             .ok_or_else(|| A::Error::invalid_value(Unexpected::Signed(seconds), &self))
     }
 }
 
-fn from_ext(bytes: &[u8]) -> Option<Timestamp> {
+fn parts_of_ext(bytes: &[u8]) -> Option<(i64, u32)> {
     match bytes.len() {
-        4 => from_parts(u32::from_be_bytes(bytes.try_into().ok()?).into(), 0),
+        4 => Some((u32::from_be_bytes(bytes.try_into().ok()?).into(), 0)),
         8 => {
             let both = u64::from_be_bytes(bytes.try_into().ok()?);
             // 34 bits and 30 bits.
-            from_parts((both & ((1 << 34) - 1)) as i64, (both >> 34) as u32)
+            Some(((both & ((1 << 34) - 1)) as i64, (both >> 34) as u32))
         }
         12 => {
             let (nanos, seconds) = bytes.split_first_chunk()?;
-            from_parts(
-                i64::from_be_bytes(seconds.try_into().ok()?),
-                u32::from_be_bytes(*nanos),
-            )
+            let seconds = i64::from_be_bytes(seconds.try_into().ok()?);
+            Some((seconds, u32::from_be_bytes(*nanos)))
         }
         _ => None,
     }
 }
 
-fn from_parts(seconds: i64, nanos: u32) -> Option<Timestamp> {
+/// The year 1 is no time. Nothing where it is one that cannot be held.
+fn from_parts((seconds, nanos): (i64, u32)) -> Option<Option<Timestamp>> {
+    if (seconds, nanos) == (YEAR_ONE, 0) {
+        return Some(None);
+    }
     let nanos = Some(i64::from(nanos)).filter(|nanos| *nanos < BILLION)?;
-    seconds
-        .checked_mul(BILLION)?
-        .checked_add(nanos)
-        .map(Timestamp::from_nanos)
+    let nanos = seconds.checked_mul(BILLION)?.checked_add(nanos)?;
+    Some(Some(Timestamp::from_nanos(nanos)))
 }
+
+/// 0001-01-01T00:00:00Z, in seconds.
+const YEAR_ONE: i64 = -62_135_596_800;
 
 struct Bytes<'a>(&'a [u8]);
 

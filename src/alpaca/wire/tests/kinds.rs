@@ -336,6 +336,44 @@ fn order_books() {
 }
 
 #[test]
+fn pricing_of_perpetuals() {
+    let pricing = PerpetualPricing {
+        symbol: "ETH-PERP".into(),
+        index_price: Some(decimal("2310.5")),
+        mark_price: Some(decimal("2310.75")),
+        funding_rate: Some(decimal("-0.0000125")),
+        open_interest: Some(decimal("1234.5")),
+        next_funding: Some(time("2026-03-17T16:00:00Z")),
+        exchange: "GLOBAL".into(),
+        timestamp: time("2026-03-17T14:30:05.3Z"),
+    };
+    check(
+        DataFeed::Perpetuals,
+        r#"[{"T":"p","S":"ETH-PERP","ip":2310.5,"mp":2310.75,"fr":-0.0000125,"oi":1234.5,"ft":"2026-03-17T16:00:00Z","x":"GLOBAL","t":"2026-03-17T14:30:05.3Z"}]"#,
+        MarketEvent::Pricing(Box::new(pricing.clone())),
+    );
+    let little = PerpetualPricing {
+        index_price: None,
+        funding_rate: None,
+        open_interest: None,
+        next_funding: None,
+        exchange: Code::default(),
+        ..pricing
+    };
+    for rest in [
+        "",
+        r#","ip":null,"ft":null"#,
+        r#","ft":"""#,
+        r#","ft":"0001-01-01T00:00:00Z""#,
+    ] {
+        let frame = format!(
+            r#"[{{"T":"p","S":"ETH-PERP","mp":2310.75{rest},"t":"2026-03-17T14:30:05.3Z"}}]"#
+        );
+        check_reading(&frame, &MarketEvent::Pricing(Box::new(little.clone())));
+    }
+}
+
+#[test]
 fn news() {
     let content = format!("<p>{}</p>", "A & B, “C”. ".repeat(600));
     let article = News {
@@ -458,6 +496,7 @@ fn every_channel_can_be_asked_for_and_is_read_in_the_state() {
         "lulds",
         "imbalances",
         "orderbooks",
+        "pricing",
         "news",
     ] {
         let state = format!(r#"[{{"T":"subscription","{channel}":["X"]}}]"#);

@@ -96,7 +96,8 @@ fn value(out: &mut Vec<u8>, json: &Ordered, key: &str, style: Style) {
         Ordered::Leaf(Value::Null) => out.push(0xc0),
         Ordered::Leaf(Value::Bool(flag)) => out.push(if *flag { 0xc3 } else { 0xc2 }),
         Ordered::Leaf(Value::String(text))
-            if matches!(key, "t" | "created_at" | "updated_at" | "r") =>
+            if !text.is_empty()
+                && matches!(key, "t" | "ft" | "created_at" | "updated_at" | "r") =>
         {
             time(out, text, style);
         }
