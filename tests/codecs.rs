@@ -16,7 +16,7 @@ use common::{GENEROUS, Line, Peer, credentials, patient};
 use crossbeam_channel::Receiver;
 use serde_json::{Value, json};
 use trunkline::{
-    Decimal, Error, Manager, MarketEvent, Payload, Subscription, Topics, Update,
+    Decimal, Error, Manager, MarketEvent, Notice, Payload, Subscription, Topics, Update,
     alpaca::{self, Codec, MarketData},
 };
 use tungstenite::{
@@ -24,8 +24,13 @@ use tungstenite::{
     handshake::server::{Request, Response},
 };
 
-/// A server of one path, in MessagePack alone. It says what it was asked, and sends `data` to whoever subscribes.
+/// A server that takes every login, and sends `data` to whoever subscribes.
 fn server(data: Value) -> (Peer, Receiver<Value>) {
+    serve(json!([{"T": "success", "msg": "authenticated"}]), data)
+}
+
+/// A server of MessagePack alone, which says what it was asked.
+fn serve(answer: Value, data: Value) -> (Peer, Receiver<Value>) {
     let (said, heard) = crossbeam_channel::unbounded();
     let peer = Peer::start(move |line: Line| {
         let header = |request: &Request, response: Response| {
@@ -54,8 +59,7 @@ fn server(data: Value) -> (Peer, Receiver<Value>) {
             };
             said.send(request.clone()).unwrap();
             if request["action"] == "auth" {
-                let welcome = json!([{"T": "success", "msg": "authenticated"}]);
-                socket.send(pack(&welcome)).unwrap();
+                socket.send(pack(&answer)).unwrap();
                 continue;
             }
             for (channel, symbols) in request.as_object().unwrap() {
@@ -190,6 +194,41 @@ fn an_article_comes_once_to_each_who_asked_and_a_general_one_to_those_who_asked_
             .unwrap();
         for id in expected {
             assert_eq!(next(&news).id, *id, "{symbols:?}");
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_the_server_repeats_is_masked_in_messagepack_too() {
+    const SECRET: &str = "not-a-secret";
+    let manager = Manager::with_config(patient()).unwrap();
+    let echo = format!("key with {SECRET} is unknown");
+    let (peer, _heard) = serve(json!([{"T": "error", "code": 402, "msg": echo}]), json!([]));
+    let line = manager
+        .open(&at(&peer, "/v1beta1/opra"), &credentials())
+        .unwrap();
+    let error = line.wait_live(GENEROUS).unwrap_err();
+    let shown = format!("{error} {error:?}");
+    assert!(
+        shown.contains("key with ************ is unknown"),
+        "{shown}"
+    );
+    assert!(!shown.contains(SECRET));
+
+    // Once it is authenticated, where a text of the server's is shown: here that of an item of no known kind.
+    let (peer, _heard) = server(json!([{"T": "zz", "of": [SECRET]}]));
+    let line = manager
+        .open(&at(&peer, "/v1beta1/opra"), &credentials())
+        .unwrap();
+    let trades = line.subscribe(alpaca::trades(["*"])).unwrap();
+    loop {
+        match trades.recv_timeout(GENEROUS).unwrap() {
+            Update::Notice(Notice::Unparsed(unparsed)) => {
+                assert_eq!(&*unparsed.raw, r#"{"T":"zz","of":["************"]}"#);
+                break;
+            }
+            Update::Notice(_) => {}
+            _ => panic!("the end"),
         }
     }
 }

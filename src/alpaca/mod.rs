@@ -1,7 +1,16 @@
 //! Alpaca: endpoints, feeds and topics. The protocols are in the files beside this one.
 //!
-//! Facts about the venue are from its public documentation ("WebSocket Stream", "Real-time Stock Data") and from the
-//! code of its official SDKs.
+//! | venue | of | topics |
+//! |---|---|---|
+//! | [`stocks`] | [`Feed`] | [`trades`], [`quotes`], [`bars`], [`updated_bars`], [`daily_bars`], [`statuses`], [`lulds`], [`imbalances`] |
+//! | [`crypto`] | [`CryptoFeed`] | [`trades`], [`quotes`], [`bars`], [`updated_bars`], [`daily_bars`], [`orderbooks`] |
+//! | [`perpetuals`] | | those of crypto, and [`pricing`] |
+//! | [`options`] | [`OptionFeed`] | [`trades`], [`quotes`] |
+//! | [`news`] | | [`news_about`] |
+//! | [`order_updates`](order_updates()) | [`Account`] | [`orders`] |
+//!
+//! Facts about the venue are from its public documentation ("WebSocket Stream", "Real-time Stock Data", "Real-time
+//! Crypto Data", "Real-time Option Data", "Real-time News") and from the code of its official SDKs.
 
 mod feed;
 mod market_data;
@@ -169,8 +178,9 @@ pub fn imbalances<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Topi
 
 /// Order books of crypto: the whole book first, then its changes. `*` stands for every symbol.
 ///
-/// The venue sends the whole book once, when the line first asks for it. Changes that are lost make a book wrong, so
-/// do not [`conflate`](Topics::conflate), and start from nothing after a gap.
+/// The venue sends the whole book once, when the line first asks for it: a subscription that joins another's symbol
+/// sees changes alone. Changes that are lost make a book wrong, so do not [`conflate`](Topics::conflate), and start
+/// from nothing after a gap.
 pub fn orderbooks<S: Into<Symbol>>(
     symbols: impl IntoIterator<Item = S>,
 ) -> Topics<OrderBookUpdate> {
