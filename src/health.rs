@@ -26,6 +26,8 @@ pub struct Health {
     pub in_phase: Duration,
     /// What went wrong last, unless it is live again.
     pub cause: Option<String>,
+    /// The [code](crate::Error::code) of that, for alerts.
+    pub cause_code: Option<&'static str>,
     /// Failed attempts since it was last live and stable.
     pub failures: u32,
     /// When the next attempt is due.
@@ -162,6 +164,12 @@ impl fmt::Display for Health {
             self.counters.messages,
             self.counters.events
         )?;
+        if !self.topics_missing.is_empty() {
+            write!(f, ", missing {}", list(&self.topics_missing))?;
+        }
+        if self.behind >= Duration::from_secs(1) {
+            write!(f, ", {:.1?} behind", self.behind)?;
+        }
         if self.counters.unparsed > 0 {
             write!(f, ", {} unparsed", self.counters.unparsed)?;
         }

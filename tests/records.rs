@@ -441,7 +441,55 @@ fn assert_shown(health: &Health, key: &StreamKey) -> serde_json::Value {
         );
     }
     assert!(health.to_string().contains(health.phase.name()));
-    serde_json::from_str(&json).unwrap()
+    // All that an operator may ask for, by name.
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let names = |json: &serde_json::Value| -> Vec<String> {
+        json.as_object().unwrap().keys().cloned().collect()
+    };
+    assert_eq!(
+        names(&json),
+        [
+            "behind",
+            "cause",
+            "cause_code",
+            "counters",
+            "draining_for",
+            "epoch",
+            "failures",
+            "generation",
+            "in_phase",
+            "last_message_age",
+            "leases",
+            "next_attempt_in",
+            "phase",
+            "stream",
+            "subscriptions",
+            "topics_confirmed",
+            "topics_missing",
+            "topics_wanted",
+        ]
+    );
+    for subscription in json["subscriptions"].as_array().unwrap() {
+        assert_eq!(
+            names(subscription),
+            [
+                "capacity",
+                "correlation",
+                "events_conflated",
+                "events_delivered",
+                "events_dropped",
+                "events_queued",
+                "events_routed",
+                "id",
+                "lag",
+                "overflow",
+                "topics",
+                "topics_confirmed",
+                "topics_pending",
+            ]
+        );
+    }
+    json
 }
 
 #[test]
@@ -508,6 +556,12 @@ fn health_follows_the_stream_in_display_and_json() {
         health.to_string().contains("1 of 3 topics confirmed"),
         "{health}"
     );
+    assert!(
+        health
+            .to_string()
+            .contains("missing trades:MSFT trades:NVDA"),
+        "{health}"
+    );
     assert_eq!(manager.health().streams.len(), 1);
 
     drop((another, refused));
@@ -533,7 +587,11 @@ fn health_follows_the_stream_in_display_and_json() {
     let health = feed.health();
     assert!(health.failures >= 1, "{health}");
     assert_shown(&health, &key);
-    assert!(health.cause.unwrap().contains(&address.to_string()));
+    // Once, in front.
+    assert_eq!(health.to_string().matches(&address.to_string()).count(), 1);
+    assert!(health.to_string().contains(health.cause.as_ref().unwrap()));
+    let code = health.cause_code.unwrap();
+    assert!(["unreachable", "lost"].contains(&code), "{code}");
     manager.shutdown(WAIT);
     assert_eq!(feed.health().phase, Phase::Ended);
     assert_shown(&feed.health(), &key);

@@ -338,15 +338,14 @@ impl<V: Venue> Shared for Stream<V> {
     fn health(&self) -> Health {
         let now = clock::now();
         let state = self.lifecycle.snapshot();
+        let cause = state.cause.filter(|_| state.phase != Phase::Live);
         let mut health = Health {
             stream: self.key.clone(),
             generation: self.generation,
             phase: state.phase,
             in_phase: now.saturating_duration_since(state.since),
-            cause: state
-                .cause
-                .filter(|_| state.phase != Phase::Live)
-                .map(|error| error.with_causes()),
+            cause_code: cause.as_ref().map(Error::code),
+            cause: cause.map(|error| error.for_record()),
             failures: state.failures,
             next_attempt_in: state.retry_at.map(|at| at.saturating_duration_since(now)),
             epoch: state.epoch,

@@ -21,7 +21,7 @@ use super::{
     lifecycle::Lifecycle,
     registry::{Acquired, Registry, Released, ScopeId},
 };
-use crate::{Credentials, EndReason, Error, Phase, StreamKey, clock};
+use crate::{At, Credentials, EndReason, Error, Phase, StreamKey, clock};
 
 const SCOPE: ScopeId = ScopeId(0);
 
@@ -245,7 +245,7 @@ fn model_panic_against_wait() {
         });
         lifecycle.change(now, |state| state.phase = Phase::Connecting);
         let error = Error::Panicked {
-            stream: key,
+            at: At::new(&key, Phase::Connecting),
             message: "x".to_owned(),
         };
         lifecycle.end(now, &EndReason::Failed(error));
