@@ -32,7 +32,8 @@
 //!     Ok(())
 //! }
 //! ```
-//! Without an account, the feature `sim` has an exchange in the box: see [`sim`].
+//! Without an account, the feature `sim` has an exchange in the box: see [`sim`]. Unit tests of a strategy need not even
+//! that: see [`testing`].
 //!
 //! # Words
 //! - A **stream** is what is shared: one per [`StreamKey`], which is an endpoint and a fingerprint of credentials.

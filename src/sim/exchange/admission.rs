@@ -7,13 +7,13 @@
 use std::{mem, time::Instant};
 
 use super::{
-    AUTH_FAILED, AUTH_TIMEOUT, CONNECTION_LIMIT, Connection, ConnectionId, Effect, End, Exchange,
-    Login, MSGPACK_ONLY, Moment, NOT_IN_PLAN, SimEvent, State,
+    Connection, ConnectionId, Effect, End, Exchange, Login, Moment, State,
+    refusal::{AUTH_FAILED, AUTH_TIMEOUT, CONNECTION_LIMIT, MSGPACK_ONLY, NOT_IN_PLAN},
 };
 use crate::{
     alpaca::wire::server::{self, ClientMessage},
     credentials::Credentials,
-    sim::{Accept, path::Path},
+    sim::{Accept, SimEvent, path::Path},
 };
 
 /// What stays of a connection that ended without a close handshake.

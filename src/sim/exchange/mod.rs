@@ -16,14 +16,17 @@
 //! | `subscriptions` | what a request changes, and what it is answered |
 //! | `market` | what happens when, and who gets it |
 //! | `frame` | what stands together in a frame of data |
+//! | `refusal` | the venue's words for what is wrong |
 //! | `alive` | pings, and who does not answer them |
 //! | `mischief` | what goes wrong on purpose |
 
 mod admission;
 mod alive;
 mod frame;
+mod interface;
 mod market;
 mod mischief;
+mod refusal;
 mod subscriptions;
 
 use std::{
@@ -32,18 +35,23 @@ use std::{
     time::Instant,
 };
 
-pub(super) use self::mischief::{Breakage, Reception};
 use self::{
     admission::Ghost,
     alive::Alive,
     frame::Frame,
     market::Pace,
     mischief::{Mischief, Scheduled, Waiting},
+    refusal::{
+        ALREADY_AUTHENTICATED, INVALID_SYNTAX, MSGPACK_ONLY, NOT_AUTHENTICATED, SLOW_CLIENT,
+    },
     subscriptions::Change,
 };
+pub(super) use self::{
+    interface::{Arrival, ConnectionId, Control, Effect, Login, Moment},
+    mischief::{Breakage, Reception},
+};
 use super::{
-    FaultKind, SimConfig, SimEvent, SimStats,
-    gate::Pieces,
+    SimConfig, SimStats,
     path::{Market, Path},
     tape::{Random, Tape},
 };
@@ -52,101 +60,10 @@ use crate::{
         Codec,
         wire::server::{self, ClientMessage},
     },
-    market::{MarketEvent, Symbol, Timestamp},
+    market::Symbol,
     topic::Channel,
     venue::Message,
 };
-
-/// Names one connection for as long as the simulator runs.
-pub(super) type ConnectionId = usize;
-
-/// What the server is to do, in this order.
-#[derive(Debug, PartialEq)]
-pub(super) enum Effect {
-    Send {
-        to: ConnectionId,
-        message: Message,
-    },
-    Ping {
-        to: ConnectionId,
-    },
-    /// A close handshake, then the end.
-    Close {
-        to: ConnectionId,
-        code: u16,
-        why: &'static str,
-    },
-    /// The end, without a close frame.
-    Cut {
-        to: ConnectionId,
-        why: &'static str,
-    },
-    /// One last message, as far as the client still takes it, then the end without a close frame.
-    Dismiss {
-        to: ConnectionId,
-        message: Message,
-    },
-    /// The end, by a reset.
-    Reset {
-        to: ConnectionId,
-    },
-    /// The end, in the midst of things.
-    Break {
-        to: ConnectionId,
-        how: Breakage,
-    },
-    /// What is written from here on is cut.
-    Slice {
-        to: ConnectionId,
-        pieces: Pieces,
-    },
-    /// From here on nothing is written yet; or again, together with what had to wait.
-    Cork {
-        to: ConnectionId,
-        on: bool,
-    },
-    /// For those who watch.
-    Report(SimEvent),
-}
-
-/// What a user wants to happen.
-#[derive(Debug)]
-pub(super) enum Control {
-    Push(Box<MarketEvent>),
-    Cut,
-    Reset,
-    CloseAll(u16),
-    SendRaw(String),
-    PauseData,
-    ResumeData,
-    CloseMarket,
-    OpenMarket,
-    Mute(bool),
-    Inject(FaultKind),
-}
-
-/// Both clocks, read once.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    pub(super) now: Instant,
-    pub(super) utc: Timestamp,
-}
-
-/// What a client's upgrade request says.
-#[derive(Clone, Debug)]
-pub(super) struct Arrival {
-    pub(super) path: Path,
-    pub(super) codec: Codec,
-    /// Credentials in its headers, which need no message.
-    pub(super) login: Option<Login>,
-}
-
-/// Credentials as a client gave them, right or wrong. Gone as soon as they were looked at.
-#[derive(Clone)]
-pub(super) struct Login {
-    pub(super) key: String,
-    pub(super) secret: String,
-}
 
 #[derive(Debug)]
 pub(super) struct Exchange {
@@ -477,22 +394,6 @@ impl Exchange {
         }
     }
 
-    fn refuse(&mut self, to: ConnectionId, refusal: Refusal) {
-        let message = self.report_refusal(to, refusal);
-        self.send_message(to, message);
-    }
-
-    /// Tells those who watch of a refusal, and gives what tells the client.
-    fn report_refusal(&mut self, id: ConnectionId, (code, text): Refusal) -> Message {
-        self.effects.push_back(Effect::Report(SimEvent::Refused {
-            connection: id,
-            code,
-            message: text,
-        }));
-        let codec = self.codec_of(id);
-        message(server::error(code, text, codec), codec)
-    }
-
     fn codec_of(&self, id: ConnectionId) -> Codec {
         self.connections
             .get(&id)
@@ -507,29 +408,6 @@ fn message(frame: Vec<u8>, codec: Codec) -> Message {
         Codec::MessagePack => Message::Binary(frame),
     }
 }
-
-impl std::fmt::Debug for Login {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Login(***)")
-    }
-}
-
-/// The venue's number for what is wrong, and its words.
-type Refusal = (u16, &'static str);
-
-const INVALID_SYNTAX: Refusal = (400, "invalid syntax");
-const NOT_AUTHENTICATED: Refusal = (401, "not authenticated");
-const AUTH_FAILED: Refusal = (402, "auth failed");
-const ALREADY_AUTHENTICATED: Refusal = (403, "already authenticated");
-const AUTH_TIMEOUT: Refusal = (404, "auth timeout");
-const SYMBOL_LIMIT: Refusal = (405, "symbol limit exceeded");
-const CONNECTION_LIMIT: Refusal = (406, "connection limit exceeded");
-const SLOW_CLIENT: Refusal = (407, "slow client");
-/// Alpaca's Python SDK knows this one by its words.
-const NOT_IN_PLAN: Refusal = (409, "insufficient subscription");
-const FOREIGN_CHANNEL: Refusal = (410, "invalid subscribe action for this feed");
-const MSGPACK_ONLY: Refusal = (412, "option messages are only available in MsgPack format");
-const NO_STAR_QUOTES: Refusal = (413, "star subscription is not allowed for option quotes");
 
 #[cfg(test)]
 mod tests;

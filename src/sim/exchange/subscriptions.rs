@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ConnectionId, Exchange, FOREIGN_CHANNEL, INVALID_SYNTAX, Market, Moment, NO_STAR_QUOTES, Path,
-    Refusal, SYMBOL_LIMIT, Subscriptions, market::FAKEPACA, message,
+    ConnectionId, Exchange, Market, Moment, Path, Subscriptions,
+    market::FAKEPACA,
+    message,
+    refusal::{FOREIGN_CHANNEL, INVALID_SYNTAX, NO_STAR_QUOTES, Refusal, SYMBOL_LIMIT},
 };
 use crate::{
     alpaca::{
