@@ -233,6 +233,26 @@ fn a_secret_that_the_server_repeats_is_masked_in_messagepack_too() {
     }
 }
 
+#[test]
+fn a_flood_of_odd_items_is_counted_to_the_last() {
+    let odd = vec![json!(7); 1_000];
+    let (peer, _heard) = server(json!(odd));
+    let manager = Manager::with_config(patient()).unwrap();
+    let line = manager
+        .open(&at(&peer, "/v1beta1/opra"), &credentials())
+        .unwrap();
+    let trades = line.subscribe(alpaca::trades(["*"])).unwrap();
+    let mut told = 0;
+    while told < 1_000 {
+        match trades.recv_timeout(GENEROUS).unwrap() {
+            Update::Notice(Notice::Unparsed(unparsed)) => told += 1 + unparsed.more,
+            Update::Notice(_) => {}
+            _ => panic!("the end"),
+        }
+    }
+    assert_eq!((told, line.health().counters.unparsed), (1_000, 1_000));
+}
+
 fn next<T: Payload<Source = MarketEvent>>(subscription: &Subscription<T>) -> T {
     loop {
         match subscription.recv_timeout(GENEROUS).unwrap() {

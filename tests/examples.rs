@@ -107,6 +107,16 @@ fn tail_refuses_arguments_that_make_no_sense() {
         &["--symbols", "AAPL", "--ca", "no such file"],
         &["--symbols", "aapl", "--seconds", "1"],
         &["--symbols", "A", "--feed", "test", "--channel", "dailyBars"],
+        &["--symbols", "A", "--feed", "gossip"],
+        &["--symbols", "A", "--codec", "morse"],
+        &["--symbols", "*", "--feed", "opra", "--channel", "quotes"],
+        &["--symbols", "*", "--feed", "opra", "--codec", "json"],
+        &[
+            "--symbols",
+            "AAPL",
+            "--url",
+            "ws://localhost/v1beta3/crypto/us",
+        ],
     ] {
         let ran = run(
             example("tail")
@@ -196,6 +206,50 @@ fn tail_prints_each_update_as_a_line_and_stops_at_its_maximum() {
             "{event}"
         );
         assert_eq!(event["epoch"], 1);
+    }
+}
+
+/// Which feed it is follows from the path, and from the feed how it is encoded.
+#[test]
+fn tail_speaks_to_every_feed_in_every_codec() {
+    let mut config = SimConfig::default();
+    config.rate = 2_000;
+    let sim = Sim::start(config).unwrap();
+    for (path, codec, channel, kind) in [
+        ("/v2/sip", "msgpack", "trades", "trade"),
+        ("/v1beta3/crypto/us", "json", "orderbooks", "order_book"),
+        ("/v1beta3/crypto/eu-1", "msgpack", "quotes", "quote"),
+        ("/v1beta1/opra", "", "trades", "trade"),
+        ("/v1beta1/indicative", "msgpack", "trades", "trade"),
+        ("/v1beta1/news", "json", "news", "news"),
+        ("/v1beta1/news", "msgpack", "news", "news"),
+    ] {
+        let url = sim.endpoint(path).to_string();
+        let mut command = example("tail");
+        command
+            .args(["--symbols", "*", "--channel", channel, "--max", "3"])
+            .args(["--seconds", "30", "--url", &url])
+            .env("APCA_API_KEY_ID", "PKTAIL")
+            .env("APCA_API_SECRET_KEY", "tail-secret");
+        if !codec.is_empty() {
+            command.args(["--codec", codec]);
+        }
+        let ran = run(&mut command, BOUND);
+        assert_eq!(
+            (ran.code(), ran.stderr.as_str()),
+            (Some(0), ""),
+            "{path} {codec}"
+        );
+        let lines = lines(&ran.stdout);
+        let events: Vec<_> = lines
+            .iter()
+            .filter(|line| line["kind"] == "event")
+            .collect();
+        assert_eq!(events.len(), 3, "{path} {codec}");
+        assert!(
+            events.iter().all(|event| event["type"] == kind),
+            "{lines:?}"
+        );
     }
 }
 
