@@ -65,6 +65,10 @@ pub(super) type Trimmed<E> = Vec<Run<E>>;
 /// What stands in front, taken out.
 pub(super) enum Taken<'a, E> {
     Event(&'a Stamped<E>, u64),
+    Declared(Declared),
+}
+
+pub(super) enum Declared {
     Gap(Gap),
     Dropped(u64),
     Notice(Notice),
@@ -133,6 +137,18 @@ impl<E> Entries<E> {
     pub(super) fn is_empty(&self) -> bool {
         let read = matches!(self.entries.front(), Some(Entry::Run(run)) if run.len() == 0);
         self.entries.len() == usize::from(read) && self.ended.is_none()
+    }
+
+    /// Empties it, and keeps its memory, unless that is far more than is usual.
+    pub(super) fn clear(&mut self) {
+        if self.entries.capacity() > KEPT {
+            *self = Self::new();
+            return;
+        }
+        self.entries.clear();
+        self.events = 0;
+        self.unparsed = 0;
+        self.newest.clear();
     }
 
     pub(super) fn is_ended(&self) -> bool {
@@ -239,6 +255,7 @@ impl<E> Entries<E> {
     }
 
     /// What stands in front.
+    #[inline]
     pub(super) fn take(&mut self) -> Option<Taken<'_, E>> {
         // A run that was read to its end is removed when the next is asked for: its last event was lent out.
         while matches!(self.entries.front(), Some(Entry::Run(run)) if run.len() == 0) {
@@ -252,14 +269,19 @@ impl<E> Entries<E> {
             run.next += 1;
             return Some(Taken::Event(run.at(run.next - 1), run.batch.epoch));
         }
+        self.take_declared().map(Taken::Declared)
+    }
+
+    #[cold]
+    fn take_declared(&mut self) -> Option<Declared> {
         match self.entries.pop_front() {
-            Some(Entry::Gap(gap)) => Some(Taken::Gap(gap)),
-            Some(Entry::Dropped(count)) => Some(Taken::Dropped(count)),
+            Some(Entry::Gap(gap)) => Some(Declared::Gap(gap)),
+            Some(Entry::Dropped(count)) => Some(Declared::Dropped(count)),
             Some(Entry::Notice(notice)) => {
                 self.unparsed -= usize::from(matches!(notice, Notice::Unparsed(_)));
-                Some(Taken::Notice(notice))
+                Some(Declared::Notice(notice))
             }
-            Some(Entry::Run(_)) | None => self.ended.take().map(Taken::Ended),
+            Some(Entry::Run(_)) | None => self.ended.take().map(Declared::Ended),
         }
     }
 
@@ -335,3 +357,5 @@ fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
 
 /// How many unparsed items may wait to be shown one by one.
 const MAX_UNPARSED: usize = 64;
+/// How many entries a queue that was emptied keeps room for.
+const KEPT: usize = 256;

@@ -7,10 +7,16 @@
 //! the channel never fires after it. Nor does it disconnect, since the queue keeps both ends: an arm of an ended
 //! subscription stays silent in `select!` instead of spinning.
 //!
-//! **Two stages.** `tail` is where the stream's thread pushes. The reader swaps it out whole into `front`, and works
-//! through that: so its share of the contended lock is one swap, however much is queued. The two are never held
-//! together. `front` belongs to one reader, and is never contended; that is why a user's `Payload` may be projected
-//! under it.
+//! A reader that blocks in `recv` does not wait for the token, which would first spin for it, but on a Condvar of the
+//! tail's lock. It says so under that lock, and whoever makes the queue non-empty reads it there: no wake is lost, and
+//! none is made for a reader that is awake. The token is sent all the same. One that stays in the channel is stale:
+//! it lets a `select!` look once in vain.
+//!
+//! **Two stages.** `tail` is where the stream's thread pushes. The reader swaps it with `front`, once that is read, and
+//! works through it: so its share of the contended lock is one swap, however much is queued, and the memory of both is
+//! used again. For the swap it holds both, `front` first, or a second delivery could come between and lose what the
+//! first has taken; the stream's thread only ever takes `tail`. `front` belongs to one reader, and is never contended;
+//! that is why a user's `Payload` may be projected under it, and why its counters need no atomic addition.
 
 use std::{
     sync::{
@@ -24,7 +30,7 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
 use super::{
-    entries::{Batch, Entries, Inserted, Picks, Run, Taken},
+    entries::{Batch, Declared, Entries, Inserted, Picks, Run, Taken},
     subscription::Delivery,
 };
 use crate::{
@@ -55,6 +61,14 @@ struct Tail<E> {
     queue: Entries<E>,
     /// The subscription was dropped: nothing is taken in any more.
     discarded: bool,
+    /// A reader is blocked until it is not empty.
+    waiting: bool,
+}
+
+struct Front<E> {
+    queue: Entries<E>,
+    /// Events until the next look at the clock.
+    until_lag: u32,
 }
 
 /// The queue. See the module's documentation.
@@ -65,14 +79,16 @@ pub(crate) struct Queue<E> {
     correlation: Option<CorrelationId>,
     process: Process,
     tail: Mutex<Tail<E>>,
-    front: Mutex<Entries<E>>,
+    filled: Condvar,
+    front: Mutex<Front<E>>,
     answers: Mutex<Answers>,
     answered: Condvar,
     routed: AtomicU64,
     delivered: AtomicU64,
     dropped: AtomicU64,
     conflated: AtomicU64,
-    lag: Lag,
+    /// How old an event was when it was taken, in nanoseconds: the newest such measurement.
+    lag: AtomicU64,
     /// [`Update::Ended`] was taken.
     over: AtomicBool,
     token: Box<dyn Token>,
@@ -133,15 +149,20 @@ impl<E: Routed> Queue<E> {
             tail: Mutex::new(Tail {
                 queue: Entries::new(),
                 discarded: false,
+                waiting: false,
             }),
-            front: Mutex::new(Entries::new()),
+            filled: Condvar::new(),
+            front: Mutex::new(Front {
+                queue: Entries::new(),
+                until_lag: 0,
+            }),
             answers: Mutex::new(Answers::default()),
             answered: Condvar::new(),
             routed: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             conflated: AtomicU64::new(0),
-            lag: Lag::default(),
+            lag: AtomicU64::new(0),
             over: AtomicBool::new(false),
             token: Box::new(Channel::<T> {
                 sender,
@@ -162,7 +183,7 @@ impl<E: Routed> Queue<E> {
         let singles = (self.limit.overflow == Overflow::Conflate).then(|| run.singles());
         let mut trimmed = Vec::new();
         let overflowed = self.change(|tail| {
-            self.routed.fetch_add(count, Ordering::Relaxed);
+            add(&self.routed, count);
             let inserted = match singles {
                 _ if tail.queue.is_ended() => Inserted {
                     dropped: run.len(),
@@ -171,10 +192,8 @@ impl<E: Routed> Queue<E> {
                 Some(singles) => tail.queue.conflate(singles, self.limit, &mut trimmed),
                 None => tail.queue.insert(run, self.limit, &mut trimmed),
             };
-            self.dropped
-                .fetch_add(inserted.dropped as u64, Ordering::Relaxed);
-            self.conflated
-                .fetch_add(inserted.conflated as u64, Ordering::Relaxed);
+            add(&self.dropped, inserted.dropped as u64);
+            add(&self.conflated, inserted.conflated as u64);
             if inserted.overflowed {
                 tail.queue.end(&EndReason::Failed(self.overflow_error()));
             }
@@ -233,9 +252,10 @@ impl<E: Routed> Queue<E> {
         });
     }
 
-    /// One change of the tail, then the token if that made it non-empty. What is dropped is dropped unlocked.
+    /// One change of the tail, then the token if that made it non-empty, and a wake for whoever waits. What is dropped is
+    /// dropped unlocked.
     fn change<R: Default>(&self, change: impl FnOnce(&mut Tail<E>) -> R) -> R {
-        let (result, wake) = {
+        let (result, fire, wake) = {
             let mut tail = self.tail.lock();
             if tail.discarded {
                 return R::default();
@@ -247,10 +267,15 @@ impl<E: Routed> Queue<E> {
                 // Under the lock, so that nobody can take the end before its token is in the channel.
                 self.token.send();
             }
-            (result, !ends && was_empty && !tail.queue.is_empty())
+            let filled = !tail.queue.is_empty();
+            let wake = filled && std::mem::take(&mut tail.waiting);
+            (result, !ends && was_empty && filled, wake)
         };
-        if wake {
+        if fire {
             self.token.send();
+        }
+        if wake {
+            self.filled.notify_one();
         }
         result
     }
@@ -266,62 +291,96 @@ impl<E: Routed> Queue<E> {
     // ---- the reader ----
 
     /// The next update, or nothing where none is queued.
+    #[inline]
     pub(crate) fn pop<T: Payload<Source = E>>(&self) -> Option<Update<T>> {
-        self.pop_taken().or_else(|| {
-            self.take();
-            self.pop_taken()
-        })
+        if let Some(update) = self.pop_taken() {
+            return Some(update);
+        }
+        self.take();
+        self.pop_taken()
     }
 
     /// The next update of what was taken out already.
+    #[inline]
     pub(crate) fn pop_taken<T: Payload<Source = E>>(&self) -> Option<Update<T>> {
-        let (stream, correlation) = (&self.stream, self.correlation.as_ref());
         let mut front = self.front.lock();
+        let front = &mut *front;
         loop {
-            return Some(match front.take()? {
+            match front.queue.take()? {
                 Taken::Event(stamped, epoch) => {
-                    let data = T::project(&stamped.event);
-                    self.delivered.fetch_add(1, Ordering::Relaxed);
-                    let Some(data) = data else { continue };
-                    self.lag.saw(stamped.received);
-                    Update::Event(Event::new(data, stamped.received, epoch))
+                    add(&self.delivered, 1);
+                    let Some(data) = T::project(&stamped.event) else {
+                        continue;
+                    };
+                    let received = stamped.received;
+                    if front.until_lag == 0 {
+                        front.until_lag = LAG_EVERY;
+                        self.measure_lag(received);
+                    }
+                    front.until_lag -= 1;
+                    return Some(Update::Event(Event::new(data, received, epoch)));
                 }
-                Taken::Gap(gap) => Update::Gap(gap.told(stream, correlation)),
-                Taken::Dropped(count) => Update::Dropped(Dropped {
-                    count,
-                    error: self.overflow_error().told(stream, None, correlation),
+                Taken::Declared(declared) => return Some(self.declare(declared)),
+            }
+        }
+    }
+
+    /// Whatever is not an event, as this subscription is told it.
+    #[cold]
+    fn declare<T>(&self, declared: Declared) -> Update<T> {
+        let (stream, correlation) = (&self.stream, self.correlation.as_ref());
+        match declared {
+            Declared::Gap(gap) => Update::Gap(gap.told(stream, correlation)),
+            Declared::Dropped(count) => Update::Dropped(Dropped {
+                count,
+                error: self.overflow_error().told(stream, None, correlation),
+                correlation: correlation.cloned(),
+            }),
+            Declared::Notice(notice) => Update::Notice(notice.told(stream, correlation)),
+            Declared::Ended(reason) => {
+                self.over.store(true, Ordering::Release);
+                self.token.take_back();
+                Update::Ended(Ended {
+                    reason: reason.told(stream, correlation),
                     correlation: correlation.cloned(),
-                }),
-                Taken::Notice(notice) => Update::Notice(notice.told(stream, correlation)),
-                Taken::Ended(reason) => {
-                    self.over.store(true, Ordering::Release);
-                    self.token.take_back();
-                    Update::Ended(Ended {
-                        reason: reason.told(stream, correlation),
-                        correlation: correlation.cloned(),
-                    })
-                }
-            });
+                })
+            }
         }
     }
 
     /// Takes out all that is queued, if what was taken before is read.
     pub(crate) fn take(&self) {
-        let is_read = self.front.lock().is_empty();
-        if !is_read {
+        let mut front = self.front.lock();
+        if !front.queue.is_empty() {
             return;
         }
-        let taken = if self.process.is_parent() {
-            self.forked()
-        } else {
-            let mut tail = self.tail.lock();
-            let taken = std::mem::replace(&mut tail.queue, Entries::new());
-            // Nothing comes after the end, and the end is told once.
-            tail.discarded |= taken.is_ended();
-            taken
-        };
-        let read = std::mem::replace(&mut *self.front.lock(), taken);
-        drop(read);
+        if self.process.is_parent() {
+            front.queue = self.forked();
+            return;
+        }
+        front.queue.clear();
+        let mut tail = self.tail.lock();
+        std::mem::swap(&mut tail.queue, &mut front.queue);
+        // Nothing comes after the end, and the end is told once.
+        tail.discarded |= front.queue.is_ended();
+    }
+
+    /// Blocks until something is queued, or `deadline`; says whether anything may be.
+    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+        let mut tail = self.tail.lock();
+        while tail.queue.is_empty() && !tail.discarded {
+            tail.waiting = true;
+            match deadline {
+                None => self.filled.wait(&mut tail),
+                Some(deadline) => {
+                    if self.filled.wait_until(&mut tail, deadline).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        tail.waiting = false;
+        !tail.queue.is_empty() || tail.discarded
     }
 
     /// All that is left to read in a forked child: that there is nothing to read.
@@ -339,7 +398,7 @@ impl<E: Routed> Queue<E> {
         if self.process.is_parent() {
             return;
         }
-        let in_front = !self.front.lock().is_empty();
+        let in_front = !self.front.lock().queue.is_empty();
         if in_front || !self.tail.lock().queue.is_empty() {
             self.token.send();
         }
@@ -380,8 +439,14 @@ impl<E: Routed> Queue<E> {
             tail.discarded = true;
             std::mem::replace(&mut tail.queue, Entries::new())
         };
-        let front = std::mem::replace(&mut *self.front.lock(), Entries::new());
+        let front = std::mem::replace(&mut self.front.lock().queue, Entries::new());
         drop((front, tail));
+    }
+
+    fn measure_lag(&self, received: Instant) {
+        let age = clock::now().saturating_duration_since(received).as_nanos();
+        let age = u64::try_from(age).unwrap_or(u64::MAX);
+        self.lag.store(age, Ordering::Relaxed);
     }
 
     /// What became of the events. Takes no lock; the numbers may be a moment apart.
@@ -415,7 +480,7 @@ impl<E: Routed> Queue<E> {
             events_queued: counts.queued,
             capacity: self.limit.events,
             overflow: self.limit.overflow,
-            lag: self.lag.newest(),
+            lag: Duration::from_nanos(self.lag.load(Ordering::Relaxed)),
             topics_confirmed: answers.confirmed,
             topics_pending: answers.pending,
         }
@@ -430,29 +495,10 @@ impl<E> std::fmt::Debug for Queue<E> {
     }
 }
 
-/// How old events are when they are taken. Measured every so often: a look at the clock costs as much as an event.
-#[derive(Default)]
-struct Lag {
-    nanos: AtomicU64,
-    events: AtomicU64,
+/// Adds to a counter that only one thread writes at a time: whoever holds the lock that guards it.
+fn add(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }
 
-impl Lag {
-    const EVERY: u64 = 64;
-
-    fn saw(&self, received: Instant) {
-        if self
-            .events
-            .fetch_add(1, Ordering::Relaxed)
-            .is_multiple_of(Self::EVERY)
-        {
-            let age = clock::now().saturating_duration_since(received).as_nanos();
-            self.nanos
-                .store(u64::try_from(age).unwrap_or(u64::MAX), Ordering::Relaxed);
-        }
-    }
-
-    fn newest(&self) -> Duration {
-        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
-    }
-}
+/// How old events are is measured every so often: a look at the clock costs as much as an event.
+const LAG_EVERY: u32 = 64;

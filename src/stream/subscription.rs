@@ -88,6 +88,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     ///
     /// # Errors
     /// [`RecvError`] once [`Update::Ended`] was taken.
+    #[inline]
     pub fn recv(&self) -> Result<Update<T>, RecvError> {
         self.wait(None).map_err(|_| RecvError)
     }
@@ -214,6 +215,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         self.lease.correlation().map(CorrelationId::as_str)
     }
 
+    #[inline]
     fn wait(&self, deadline: Option<Instant>) -> Result<Update<T>, RecvTimeoutError> {
         loop {
             if let Some(update) = self.queue.pop() {
@@ -222,15 +224,9 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
             if self.queue.is_over() {
                 return Err(RecvTimeoutError::Ended);
             }
-            // A token only says that something may be queued: it may be left from what `pop` took before.
-            let token = match deadline {
-                None => self.receiver.recv().map_err(|_| RecvTimeoutError::Ended),
-                Some(deadline) => self
-                    .receiver
-                    .recv_deadline(deadline)
-                    .map_err(|_| RecvTimeoutError::Timeout),
-            };
-            token?.spend();
+            if !self.queue.wait(deadline) {
+                return Err(RecvTimeoutError::Timeout);
+            }
         }
     }
 }
@@ -269,6 +265,7 @@ pub struct Iter<'a, T: Payload<Source: Routed>> {
 
 impl<T: Payload<Source: Routed>> Iterator for Iter<'_, T> {
     type Item = Update<T>;
+    #[inline]
     fn next(&mut self) -> Option<Update<T>> {
         self.subscription.recv().ok()
     }
