@@ -443,6 +443,14 @@ impl<E> Output<E> {
         std::mem::take(&mut self.events)
     }
 
+    /// Takes memory for the events to come, emptied, from whoever took the last ones.
+    pub(crate) fn reuse(&mut self, mut memory: Vec<Stamped<E>>) {
+        memory.clear();
+        if self.events.is_empty() {
+            self.events = memory;
+        }
+    }
+
     /// Forgets everything: what is left of a dead connection is never delivered.
     pub(crate) fn clear(&mut self) {
         self.events.clear();

@@ -358,7 +358,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         };
         match live.liveness.due(now, config) {
             None => {}
-            Some(Due::Ping) => self.ping(now),
+            Some(Due::Ping) => {
+                // It has been quiet for long. What a burst took is given back.
+                self.hub.release_memory();
+                self.out.reuse(Vec::new());
+                self.ping(now);
+            }
             Some(Due::Look) => self.look(now),
             Some(Due::Dead(silent)) => {
                 let why = format!("nothing was heard for {silent:.1?}, a ping was not answered");
@@ -485,8 +490,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     /// Takes everything the session put out that is not an event.
     fn settle(&mut self, now: Instant) {
-        while let Some((events, item)) = self.out.next_item() {
-            self.deliver(events);
+        while let Some((mut events, item)) = self.out.next_item() {
+            self.deliver(&mut events);
             let sent = match item {
                 Item::Unparsed(unparsed) => {
                     self.unparsed(&unparsed);
@@ -530,11 +535,16 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     fn flush(&mut self) {
-        let events = self.out.take_events();
-        self.deliver(events);
+        let mut events = self.out.take_events();
+        self.deliver(&mut events);
+        self.out.reuse(events);
     }
 
-    fn deliver(&mut self, events: Vec<Stamped<V::Event>>) {
+    /// Hands events to the hub, which leaves other memory in their place.
+    fn deliver(&mut self, events: &mut Vec<Stamped<V::Event>>) {
+        if events.is_empty() {
+            return;
+        }
         // One look a batch is enough to see a buffer fill.
         let newest = events
             .last()

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use super::batch::Batch;
 use crate::{
     event::{EndReason, Gap, Notice},
     market::Symbol,
@@ -12,22 +13,18 @@ use crate::{
     venue::{Routed, Stamped},
 };
 
-/// Events that were flushed together, shared by the queues they went to.
-pub(crate) struct Batch<E> {
-    pub(crate) events: Vec<Stamped<E>>,
-    pub(crate) epoch: u64,
-}
-
 /// What a queue takes of a batch.
+#[derive(Clone, Copy)]
 pub(crate) enum Picks {
     All,
-    Some(Box<[u32]>),
+    /// The events that this range of the batch's picks names.
+    Range(usize, usize),
 }
 
-/// The part of a batch that is one subscription's, from `next` to `end` of its picks.
+/// The part of a batch that is one subscription's: from `next` to `end` of its events, or of its picks.
 pub(super) struct Run<E> {
     batch: Arc<Batch<E>>,
-    picks: Picks,
+    picked: bool,
     next: usize,
     end: usize,
 }
@@ -77,14 +74,14 @@ pub(super) enum Declared {
 
 impl<E> Run<E> {
     pub(super) fn new(batch: Arc<Batch<E>>, picks: Picks) -> Self {
-        let end = match &picks {
-            Picks::All => batch.events.len(),
-            Picks::Some(picks) => picks.len(),
+        let (picked, next, end) = match picks {
+            Picks::All => (false, 0, batch.events.len()),
+            Picks::Range(next, end) => (true, next, end),
         };
         Self {
             batch,
-            picks,
-            next: 0,
+            picked,
+            next,
             end,
         }
     }
@@ -94,10 +91,12 @@ impl<E> Run<E> {
     }
 
     fn at(&self, position: usize) -> &Stamped<E> {
-        &self.batch.events[match &self.picks {
-            Picks::All => position,
-            Picks::Some(picks) => picks[position] as usize,
-        }]
+        let batch = &*self.batch;
+        if self.picked {
+            &batch.events[batch.picks[position] as usize]
+        } else {
+            &batch.events[position]
+        }
     }
 }
 
@@ -113,10 +112,7 @@ impl<E: Routed> Run<E> {
                 event: event.clone(),
                 received: *received,
             };
-            let batch = Batch {
-                events: vec![event],
-                epoch: self.batch.epoch,
-            };
+            let batch = Batch::new(vec![event], self.batch.epoch);
             (topic, Self::new(Arc::new(batch), Picks::All))
         };
         (self.next..self.end).map(single).collect()

@@ -9,6 +9,7 @@
 //! [`Wishes`]: super::wishes::Wishes
 
 mod asking;
+mod by_symbol;
 mod recent;
 
 use std::{
@@ -18,9 +19,10 @@ use std::{
 };
 
 pub(crate) use self::asking::Ask;
-use self::{asking::Asked, recent::Recent};
+use self::{asking::Asked, by_symbol::BySymbol, recent::Recent};
 use super::{
-    entries::{Batch, Picks},
+    batch::Pool,
+    entries::Picks,
     sink::{Sink, Standing},
     wishes::{SubscriptionId, Wish},
 };
@@ -29,7 +31,7 @@ use crate::{
     error::Error,
     event::{Gap, Notice},
     health::SubscriptionHealth,
-    market::{Symbol, Timestamp},
+    market::Timestamp,
     topic::{Channel, Topic},
     venue::{Routed, Stamped},
 };
@@ -38,7 +40,7 @@ pub(crate) struct Hub<E> {
     /// By slot, so that an event is routed by index and not by hash.
     members: Vec<Option<Member<E>>>,
     slots: HashMap<SubscriptionId, usize>,
-    channels: Vec<(Channel, HashMap<Symbol, Entry>)>,
+    channels: Vec<(Channel, BySymbol<Entry>)>,
     /// Members that have topics to ask for, in the order they came.
     to_ask: VecDeque<SubscriptionId>,
     in_flight: Option<Asked>,
@@ -56,6 +58,9 @@ pub(crate) struct Hub<E> {
     told: Vec<Told>,
     /// Which members the batch at hand concerns. Kept for its memory.
     touched: Vec<usize>,
+    batches: Pool<E>,
+    /// Those that hold copies, for one member each.
+    copies: Pool<E>,
 }
 
 /// Somebody was told that topics are confirmed or, with an error, refused.
@@ -77,9 +82,18 @@ struct Member<E> {
     heard: Instant,
     /// A gap was declared, and its end was not yet.
     broken: bool,
-    /// Which events of the batch at hand it gets.
+    /// Which events of the batch at hand it gets, and where they stand among the batch's picks.
     picks: Vec<u32>,
+    picks_at: usize,
     recent: Recent,
+}
+
+impl<E> Member<E> {
+    /// Whether it shares in a batch of `total` events, of which it gets a part. It gets copies otherwise: a few events
+    /// must not keep a large batch alive for as long as they wait.
+    fn shares(&self, total: usize) -> bool {
+        (total / PINNING..total).contains(&self.picks.len())
+    }
 }
 
 /// The venue's answer to one topic of one member, and what the member was last told of it: a reconnect that changes
@@ -130,6 +144,8 @@ impl<E: Routed> Hub<E> {
             unwanted: false,
             told: Vec::new(),
             touched: Vec::new(),
+            batches: Pool::new(MOST_BATCHES),
+            copies: Pool::new(MOST_COPIES),
         }
     }
 
@@ -207,6 +223,7 @@ impl<E: Routed> Hub<E> {
             heard: now,
             broken: false,
             picks: Vec::new(),
+            picks_at: 0,
             recent: Recent::default(),
         };
         let slot = self
@@ -387,11 +404,69 @@ impl<E: Routed> Hub<E> {
     /// and stop before this one's turn comes, which would leave a hole that nobody declares.
     ///
     /// Says how many events were repeats to somebody.
-    pub(crate) fn dispatch(&mut self, events: Vec<Stamped<E>>, epoch: u64) -> u64 {
-        let mut repeats = 0;
-        if events.is_empty() {
+    pub(crate) fn dispatch(&mut self, events: &mut Vec<Stamped<E>>, epoch: u64) -> u64 {
+        let repeats = self.route(events);
+        if self.touched.is_empty() {
+            events.clear();
             return repeats;
         }
+        let Self {
+            members,
+            touched,
+            batches,
+            copies,
+            ..
+        } = self;
+        let newest = events.last().map(|stamped| stamped.received);
+        let total = events.len();
+        let batch = batches.fill(|batch| {
+            std::mem::swap(&mut batch.events, events);
+            batch.epoch = epoch;
+            for slot in &*touched {
+                if let Some(member) = &mut members[*slot]
+                    && member.shares(total)
+                {
+                    member.picks_at = batch.picks.len();
+                    batch.picks.extend_from_slice(&member.picks);
+                }
+            }
+        });
+        for slot in touched.drain(..) {
+            let Some(member) = members[slot].as_mut() else {
+                continue;
+            };
+            member.heard = newest.unwrap_or(member.heard);
+            let count = member.picks.len();
+            match &member.sink {
+                Sink::Fold(fold) => fold.fold(&batch, &member.picks),
+                Sink::Queue(queue) if count == total => queue.push(&batch, Picks::All),
+                Sink::Queue(queue) if member.shares(total) => {
+                    let start = member.picks_at;
+                    queue.push(&batch, Picks::Range(start, start + count));
+                }
+                Sink::Queue(queue) => {
+                    let few = member.picks.iter().map(|index| {
+                        let Stamped { event, received } = &batch.events[*index as usize];
+                        Stamped {
+                            event: event.clone(),
+                            received: *received,
+                        }
+                    });
+                    let copy = copies.fill(|copy| {
+                        copy.events.extend(few);
+                        copy.epoch = epoch;
+                    });
+                    queue.push(&copy, Picks::All);
+                }
+            }
+            member.picks.clear();
+        }
+        repeats
+    }
+
+    /// Notes for each member which of the events it gets. Says how many were repeats to somebody.
+    fn route(&mut self, events: &[Stamped<E>]) -> u64 {
+        let mut repeats = 0;
         for (index, stamped) in events.iter().enumerate() {
             let channel = stamped.event.channel();
             let Some((_, entries)) = self.channels.iter().find(|(name, _)| *name == channel) else {
@@ -429,46 +504,17 @@ impl<E: Routed> Hub<E> {
             }
             repeats += u64::from(is_repeat);
         }
-        let newest = events.last().map(|stamped| stamped.received);
-        let batch = Arc::new(Batch { events, epoch });
-        for slot in self.touched.drain(..) {
-            let Some(member) = self.members[slot].as_mut() else {
-                continue;
-            };
-            member.heard = newest.unwrap_or(member.heard);
-            let total = batch.events.len();
-            let queue = match &member.sink {
-                Sink::Queue(queue) => queue,
-                Sink::Fold(fold) => {
-                    fold.fold(&batch, &member.picks);
-                    member.picks.clear();
-                    continue;
-                }
-            };
-            if member.picks.len() == total {
-                queue.push(&batch, Picks::All);
-            } else if member.picks.len() * PINNING < total {
-                // A few events must not keep a large batch alive for as long as they wait.
-                let few = member.picks.iter().map(|index| {
-                    let Stamped { event, received } = &batch.events[*index as usize];
-                    Stamped {
-                        event: event.clone(),
-                        received: *received,
-                    }
-                });
-                queue.push(
-                    &Arc::new(Batch {
-                        events: few.collect(),
-                        epoch,
-                    }),
-                    Picks::All,
-                );
-            } else {
-                queue.push(&batch, Picks::Some(member.picks.as_slice().into()));
-            }
-            member.picks.clear();
-        }
         repeats
+    }
+
+    /// Gives back the memory that is kept for the next burst.
+    pub(crate) fn release_memory(&mut self) {
+        self.batches.clear();
+        self.copies.clear();
+        self.touched = Vec::new();
+        for member in self.members.iter_mut().flatten() {
+            member.picks = Vec::new();
+        }
     }
 
     // ---- the table ----
@@ -497,7 +543,7 @@ impl<E: Routed> Hub<E> {
         {
             Some(channel) => channel,
             None => {
-                self.channels.push((topic.channel, HashMap::new()));
+                self.channels.push((topic.channel, BySymbol::default()));
                 self.channels.len() - 1
             }
         };
@@ -527,3 +573,7 @@ impl<E: Routed> Hub<E> {
 
 /// A subscription that gets less than one in so many events of a batch gets copies.
 const PINNING: usize = 4;
+/// Batches that are used again: more are under way only where a reader is slow.
+const MOST_BATCHES: usize = 8;
+/// The same for copies.
+const MOST_COPIES: usize = 256;

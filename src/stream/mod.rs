@@ -18,6 +18,7 @@
 //! | thread | here | the join handle | none |
 //! | hub | `rehearsal.rs` | the hub of a stream that a test feeds; the one that others are taken under | none |
 
+mod batch;
 mod behind;
 mod driver;
 mod entries;
@@ -59,9 +60,8 @@ use std::{
 
 use parking_lot::Mutex;
 
-use self::{driver::Driver, wishes::Wishes};
 pub(crate) use self::{
-    entries::Batch,
+    batch::Batch,
     handle::{Lease, end},
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},
@@ -69,6 +69,7 @@ pub(crate) use self::{
     subscription::deadline,
     wishes::{FIRST_VERSION, SubscriptionId},
 };
+use self::{driver::Driver, wishes::Wishes};
 pub use self::{
     handle::{LineClosed, StreamHandle},
     lifecycle::Phases,

@@ -30,7 +30,8 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Condvar, Mutex};
 
 use super::{
-    entries::{Batch, Declared, Entries, Inserted, Picks, Run, Taken},
+    batch::Batch,
+    entries::{Declared, Entries, Inserted, Picks, Run, Taken},
     subscription::Delivery,
 };
 use crate::{

@@ -184,13 +184,13 @@ impl<V: Venue> Rehearsal<V> {
 }
 
 impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
-    fn dispatch(&self, events: Vec<Stamped<V::Event>>) {
+    fn dispatch(&self, mut events: Vec<Stamped<V::Event>>) {
         let count = events.len() as u64;
         if self.is_live() {
             self.stream.counters.events.add(count);
             self.stream.counters.last_read.set(clock::now());
         }
-        self.hub.lock().dispatch(events, self.epoch());
+        self.hub.lock().dispatch(&mut events, self.epoch());
     }
 
     fn gap(&self) {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{AnyStream, entries::Batch, handle::Lease, queue::Queue, wishes::SubscriptionId};
+use super::{AnyStream, batch::Batch, handle::Lease, queue::Queue, wishes::SubscriptionId};
 use crate::{
     error::{Error, Result},
     event::{EndReason, Gap, Notice},

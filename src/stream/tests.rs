@@ -6,11 +6,8 @@ use std::{
 };
 
 use super::{
-    Stream, StreamHandle, Subscription,
-    driver::Driver,
-    entries::{Batch, Picks},
-    handle::Lease,
-    queue::Queue,
+    Stream, StreamHandle, Subscription, batch::Batch, driver::Driver, entries::Picks,
+    handle::Lease, queue::Queue,
 };
 use crate::{
     Channel, Config, Credentials, EndReason, Error, Gap, Notice, Overflow, Payload, Phase,
@@ -1229,10 +1226,7 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
             event: News(index),
             received: bench.peer.now(),
         };
-        let batch = Batch {
-            events: vec![event],
-            epoch: 1,
-        };
+        let batch = Batch::new(vec![event], 1);
         queue.push(&Arc::new(batch), Picks::All);
     }
     let health = queue.health(1);
