@@ -291,12 +291,33 @@ fn tail_ends_quietly_when_nobody_reads_any_more() {
 }
 
 #[test]
+fn price_watch_shows_a_row_per_symbol_with_prices_and_ages() {
+    let ran = run(
+        example("price_watch").args(["--seconds", "2", "--symbols", "AAPL,TSLA"]),
+        BOUND,
+    );
+    assert_eq!((ran.code(), ran.stderr.as_str()), (Some(0), ""));
+    assert!(!ran.stdout.contains('\u{1b}'), "{}", ran.stdout);
+    let mut lines = ran.stdout.lines();
+    let header: Vec<_> = lines.next().unwrap().split_whitespace().collect();
+    assert_eq!(header, ["symbol", "bid", "ask", "last", "spread", "age"]);
+    for symbol in ["AAPL", "TSLA"] {
+        let mut rows = ran.stdout.lines().filter(|line| line.starts_with(symbol));
+        let last: Vec<_> = rows.next_back().unwrap().split_whitespace().collect();
+        let price = |at: usize| last[at].parse::<trunkline::Decimal>().unwrap();
+        assert_eq!(price(2) - price(1), price(4), "{last:?}");
+        assert!(price(3) > 0.into() && last[5].ends_with('s'), "{last:?}");
+    }
+}
+
+#[test]
 fn every_example_explains_itself() {
     for (name, flag) in [
         ("simulator", "--fault"),
         ("quickstart", "--live"),
         ("tail", "--channel"),
         ("stress", "--no-faults"),
+        ("price_watch", "--max-age"),
     ] {
         let ran = run(example(name).arg("--help"), BOUND);
         assert_eq!(ran.code(), Some(0), "{ran:?}");

@@ -11,6 +11,8 @@ mod cell;
 mod gate;
 mod index;
 mod latest;
+#[cfg(all(test, loom))]
+mod model;
 mod reading;
 mod record;
 mod table;

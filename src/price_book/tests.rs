@@ -1,6 +1,13 @@
 //! Books on the driver's bench, where the test is the venue and both clocks.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread::JoinHandle,
+};
 
 use super::*;
 use crate::{
@@ -9,6 +16,8 @@ use crate::{
     transport::memory::Dice,
 };
 
+/// Long enough for anything that is not broken, on a busy machine.
+const GENEROUS: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -113,6 +122,11 @@ fn word<T>(reading: Reading<T>, price: impl Fn(&T) -> crate::Decimal) -> String 
         Reading::Cut(value) => format!("cut {}", shown(value)),
         Reading::Never(why) => format!("never: {}", why.lack),
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test's own threads")]
+fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
+    std::thread::spawn(body)
 }
 
 #[test]
@@ -516,8 +530,10 @@ fn a_wait_in_vain_says_what_stands_in_the_way() {
     bench.step();
     let text = obstacle(&bench, "2026-03-17T15:00:00Z");
     assert!(
-        text.contains("the venue has not confirmed it yet; the line is not live, next attempt in 250.0ms (phase waiting)")
-            || text.contains("next attempt in"),
+        text.starts_with(
+            "timed out waiting for a price: nothing fresh of A: the venue has not confirmed it yet; the line is not \
+             live, next attempt in "
+        ) && text.ends_with("ms (phase waiting)"),
         "{text}"
     );
     let error = book.wait_fresh("A", SECOND, Duration::ZERO).unwrap_err();
@@ -527,4 +543,166 @@ fn a_wait_in_vain_says_what_stands_in_the_way() {
     let error = book.wait_fresh("A", SECOND, Duration::MAX).unwrap_err();
     assert!(matches!(error, Error::Closed { .. }), "{error:?}");
     assert!(bench.quoted(&book, "A", Duration::MAX).starts_with("never"));
+}
+
+/// Counts how often those who wait look: once when they come, and once for each update of theirs.
+#[test]
+fn a_thousand_who_wait_look_once_per_update_of_theirs_and_nobody_else_does() {
+    let (mut bench, book) = book_of(&["A", "B"]);
+    type GateOf = fn(&Cell) -> &Gate;
+    let groups: [(&str, GateOf, usize); 3] = [
+        ("A", |cell| &cell.quoted, 1_000),
+        ("A", |cell| &cell.priced, 20),
+        ("B", |cell| &cell.quoted, 20),
+    ];
+    let looks: Arc<[AtomicUsize; 3]> = Arc::default();
+    let mut waiting = Vec::new();
+    for (group, (symbol, gate, count)) in groups.into_iter().enumerate() {
+        for _ in 0..count {
+            let (book, looks) = (book.clone(), Arc::clone(&looks));
+            let wait = move || {
+                let cell = Arc::clone(book.cell(symbol).unwrap());
+                book.wait(gate(&cell), GENEROUS, || {
+                    looks[group].fetch_add(1, Ordering::SeqCst);
+                    // Nothing is ever good enough for these.
+                    let (symbol, lack) = (symbol.into(), Lack::Silent);
+                    Err::<(), _>((NotFresh { symbol, lack }, None))
+                })
+            };
+            waiting.push(spawn(wait));
+        }
+    }
+    let until = |updates: [usize; 3]| {
+        let expected = [0, 1, 2].map(|group| groups[group].2 * (1 + updates[group]));
+        let deadline = clock::now() + GENEROUS;
+        loop {
+            let seen = [0, 1, 2].map(|group| looks[group].load(Ordering::SeqCst));
+            if seen == expected {
+                return;
+            }
+            assert!(clock::now() < deadline, "{seen:?}, not {expected:?}");
+            std::thread::yield_now();
+        }
+    };
+    until([0, 0, 0]);
+    for update in 1..=4 {
+        bench.say(&quote("A", update as u32));
+        until([update, update, 0]);
+    }
+    bench.say(&trade("A", 1, "1"));
+    until([4, 5, 0]);
+    // Many in one batch are one update.
+    for bid in 1..=100 {
+        bench.peer.say(quote("A", bid));
+        bench.peer.say(trade("A", bid.into(), "1"));
+    }
+    bench.step();
+    until([5, 6, 0]);
+    bench.say(&quote("B", 1));
+    until([5, 6, 1]);
+    bench.end(&EndReason::Closed);
+    until([6, 7, 2]);
+    for thread in waiting {
+        let error = thread.join().unwrap().unwrap_err();
+        assert!(matches!(error, Error::Closed { .. }), "{error:?}");
+    }
+    until([6, 7, 2]);
+    assert_eq!(book.0.table.waiting.load(Ordering::SeqCst), 0);
+}
+
+#[test]
+fn a_slot_that_the_venue_still_counts_is_named_with_the_next_attempt() {
+    let mut bench = Bench::live();
+    let book = bench.handle().prices(["A"]).unwrap();
+    bench.step();
+    bench.peer.cut();
+    bench.step();
+    bench.leap();
+    bench.say(CONNECTED);
+    bench.say(r#"[{"T":"error","code":406,"msg":"connection limit exceeded"}]"#);
+    assert_eq!(bench.phase(), Phase::Waiting);
+    let missing = book.quote("A", SECOND).into_fresh().unwrap_err();
+    let error = book.no_price(missing, bench.peer.now(), Timestamp::from_nanos(0));
+    let Error::NoPrice {
+        obstacle, cause, ..
+    } = &error
+    else {
+        panic!("{error:?}");
+    };
+    assert!(
+        matches!(obstacle, Obstacle::Line { retry_in: Some(wait) } if *wait >= 9 * SECOND),
+        "{error:?}"
+    );
+    assert!(matches!(
+        cause.as_deref(),
+        Some(Error::ConnectionLimit { .. })
+    ));
+    assert_eq!(error.remedy(), crate::Remedy::CloseOthers);
+}
+
+/// The two orders in which somebody can come to wait and the stream can end.
+#[test]
+fn the_end_of_the_stream_ends_waits_at_once_before_and_after_it() {
+    let (bench, book) = book_of(&["A"]);
+    let late = book.clone();
+    let early = spawn(move || book.wait_price("A", SECOND, Duration::MAX));
+    let deadline = clock::now() + GENEROUS;
+    while late.0.table.waiting.load(Ordering::SeqCst) == 0 {
+        assert!(clock::now() < deadline);
+        std::thread::yield_now();
+    }
+    let at = At::new(late.0.attached.stream().key(), Phase::Ended);
+    bench.end(&EndReason::Failed(Error::GaveUp {
+        at: at.clone(),
+        failures: 3,
+        cause: Arc::new(Error::Closed { at }),
+    }));
+    for error in [
+        early.join().unwrap().unwrap_err(),
+        late.wait_fresh("A", SECOND, Duration::MAX).unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, Error::GaveUp { failures: 3, .. }),
+            "{error:?}"
+        );
+    }
+}
+
+/// A record is eleven times one number, so any mixture of two shows.
+#[test]
+fn no_reader_sees_a_mixture_of_two_records() {
+    let latest = latest::Latest::<11>::new();
+    let done = AtomicUsize::new(0);
+    let read = std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let (mut newest, mut changes) = (0, 0_u64);
+                    while done.load(Ordering::Acquire) == 0 {
+                        let Some((number, words)) = latest.read() else {
+                            continue;
+                        };
+                        assert!(words.iter().all(|word| *word == number), "{words:?}");
+                        assert!(number >= newest, "{number} after {newest}");
+                        changes += u64::from(number > newest);
+                        newest = number;
+                    }
+                    changes
+                })
+            })
+            .collect();
+        let deadline = clock::now() + GENEROUS;
+        for number in 1.. {
+            latest.write([number; 11]);
+            if number >= 1_000_000 || clock::now() > deadline {
+                break;
+            }
+        }
+        done.store(1, Ordering::Release);
+        readers
+            .into_iter()
+            .map(|reader| reader.join().unwrap())
+            .sum::<u64>()
+    });
+    assert!(read > 1_000, "the readers hardly ran: {read}");
 }

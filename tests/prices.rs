@@ -1,0 +1,282 @@
+//! Price books over real sockets: whole quotes under load, waits that end, and the lease.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test: it panics, and has its own clock and threads"
+)]
+
+mod common;
+
+use std::{
+    net::TcpListener,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{GENEROUS, credentials, patient, quiet_sim, until, until_no_thread};
+use trunkline::{
+    Config, Credentials, Decimal, EndReason, Error, Manager, Obstacle, Phase, PriceBook,
+    PriceSource, Reading, StreamHandle,
+    alpaca::{self, Feed, MarketData},
+    sim::{Sim, SimConfig},
+};
+
+const LONG: Duration = Duration::from_secs(3_600);
+
+fn open(sim: &Sim, credentials: &Credentials) -> StreamHandle<MarketData> {
+    let mut config = Config::default();
+    config.backoff.initial = Duration::from_millis(5);
+    config.backoff.cap = Duration::from_millis(10);
+    Manager::with_config(config)
+        .unwrap()
+        .open(&sim.stocks(), credentials)
+        .unwrap()
+}
+
+fn confirmed(book: &PriceBook) {
+    until("the venue has confirmed the book", || {
+        book.unconfirmed().is_empty()
+    });
+}
+
+/// A quote whose fields all follow from `number`.
+fn quote(symbol: &str, number: u64) -> String {
+    let (bid, size) = (number + 1, number + 2);
+    let ask = number + 3;
+    format!(
+        r#"{{"T":"q","S":"{symbol}","bx":"V","bp":{bid},"bs":{size},"ax":"Q","ap":{ask}.25,"as":{number},"c":["R"],"z":"C","t":"2026-03-17T14:30:05Z"}}"#
+    )
+}
+
+fn trade(symbol: &str, number: u64) -> String {
+    let size = number + 2;
+    format!(
+        r#"{{"T":"t","S":"{symbol}","i":{number},"x":"V","p":{number}.5,"s":{size},"c":["@"],"z":"C","t":"2026-03-17T14:30:05Z"}}"#
+    )
+}
+
+/// Four threads' worth of quotes and trades, a symbol each, read by eight threads. Every value read is one that was
+/// sent, whole, and none is older than one that was read before.
+#[test]
+fn readers_see_whole_values_in_order_whatever_is_written() {
+    const SYMBOLS: [&str; 4] = ["A", "B", "C", "D"];
+    const FRAMES: u64 = 500;
+    const PER_FRAME: u64 = 10;
+    let mut config = SimConfig::default();
+    config.rate = 0;
+    // As much may wait for the client as there is to send: it shares the machine with eight that hardly rest.
+    config.output_limit = 1 << 30;
+    let sim = Sim::start(config).unwrap();
+    let feed = open(&sim, &credentials());
+    let book = feed.prices(SYMBOLS).unwrap();
+    confirmed(&book);
+    let is_done = AtomicBool::new(false);
+    let seen = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let prices = SYMBOLS.map(|symbol| book.symbol(symbol).unwrap());
+                let mut newest = [[Decimal::ZERO; 2]; 4];
+                let one = Decimal::ONE;
+                while !is_done.load(Ordering::Relaxed) {
+                    for (price, [bid, last]) in prices.iter().zip(&mut newest) {
+                        if let Reading::Fresh(quote) = price.quote(LONG) {
+                            assert_eq!(quote.bid_size, quote.bid_price + one, "{quote}");
+                            assert_eq!(quote.ask_size, quote.bid_price - one, "{quote}");
+                            let ask = quote.bid_price + Decimal::new(225, 2);
+                            assert_eq!(quote.ask_price, ask, "{quote}");
+                            assert!(quote.bid_price >= *bid, "{quote} after {bid}");
+                            seen.fetch_add(u64::from(quote.bid_price > *bid), Ordering::Relaxed);
+                            *bid = quote.bid_price;
+                        }
+                        if let Reading::Fresh(trade) = price.trade(LONG) {
+                            assert_eq!(trade.size, trade.price + Decimal::new(15, 1), "{trade}");
+                            assert!(trade.price >= *last, "{trade} after {last}");
+                            *last = trade.price;
+                        }
+                    }
+                    // The machine may have fewer cores than there are readers.
+                    thread::yield_now();
+                }
+            });
+        }
+        for symbol in SYMBOLS {
+            let sim = &sim;
+            scope.spawn(move || {
+                for frame in 0..FRAMES {
+                    let numbers = (1..=PER_FRAME).map(|number| frame * PER_FRAME + number);
+                    let items: Vec<_> = numbers
+                        .flat_map(|number| [quote(symbol, number), trade(symbol, number)])
+                        .collect();
+                    sim.send_raw(format!("[{}]", items.join(",")));
+                }
+            });
+        }
+        // Also where the wait below fails: the scope ends when its threads have.
+        let _done = SetWhenDropped(&is_done);
+        let last = Decimal::from(FRAMES * PER_FRAME + 1);
+        until("the last quotes have come", || {
+            SYMBOLS.iter().all(|symbol| {
+                let quote = book.quote(symbol, LONG);
+                quote.value().is_some_and(|quote| quote.bid_price == last)
+            })
+        });
+    });
+    assert!(seen.load(Ordering::Relaxed) > 100, "{seen:?}");
+}
+
+struct SetWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for SetWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_thousand_threads_that_wait_are_all_let_go_by_one_quote_and_those_of_another_symbol_are_not() {
+    let sim = quiet_sim();
+    let feed = open(&sim, &credentials());
+    let book = feed.prices(["A", "B"]).unwrap();
+    confirmed(&book);
+    let ready = Barrier::new(1_001);
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..1_000)
+            .map(|_| {
+                scope.spawn(|| {
+                    ready.wait();
+                    book.wait_fresh("A", LONG, GENEROUS)
+                })
+            })
+            .collect();
+        let other = scope.spawn(|| book.wait_fresh("B", LONG, GENEROUS));
+        ready.wait();
+        sim.send_raw(format!("[{}]", quote("A", 7)));
+        for thread in waiting {
+            assert_eq!(thread.join().unwrap().unwrap().bid_price, 8.into());
+        }
+        assert!(!other.is_finished());
+        sim.send_raw(format!("[{}]", quote("B", 1)));
+        assert_eq!(other.join().unwrap().unwrap().bid_price, 2.into());
+    });
+}
+
+#[test]
+fn a_cut_line_cuts_every_value_until_its_next_one() {
+    let sim = quiet_sim();
+    let feed = open(&sim, &credentials());
+    let book = feed.prices(["A", "B"]).unwrap();
+    confirmed(&book);
+    sim.send_raw(format!("[{},{}]", quote("A", 1), quote("B", 1)));
+    for symbol in ["A", "B"] {
+        book.wait_fresh(symbol, LONG, GENEROUS).unwrap();
+    }
+    let mut phases = feed.phases();
+    sim.cut();
+    assert!(phases.any(|phase| phase != Phase::Live));
+    // Whoever knows that the line is not live finds nothing fresh.
+    let quote_a = book.quote("A", LONG);
+    assert!(
+        matches!(&quote_a, Reading::Cut(quote) if quote.epoch == 1),
+        "{quote_a:?}"
+    );
+    assert!(matches!(
+        book.best_price("B", LONG),
+        Err(Error::NotFresh { .. })
+    ));
+    confirmed(&book);
+    assert!(matches!(book.quote("A", LONG), Reading::Cut(_)));
+    sim.send_raw(format!("[{}]", quote("A", 2)));
+    let fresh = book.wait_price("A", LONG, GENEROUS).unwrap();
+    assert_eq!((fresh.epoch, fresh.source), (2, PriceSource::Mid));
+    assert!(matches!(book.quote("B", LONG), Reading::Cut(_)));
+}
+
+#[test]
+fn a_shutdown_ends_every_wait_at_once_and_leaves_nothing_fresh() {
+    let sim = quiet_sim();
+    let credentials = credentials();
+    let manager = Manager::new();
+    let feed = manager.open(&sim.stocks(), &credentials).unwrap();
+    let book = feed.prices(["A", "B"]).unwrap();
+    confirmed(&book);
+    sim.send_raw(format!("[{}]", quote("A", 1)));
+    book.wait_fresh("A", LONG, GENEROUS).unwrap();
+    thread::scope(|scope| {
+        let waiting: Vec<_> = (0..10)
+            .map(|_| scope.spawn(|| book.wait_price("B", LONG, Duration::MAX)))
+            .collect();
+        manager.shutdown(GENEROUS);
+        for thread in waiting {
+            let error = thread.join().unwrap().unwrap_err();
+            assert!(matches!(error, Error::Closed { .. }), "{error:?}");
+        }
+    });
+    assert!(matches!(feed.end_reason(), Some(EndReason::Closed)));
+    assert!(matches!(book.quote("A", LONG), Reading::Cut(_)));
+    assert!(matches!(book.add(["C"]), Err(Error::Closed { .. })));
+    assert!(matches!(feed.prices(["C"]), Err(Error::Closed { .. })));
+}
+
+#[test]
+fn a_wait_that_times_out_names_the_phase_the_last_cause_and_the_next_attempt() {
+    let endpoint = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        format!("ws://{}/v2/iex", listener.local_addr().unwrap())
+    };
+    let venue = alpaca::stocks(Feed::Iex).at(endpoint.parse().unwrap());
+    let manager = Manager::with_config(patient()).unwrap();
+    let feed = manager.open(&venue, &credentials()).unwrap();
+    let book = feed.prices(["A"]).unwrap();
+    until("the first attempt has failed", || {
+        feed.phase() == Phase::Waiting
+    });
+    let started = Instant::now();
+    let timeout = Duration::from_millis(50);
+    let error = book.wait_price("A", LONG, timeout).unwrap_err();
+    assert!(started.elapsed() >= timeout);
+    let Error::NoPrice {
+        obstacle, cause, ..
+    } = &error
+    else {
+        panic!("{error:?}");
+    };
+    assert!(
+        matches!(obstacle, Obstacle::Line { retry_in: Some(_) }),
+        "{error:?}"
+    );
+    assert!(
+        matches!(cause.as_deref(), Some(Error::Unreachable { .. })),
+        "{error:?}"
+    );
+    assert_eq!(error.phase(), Some(Phase::Waiting));
+    assert!(error.is_retryable());
+}
+
+#[test]
+fn the_last_clone_ends_the_stream_and_a_symbols_handle_is_one() {
+    let sim = quiet_sim();
+    let credentials = credentials();
+    let feed = open(&sim, &credentials);
+    let book = feed.prices(["A"]).unwrap();
+    let price = book.symbol("A").unwrap();
+    let clone = book.clone();
+    drop(feed);
+    confirmed(&book);
+    drop(book);
+    drop(clone);
+    sim.send_raw(format!("[{}]", quote("A", 1)));
+    price.wait_fresh(LONG, GENEROUS).unwrap();
+    assert_eq!(sim.stats().connections_open, 1);
+    drop(price);
+    until_no_thread(&credentials);
+    until("the simulator has seen the end", || {
+        sim.stats().connections_open == 0
+    });
+}
