@@ -4,7 +4,7 @@
 //! first, without recursion and without memory, and only whole items are read.
 
 mod notation;
-mod token;
+pub(super) mod token;
 
 use serde::de::{DeserializeOwned, Error as _};
 

@@ -146,7 +146,7 @@ pub(super) fn parse(digits: &str) -> Result<Decimal, String> {
 }
 
 /// The shortest decimal that reads back as the same float.
-fn shortest(float: f64) -> Result<Decimal, String> {
+pub(super) fn shortest(float: f64) -> Result<Decimal, String> {
     // Prices have few decimals. Where a float is the nearest to an integer of at most 15 digits over a power of ten, it
     // is so to one of them only, and the smallest power gives the shortest.
     for (decimals, power) in (0_u32..).zip(POWERS) {

@@ -6,6 +6,7 @@
 //! asked for here, as the processor foresees it.
 
 mod json;
+mod msgpack;
 
 use rust_decimal::Decimal;
 
@@ -27,7 +28,10 @@ pub(super) enum Scanned {
 pub(super) fn scan(frame: &[u8], codec: Codec, each: impl FnMut(MarketEvent)) -> Scanned {
     match codec {
         Codec::Json => items(json::Cursor::new(frame), each),
-        Codec::MessagePack => Scanned::Items(0),
+        Codec::MessagePack => match msgpack::Cursor::new(frame) {
+            Some(frame) => items(frame, each),
+            None => Scanned::Items(0),
+        },
     }
 }
 
@@ -66,14 +70,16 @@ trait Tokens {
 /// A key as it is written in each codec.
 #[derive(Clone, Copy)]
 struct Key {
+    name: &'static str,
     /// With everything between the value before it and its own.
-    json: &'static [u8],
+    json: &'static str,
 }
 
 macro_rules! key {
     ($name:literal) => {
         Key {
-            json: concat!(",\"", $name, "\":").as_bytes(),
+            name: $name,
+            json: concat!(",\"", $name, "\":"),
         }
     };
 }

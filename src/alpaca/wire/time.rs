@@ -138,6 +138,11 @@ impl<'de> Visitor<'de> for Time {
     }
 }
 
+/// What the bytes of an extension say, if it is a time.
+pub(super) fn from_ext(bytes: &[u8]) -> Option<Timestamp> {
+    parts_of_ext(bytes).and_then(from_parts).flatten()
+}
+
 fn parts_of_ext(bytes: &[u8]) -> Option<(i64, u32)> {
     match bytes.len() {
         4 => Some((u32::from_be_bytes(bytes.try_into().ok()?).into(), 0)),

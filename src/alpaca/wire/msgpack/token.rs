@@ -73,7 +73,7 @@ pub(super) fn token(bytes: &[u8]) -> Option<(Token<'_>, &[u8])> {
 }
 
 /// What follows the first value. Nothing where it is not all there.
-pub(super) fn skip(bytes: &[u8]) -> Option<&[u8]> {
+pub(in super::super) fn skip(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes;
     // At most four thousand million more for each of the bytes of a frame: it cannot overflow.
     let mut left: u64 = 1;

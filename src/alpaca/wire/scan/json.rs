@@ -59,7 +59,7 @@ impl Tokens for Cursor<'_> {
 
     #[inline(always)]
     fn key(&mut self, key: Key) -> bool {
-        let Some(rest) = self.rest.strip_prefix(key.json) else {
+        let Some(rest) = self.rest.strip_prefix(key.json.as_bytes()) else {
             return false;
         };
         self.rest = rest;

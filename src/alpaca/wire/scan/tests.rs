@@ -5,8 +5,8 @@ use proptest::{collection::vec, prelude::*, sample::select};
 use super::*;
 use crate::{
     alpaca::{
-        DataFeed, Feed,
-        wire::{Incoming, decode, decode_behind, server},
+        DataFeed, Feed, OptionFeed,
+        wire::{Incoming, decode, decode_behind, msgpack::token::skip, server},
     },
     event::Unparsed,
 };
@@ -142,12 +142,53 @@ fn events() -> impl Strategy<Value = MarketEvent> {
     prop_oneof![3 => trade, 3 => quote, 1 => bar]
 }
 
-fn written(events: &[MarketEvent], codec: Codec) -> Vec<u8> {
+fn written(events: &[MarketEvent], feed: DataFeed, codec: Codec) -> Vec<u8> {
     let items: Vec<_> = events
         .iter()
-        .map(|event| server::event(event, DataFeed::Stocks(Feed::Sip), codec))
+        .map(|event| server::event(event, feed, codec))
         .collect();
     server::frame(&items, codec)
+}
+
+const STOCKS: DataFeed = DataFeed::Stocks(Feed::Sip);
+const OPTIONS: DataFeed = DataFeed::Options(OptionFeed::Opra);
+
+/// An item in MessagePack with its pairs in another order, some of them missing or there twice.
+fn rearranged(item: &[u8], order: &[usize], left_out: usize, twice: bool) -> Vec<u8> {
+    let mut pairs = Vec::new();
+    let mut rest = &item[1..];
+    while let Some(behind) = skip(rest).and_then(skip) {
+        pairs.push(&rest[..rest.len() - behind.len()]);
+        rest = behind;
+    }
+    let first = pairs.remove(0);
+    let mut pairs: Vec<_> = order
+        .iter()
+        .filter_map(|index| pairs.get(*index).copied())
+        .collect();
+    pairs.drain(..left_out.saturating_sub(1));
+    if twice {
+        pairs.push(pairs[0]);
+    }
+    [&[0x81 + pairs.len() as u8], first, &pairs.concat()].concat()
+}
+
+/// Go's encoder and others write the same in different widths: here the values of an item, each in some other one.
+fn widened(mut frame: Vec<u8>, place: usize) -> Vec<u8> {
+    let small: Vec<_> = (0..frame.len()).filter(|at| frame[*at] < 0x80).collect();
+    let Some(at) = small.get(place % small.len().max(1)) else {
+        return frame;
+    };
+    let value = frame[*at];
+    let wide: &[u8] = match place % 5 {
+        0 => &[0xcc, value],
+        1 => &[0xcd, 0, value],
+        2 => &[0xce, 0, 0, 0, value],
+        3 => &[0xcf, 0, 0, 0, 0, 0, 0, 0, value],
+        _ => &[0xd3, 0, 0, 0, 0, 0, 0, 0, value],
+    };
+    frame.splice(at..=at, wide.iter().copied());
+    frame
 }
 
 /// A pair of any key with any value.
@@ -273,7 +314,8 @@ fn changed(mut frame: Vec<u8>, changes: &[(usize, u8, u8)]) -> Vec<u8> {
 }
 
 fn changes() -> impl Strategy<Value = Vec<(usize, u8, u8)>> {
-    let telling = select(br#"0919."\,:[]{}TSZ -+e"#.to_vec());
+    let telling =
+        select(b"0919.\"\\,:[]{}TSZ -+e\x81\x8a\x91\xa1\xc0\xca\xcb\xcf\xd0\xd6\xd7\xd9".to_vec());
     vec(
         (
             any::<usize>(),
@@ -291,12 +333,18 @@ proptest! {
     /// Were the fast path not used any more, or for less, this would tell.
     #[test]
     fn what_is_usual_is_read_whole_and_exactly(events in vec(events(), 1..4)) {
-        let frame = written(&events, Codec::Json);
+        let frame = written(&events, STOCKS, Codec::Json);
         let mut scanned = Vec::new();
         let whole = scan(&frame, Codec::Json, |event| scanned.push(event));
         prop_assert_eq!(whole, Scanned::Whole, "{}", String::from_utf8_lossy(&frame));
         prop_assert_eq!(&scanned, &events);
         assert_same(&frame, Codec::Json);
+        // Here numbers are floats, and may be others afterwards.
+        for feed in [STOCKS, OPTIONS] {
+            let frame = written(&events, feed, Codec::MessagePack);
+            prop_assert!(is_whole(&frame, Codec::MessagePack), "{:x?}", frame);
+            assert_same(&frame, Codec::MessagePack);
+        }
     }
 
     #[test]
@@ -308,14 +356,34 @@ proptest! {
     fn they_agree_on_usual_frames_with_a_wrong_byte(
         events in vec(events(), 1..3),
         changes in changes(),
+        place in any::<usize>(),
     ) {
-        assert_same(&changed(written(&events, Codec::Json), &changes), Codec::Json);
+        assert_same(&changed(written(&events, STOCKS, Codec::Json), &changes), Codec::Json);
+        for feed in [STOCKS, OPTIONS] {
+            let frame = written(&events, feed, Codec::MessagePack);
+            assert_same(&changed(frame.clone(), &changes), Codec::MessagePack);
+            assert_same(&widened(frame, place), Codec::MessagePack);
+        }
+    }
+
+    #[test]
+    fn they_agree_on_maps_in_any_order(
+        event in events(),
+        order in Just((0..11_usize).collect::<Vec<_>>()).prop_shuffle(),
+        left_out in 0..3_usize,
+        twice in any::<bool>(),
+    ) {
+        let item = server::event(&event, STOCKS, Codec::MessagePack);
+        let frame = server::frame(&[rearranged(&item, &order, left_out, twice)], Codec::MessagePack);
+        assert_same(&frame, Codec::MessagePack);
     }
 
     #[test]
     fn they_agree_on_any_bytes(bytes in vec(any::<u8>(), 0..200)) {
         assert_same(&bytes, Codec::Json);
         assert_same(&[br#"[{"T":"q""#, &*bytes].concat(), Codec::Json);
+        assert_same(&bytes, Codec::MessagePack);
+        assert_same(&[b"\x91\x83\xa1T\xa1t\xa1S", &*bytes].concat(), Codec::MessagePack);
     }
 
     #[test]

@@ -1,0 +1,191 @@
+//! The tokens of usual MessagePack. It must not know what they mean.
+//!
+//! Unusual are nil, numbers and texts in the place of others, 32-bit floats, maps of more than 15 pairs, and times that
+//! are not the extension's two short forms.
+
+use rust_decimal::Decimal;
+
+use super::{
+    super::{number, time},
+    Key, Tokens,
+};
+use crate::market::{Code, Conditions, Symbol, Timestamp};
+
+pub(super) struct Cursor<'a> {
+    rest: &'a [u8],
+    /// How many items the frame still claims. None of that is believed before it is there.
+    items: u32,
+    /// How many pairs the item still claims.
+    pairs: u8,
+}
+
+impl<'a> Cursor<'a> {
+    pub(super) fn new(frame: &'a [u8]) -> Option<Self> {
+        let mut cursor = Self {
+            rest: frame,
+            items: 0,
+            pairs: 0,
+        };
+        cursor.items = match cursor.byte()? {
+            short @ 0x90..=0x9f => u32::from(short & 0x0f),
+            0xdc => u16::from_be_bytes(cursor.array()?).into(),
+            0xdd => u32::from_be_bytes(cursor.array()?),
+            _ => return None,
+        };
+        Some(cursor)
+    }
+}
+
+impl Tokens for Cursor<'_> {
+    #[inline(always)]
+    fn item(&mut self) -> Option<bool> {
+        if self.items == 0 {
+            return self.rest.is_empty().then_some(true);
+        }
+        self.items -= 1;
+        Some(false)
+    }
+
+    #[inline(always)]
+    fn kind(&mut self) -> Option<u8> {
+        let [map @ 0x81..=0x8f, 0xa1, b'T', 0xa1, kind] = self.array()? else {
+            return None;
+        };
+        // Without the one that was just read.
+        self.pairs = (map & 0x0f) - 1;
+        Some(kind)
+    }
+
+    #[inline(always)]
+    fn end(&mut self) -> bool {
+        self.pairs == 0
+    }
+
+    #[inline(always)]
+    fn key(&mut self, key: Key) -> bool {
+        let rest = match self.rest.split_first() {
+            Some((marker, rest)) if *marker == 0xa0 | key.name.len() as u8 && self.pairs > 0 => {
+                rest
+            }
+            _ => return false,
+        };
+        let Some(rest) = rest.strip_prefix(key.name.as_bytes()) else {
+            return false;
+        };
+        self.rest = rest;
+        self.pairs -= 1;
+        true
+    }
+
+    #[inline(always)]
+    fn symbol(&mut self) -> Option<Symbol> {
+        self.text().map(Symbol::from)
+    }
+
+    #[inline(always)]
+    fn code(&mut self) -> Option<Code> {
+        match self.letter() {
+            Some(letter) => Some(Code::letter(letter)),
+            None => self.text().map(Code::from),
+        }
+    }
+
+    /// A list for stocks, and one text for options.
+    #[inline(always)]
+    fn conditions(&mut self) -> Option<Conditions> {
+        if let [0x91, 0xa1, letter @ 0..0x80, ..] = *self.rest {
+            self.take(3)?;
+            return Some(Conditions::letter(letter));
+        }
+        if let Some(letter) = self.letter() {
+            return Some(Conditions::letter(letter));
+        }
+        let mut conditions = Conditions::default();
+        if let [count @ 0x90..=0x9f, rest @ ..] = self.rest {
+            self.rest = rest;
+            for _ in 0..count & 0x0f {
+                conditions.push(self.text()?);
+            }
+        } else {
+            let text = self.text()?;
+            if !text.is_empty() {
+                conditions.push(text);
+            }
+        }
+        Some(conditions)
+    }
+
+    #[inline(always)]
+    fn decimal(&mut self) -> Option<Decimal> {
+        if let [0xcb, rest @ ..] = self.rest {
+            self.rest = rest;
+            return number::shortest(f64::from_be_bytes(self.array()?)).ok();
+        }
+        self.integer().map(Decimal::from)
+    }
+
+    #[inline(always)]
+    fn integer(&mut self) -> Option<u64> {
+        Some(match self.byte()? {
+            short @ 0..0x80 => short.into(),
+            0xcc => self.byte()?.into(),
+            0xcd => u16::from_be_bytes(self.array()?).into(),
+            0xce => u32::from_be_bytes(self.array()?).into(),
+            0xcf => u64::from_be_bytes(self.array()?),
+            // Go writes whatever is an `int64` in eight bytes.
+            0xd3 => u64::try_from(i64::from_be_bytes(self.array()?)).ok()?,
+            _ => return None,
+        })
+    }
+
+    #[inline(always)]
+    fn timestamp(&mut self) -> Option<Timestamp> {
+        match self.array()? {
+            [0xd6, 0xff] => time::from_ext(self.take(4)?),
+            [0xd7, 0xff] => time::from_ext(self.take(8)?),
+            _ => None,
+        }
+    }
+}
+
+impl<'a> Cursor<'a> {
+    #[inline(always)]
+    fn byte(&mut self) -> Option<u8> {
+        let [byte] = self.array()?;
+        Some(byte)
+    }
+
+    #[inline(always)]
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*array)
+    }
+
+    #[inline(always)]
+    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
+        Some(taken)
+    }
+
+    /// A text of one ASCII letter.
+    #[inline(always)]
+    fn letter(&mut self) -> Option<u8> {
+        let [0xa1, letter @ 0..0x80, ref rest @ ..] = *self.rest else {
+            return None;
+        };
+        self.rest = rest;
+        Some(letter)
+    }
+
+    #[inline(always)]
+    fn text(&mut self) -> Option<&'a str> {
+        let len = match self.byte()? {
+            short @ 0xa0..=0xbf => short & 0x1f,
+            0xd9 => self.byte()?,
+            _ => return None,
+        };
+        str::from_utf8(self.take(len.into())?).ok()
+    }
+}
