@@ -365,6 +365,7 @@ impl<E> Output<E> {
     }
 
     /// An event for those who subscribed to it.
+    #[inline]
     pub fn event(&mut self, event: E) {
         self.events.push(Stamped {
             event,

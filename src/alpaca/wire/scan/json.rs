@@ -117,7 +117,7 @@ impl Tokens for Cursor<'_> {
         }
         if (word >> whole) as u8 != b'.' {
             self.advance(whole as usize / 8)?;
-            return Some(Decimal::new(digits(word, whole), 0));
+            return Decimal::try_new(digits(word, whole), 0).ok();
         }
         let end = before(behind);
         let scale = end / 8 - whole / 8 - 1;
@@ -128,7 +128,7 @@ impl Tokens for Cursor<'_> {
         let head = (1 << whole) - 1;
         let together = (word & head) | ((word >> 8) & !head);
         self.advance(end as usize / 8)?;
-        Some(Decimal::new(digits(together, end - 8), scale))
+        Decimal::try_new(digits(together, end - 8), scale).ok()
     }
 
     /// A whole number without sign, of at most 18 digits.
@@ -217,14 +217,14 @@ impl<'a> Cursor<'a> {
     fn long_decimal(&mut self) -> Option<Decimal> {
         let (whole, digits) = self.whole()?;
         if self.pass(b'.').is_none() {
-            return Some(Decimal::new(whole, 0));
+            return Decimal::try_new(whole, 0).ok();
         }
         let (fraction, scale) = self.digits()?;
         if digits + scale > MAX_DIGITS {
             return None;
         }
         let power = POWERS.get(scale as usize)?;
-        Some(Decimal::new(whole * power + fraction, scale))
+        Decimal::try_new(whole * power + fraction, scale).ok()
     }
 
     /// Digits without a leading zero, and how many.
