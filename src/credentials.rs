@@ -2,7 +2,9 @@
 //!
 //! This module must not know who uses them. Nothing here prints, serializes or compares a secret.
 
-use std::{fmt, io::Read, path::Path, sync::Arc};
+mod redaction;
+
+use std::{ffi::OsString, fmt, io::Read, path::Path, sync::Arc};
 
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
@@ -43,7 +45,7 @@ impl Credentials {
     /// [`Error::InvalidCredentials`] when either is empty, longer than 512 bytes, or holds white space, control or
     /// non-ASCII characters. The error names the field and never echoes the value.
     pub fn new(key: impl AsRef<str>, secret: impl AsRef<str>) -> Result<Self> {
-        Self::build(key.as_ref().as_bytes(), secret.as_ref().as_bytes(), false)
+        Self::build(key.as_ref().as_bytes(), secret.as_ref().as_bytes())
     }
 
     /// Credentials for an endpoint that wants none. They are never sent.
@@ -75,10 +77,11 @@ impl Credentials {
         Self::new(key.as_str(), secret.as_str())
     }
 
-    /// Reads two lines, the key id and the secret, from a file.
+    /// Reads two lines, the key id and the secret, from a file that only its owner may touch: `chmod 600`. That is
+    /// checked on Unix; elsewhere, keeping others from it is up to you.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`] when the file cannot be read, when (on Unix) anybody but its owner may read it,
+    /// [`Error::InvalidCredentials`] when the file cannot be read, when anybody but its owner may read or write it,
     /// or for the reasons of [`from_reader`](Self::from_reader).
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
         let unreadable =
@@ -114,12 +117,19 @@ impl Credentials {
                 Err(error) => return Err(invalid(CredentialsFault::Unreadable(error.kind()))),
             }
         }
+        if len == text.len() {
+            // There may be more of it, and a secret that was cut would be a wrong one.
+            return Err(invalid(CredentialsFault::TooLong {
+                field: "text that holds them",
+                limit: len - 1,
+            }));
+        }
         let mut lines = text[..len]
             .trim_ascii()
             .split(|byte| *byte == b'\n')
             .map(<[u8]>::trim_ascii);
         match (lines.next(), lines.next(), lines.next()) {
-            (Some(key), Some(secret), None) => Self::build(key, secret, false),
+            (Some(key), Some(secret), None) => Self::build(key, secret),
             _ => Err(invalid(CredentialsFault::NotTwoLines)),
         }
     }
@@ -158,76 +168,9 @@ impl Credentials {
         self.shared.bytes.split_at(self.shared.key_len)
     }
 
-    /// A server's text as it may be shown: key and secret masked, control characters escaped, length capped.
-    pub(crate) fn redact(&self, text: &str) -> String {
-        const SHOWN: usize = 512;
-        let masked = Zeroizing::new(self.masked(text));
-        let mut shown = String::new();
-        for character in masked.chars() {
-            if shown.len() >= SHOWN {
-                shown.push('…');
-                break;
-            }
-            if character.is_control() {
-                shown.extend(character.escape_default());
-            } else {
-                shown.push(character);
-            }
-        }
-        shown
-    }
-
-    /// A text with key and secret masked, and otherwise as it is.
-    pub(crate) fn masked(&self, text: &str) -> String {
-        let mut bytes = Zeroizing::new(text.as_bytes().to_vec());
-        self.mask(&mut bytes);
-        // Only ASCII was overwritten, with ASCII.
-        String::from_utf8_lossy(&bytes).into_owned()
-    }
-
-    /// The same for a text that may have been cut in the middle of key or secret.
-    pub(crate) fn masked_cut(&self, text: &str) -> String {
-        let mut text = Zeroizing::new(self.masked(text));
-        let tail = self
-            .needles()
-            .map(|needle| overlap(text.as_bytes(), needle))
-            .max()
-            .unwrap_or(0);
-        let kept = text.len() - tail;
-        text.replace_range(kept.., &"*".repeat(tail));
-        std::mem::take(&mut *text)
-    }
-
-    /// Overwrites every occurrence of key and secret with asterisks, as they are or as JSON may escape them. Lengths
-    /// stay as they are.
-    pub(crate) fn mask(&self, bytes: &mut [u8]) {
-        for needle in self.needles() {
-            let mut from = 0;
-            while from < bytes.len() {
-                let len = match spelled(&bytes[from..], needle) {
-                    Spelled::Whole(len) => len,
-                    Spelled::Beginning | Spelled::No => {
-                        from += 1;
-                        continue;
-                    }
-                };
-                bytes[from..from + len].fill(b'*');
-                from += len;
-            }
-        }
-    }
-
-    /// What to look for in a text.
-    pub(crate) fn needles(&self) -> impl Iterator<Item = &[u8]> {
-        let (key, secret) = self.parts();
-        [secret, key]
-            .into_iter()
-            .filter(|part| part.len() >= SHORTEST_MASKED)
-    }
-
-    fn build(key: &[u8], secret: &[u8], may_be_empty: bool) -> Result<Self> {
+    fn build(key: &[u8], secret: &[u8]) -> Result<Self> {
         for (field, value) in [("key id", key), ("secret", secret)] {
-            let fault = if value.is_empty() && !may_be_empty {
+            let fault = if value.is_empty() {
                 CredentialsFault::Empty { field }
             } else if value.len() > MAX_LEN {
                 CredentialsFault::TooLong {
@@ -308,74 +251,6 @@ pub(crate) fn json_escape(text: &[u8], mut write: impl FnMut(&[u8])) {
     }
 }
 
-/// Whether a text begins with a needle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Spelled {
-    /// With the whole of it, in so many bytes.
-    Whole(usize),
-    /// The text ends before the needle does.
-    Beginning,
-    No,
-}
-
-/// Whether `text` begins with `needle`: as it is, or with any of its characters escaped in a way that JSON allows.
-fn spelled(text: &[u8], needle: &[u8]) -> Spelled {
-    if text.starts_with(needle) {
-        return Spelled::Whole(needle.len());
-    }
-    if needle.starts_with(text) {
-        return Spelled::Beginning;
-    }
-    let mut len = 0;
-    for byte in needle {
-        match character(&text[len..], *byte) {
-            Some(0) => return Spelled::Beginning,
-            Some(more) => len += more,
-            None => return Spelled::No,
-        }
-    }
-    Spelled::Whole(len)
-}
-
-/// How many bytes at the end of `text` are a beginning, but not the whole, of `needle`.
-pub(crate) fn overlap(text: &[u8], needle: &[u8]) -> usize {
-    // An escaped character takes six bytes.
-    let longest = text.len().min(6 * needle.len());
-    (1..=longest)
-        .rev()
-        .find(|len| spelled(&text[text.len() - len..], needle) == Spelled::Beginning)
-        .unwrap_or(0)
-}
-
-/// In how many bytes `text` begins with `wanted`; 0 if it ends too early to tell.
-fn character(text: &[u8], wanted: u8) -> Option<usize> {
-    match text {
-        [] | [b'\\'] => Some(0),
-        [b'\\', b'u', code @ ..] if code.len() < 4 && code.iter().all(u8::is_ascii_hexdigit) => {
-            Some(0)
-        }
-        [b'\\', b'u', code @ ..] if is_code_of(code, wanted) => Some(6),
-        [b'\\', next, ..] if *next == wanted => Some(2),
-        [first, ..] if *first == wanted => Some(1),
-        _ => None,
-    }
-}
-
-/// Whether `code` begins with the four hex digits of `wanted`.
-fn is_code_of(code: &[u8], wanted: u8) -> bool {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).map(|digit| digit as u8);
-    let digits = [
-        Some(b'0'),
-        Some(b'0'),
-        digit(wanted >> 4),
-        digit(wanted & 15),
-    ];
-    digits
-        .iter()
-        .zip(code)
-        .all(|(digit, byte)| *digit == Some(byte.to_ascii_lowercase()))
-}
-
 fn variable(name: &'static str, elsewhere: &[&'static str]) -> Result<Zeroizing<String>> {
     match std::env::var(name) {
         Ok(value) => Ok(Zeroizing::new(value)),
@@ -384,16 +259,19 @@ fn variable(name: &'static str, elsewhere: &[&'static str]) -> Result<Zeroizing<
             Err(invalid(CredentialsFault::BadCharacter { field: name }))
         }
         Err(std::env::VarError::NotPresent) => {
-            let found = elsewhere
-                .iter()
-                .copied()
-                .find(|other| std::env::var_os(other).is_some());
+            let found = elsewhere.iter().copied().find(|other| is_set(other));
             Err(invalid(CredentialsFault::NotSet {
                 variable: name,
                 found,
             }))
         }
     }
+}
+
+/// What it is set to may be a secret, too, and is wiped.
+fn is_set(name: &str) -> bool {
+    let value = std::env::var_os(name).map(OsString::into_encoded_bytes);
+    value.map(Zeroizing::new).is_some()
 }
 
 fn invalid(fault: CredentialsFault) -> Error {
@@ -405,9 +283,6 @@ fn invalid(fault: CredentialsFault) -> Error {
 
 const KEY_VARIABLE: &str = "APCA_API_KEY_ID";
 const SECRET_VARIABLE: &str = "APCA_API_SECRET_KEY";
-/// Shorter parts are not looked for in what a server says: a key `con` would be found in every `connection`, and in the
-/// words of the protocol itself. Real ones are some twenty and forty characters long.
-const SHORTEST_MASKED: usize = 5;
 /// Far above any venue's, far below anything that could hurt.
 const MAX_LEN: usize = 512;
 
@@ -415,24 +290,38 @@ const MAX_LEN: usize = 512;
 mod tests {
     use super::*;
 
+    /// Computed with Python's `hashlib.sha256` of `b"trunkline/credentials/v1"`, and of each field its length in eight
+    /// bytes, big end first, and itself.
     #[test]
-    fn fields_are_length_prefixed_in_the_fingerprint() {
-        let one = Credentials::new("a:b", "c").unwrap();
-        let other = Credentials::new("a", "b:c").unwrap();
-        assert_ne!(one.fingerprint(), other.fingerprint());
-        assert_eq!(
-            one.fingerprint(),
-            Credentials::new("a:b", "c").unwrap().fingerprint()
-        );
+    fn the_fingerprint_is_that_of_an_independent_computation() {
+        for (key, secret, sha256) in [
+            (
+                "PKEXAMPLE",
+                "sEXAMPLE",
+                "8721ee693faf9a24a55b6755b7e61f5f36900a4da7689204a0291979bb9afe7a",
+            ),
+            (
+                "a:b",
+                "c",
+                "33cda4d2e8199f19a9ebfe05b2b0c5714ab686948b822e0bf7801f6a7482f243",
+            ),
+            // The same characters, cut elsewhere.
+            (
+                "a",
+                "b:c",
+                "c45cfcf8e47c86ce8c349dea7d484313f0f44975e9f05446aaa1d1735a21e60c",
+            ),
+        ] {
+            let fingerprint = Credentials::new(key, secret).unwrap().fingerprint();
+            let digits: String = fingerprint
+                .0
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            assert_eq!(digits, sha256);
+            assert_eq!(fingerprint.to_string(), sha256[..8]);
+        }
     }
-
-    /// Computed with Python: `hashlib.sha256(tag + (9).to_bytes(8) + b"PKEXAMPLE" + (8).to_bytes(8) + b"sEXAMPLE")`.
-    #[test]
-    fn the_fingerprint_has_an_independent_test_vector() {
-        let credentials = Credentials::new("PKEXAMPLE", "sEXAMPLE").unwrap();
-        assert_eq!(credentials.fingerprint().to_string(), VECTOR);
-    }
-    const VECTOR: &str = "8721ee69";
 
     #[test]
     fn bad_values_are_refused_by_name_and_not_echoed() {
@@ -462,12 +351,9 @@ mod tests {
         credentials.expose(|key, secret| assert_eq!((key, secret), ("PKX", "s3")));
         assert!(Credentials::from_reader(&b"one"[..]).is_err());
         assert!(Credentials::from_reader(&b"1\n2\n3"[..]).is_err());
-    }
-
-    #[test]
-    fn server_text_is_shown_without_secrets_and_on_one_line() {
-        let credentials = Credentials::new("PKEXAMPLE", "s\"quoted").unwrap();
-        let shown = credentials.redact("no\r\nPKEXAMPLE s\"quoted s\\\"quoted");
-        assert_eq!(shown, "no\\r\\n********* ******** *********");
+        // What stands too far behind is not cut off unseen.
+        let padded = format!("{}\nPKX\ns3", " ".repeat(2 * MAX_LEN + 13));
+        let error = Credentials::from_reader(padded.as_bytes()).unwrap_err();
+        assert!(error.to_string().contains("longer than 1039"), "{error}");
     }
 }

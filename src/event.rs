@@ -1,7 +1,7 @@
 //! What a subscriber receives: events, and a declaration for everything that is not there.
 
 use std::{
-    fmt,
+    fmt::{self, Write as _},
     ops::Deref,
     sync::Arc,
     time::{Duration, Instant},
@@ -310,10 +310,12 @@ pub struct Unparsed {
 }
 
 impl Unparsed {
+    const SHOWN: usize = 4_096;
+
     /// An item for a [`Session`](crate::venue::Session) to report.
     #[must_use]
     pub fn new(raw: &[u8], why: impl fmt::Display) -> Self {
-        let shown = &raw[..raw.len().min(4_096)];
+        let shown = &raw[..raw.len().min(Self::SHOWN)];
         Self {
             raw: String::from_utf8_lossy(shown).into(),
             why: why.to_string().into(),
@@ -321,11 +323,24 @@ impl Unparsed {
             correlation: None,
         }
     }
+
+    /// Whether it may be the beginning of something longer.
+    pub(crate) fn is_cut(&self) -> bool {
+        self.raw.len() >= Self::SHOWN
+    }
 }
 
 impl fmt::Display for Unparsed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "unparsed ({}): {}", self.why, self.raw)?;
+        write!(f, "unparsed ({}): ", self.why)?;
+        for character in self.raw.chars() {
+            // A record is one line, whatever the venue sends.
+            if character.is_control() {
+                write!(f, "{}", character.escape_default())?;
+            } else {
+                f.write_char(character)?;
+            }
+        }
         if self.more > 0 {
             write!(f, " and {} more", self.more)?;
         }

@@ -134,9 +134,19 @@
 //! | `trunkline_request_seconds` | histogram | from a request to its answer |
 //!
 //! # Secrets
-//! [`Credentials`] live in one zeroizing buffer. Maps, logs, errors and health hold a one-way [`Fingerprint`]. The
-//! login is written below the WebSocket library, so that no dependency logs or keeps it, even at TRACE. The
-//! environment that credentials are read from keeps its own copy; a file or a reader does not.
+//! [`Credentials`] live in one zeroizing buffer that clones and streams share. A stream gives its share back when it
+//! starts to drain or has ended, and the last share wipes the buffer. Maps, logs, errors and health hold a one-way
+//! [`Fingerprint`]. The login is written below the WebSocket library, so that no dependency logs or keeps it, even at
+//! TRACE; of a venue of your own, a request or a message that holds the credentials is refused.
+//!
+//! Servers repeat what they were sent. Until a login is accepted, key and secret are masked in what arrives, in whatever
+//! common spelling, before the WebSocket library can log it. After that they are masked in what this crate shows; the
+//! TRACE records of the WebSocket library then show each message as it came.
+//!
+//! These copies are not this crate's to wipe: the environment keeps the variables that credentials were read from, which
+//! a file or a reader does not. Of what is sent, rustls keeps the encrypted form only. But what a server repeats lies
+//! decrypted in a buffer of rustls's, and after the login in one of the WebSocket library's, until the memory is used
+//! again, which may be after the connection has ended.
 //!
 //! # Panics
 //! A panic on a stream's thread (in a [`venue::Session`] of yours, or in a logger) ends that stream with

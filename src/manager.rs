@@ -87,7 +87,8 @@ impl Manager {
     ///
     /// # Errors
     /// [`Error::Draining`] past that time. [`Error::SettingsConflict`] if the stream is open with other settings.
-    /// [`Error::WrongAccount`] if the venue knows that the key is not meant for it. [`Error::Spawn`] if the operating
+    /// [`Error::WrongAccount`] if the venue knows that the key is not meant for it. [`Error::InvalidConfig`] if the
+    /// credentials stand in the URL or a header, which the WebSocket library logs. [`Error::Spawn`] if the operating
     /// system has no thread or poller left.
     ///
     /// # Examples
@@ -120,6 +121,8 @@ impl Manager {
         credentials: &Credentials,
         timeout: Duration,
     ) -> Result<StreamHandle<V>> {
+        // Told of no stream: its name may be where they stand.
+        keep_out_of_the_request(venue, credentials)?;
         let key = StreamKey::new(venue.endpoint(), credentials);
         self.acquire(venue, credentials, &key, timeout)
             .map_err(|error| error.told(&key, None, self.correlation.as_ref()))
@@ -250,6 +253,26 @@ impl Manager {
             }),
             correlation: None,
         }
+    }
+}
+
+/// The WebSocket library logs the upgrade request, and keeps copies of it.
+fn keep_out_of_the_request(venue: &impl Venue, credentials: &Credentials) -> Result<()> {
+    let refuse = |place: &str| {
+        Error::invalid_config(format!(
+            "the credentials stand in {place}, which is logged: a login goes by `send_secret`"
+        ))
+    };
+    if credentials.stand_in(venue.endpoint().request_url().as_bytes()) {
+        return Err(refuse("the endpoint"));
+    }
+    match venue
+        .headers()
+        .iter()
+        .find(|(_, value)| credentials.stand_in(value.as_bytes()))
+    {
+        Some((name, _)) => Err(refuse(&format!("the header `{name}`"))),
+        None => Ok(()),
     }
 }
 

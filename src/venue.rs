@@ -41,7 +41,7 @@ pub trait Venue: Send + Sync + 'static {
     /// Where it is.
     fn endpoint(&self) -> &Endpoint;
 
-    /// What the record of an opening stream calls it. Must not show a credential.
+    /// What the record of an opening stream calls it. Credentials in it are masked.
     fn label(&self, credentials: &Credentials) -> String {
         let _ = credentials;
         self.endpoint().to_string()
@@ -53,7 +53,8 @@ pub trait Venue: Send + Sync + 'static {
         Vec::new()
     }
 
-    /// Headers for the upgrade request. Never a secret: dependencies log them.
+    /// Headers for the upgrade request. Never a secret: dependencies log them. A stream whose headers hold its
+    /// credentials is not opened.
     fn headers(&self) -> Vec<(&'static str, String)> {
         Vec::new()
     }
@@ -378,7 +379,8 @@ impl<E> Output<E> {
         self.push(Item::Unparsed(item));
     }
 
-    /// A message to send.
+    /// A message to send. One that holds the stream's credentials is not sent, and ends the connection: it belongs to
+    /// [`send_secret`](Self::send_secret).
     pub fn send(&mut self, message: Message) {
         self.push(Item::Send(message));
     }

@@ -37,7 +37,7 @@ use crate::{
     record,
     topic::list,
     transport::{Fault, Incoming, Target, Transport},
-    venue::{Item, Output, Request, Routed as _, Session, Stamped, Venue, Verdict},
+    venue::{Item, Message, Output, Request, Routed as _, Session, Stamped, Venue, Verdict},
 };
 
 pub(crate) struct Driver<V: Venue, T> {
@@ -120,8 +120,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
     }
 
-    /// Runs the stream to its end. The connection is gone when this returns.
-    pub(crate) fn run(mut self) -> EndReason {
+    /// Runs the stream to its end.
+    pub(crate) fn run(&mut self) -> EndReason {
         loop {
             let now = self.transport.now();
             let deadline = self.step(now);
@@ -497,6 +497,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     self.unparsed(&unparsed);
                     Ok(())
                 }
+                Item::Send(message) if self.shows_secrets(&message) => Err(Fault::Protocol(
+                    "a message with the credentials in it was not meant to be secret".to_owned(),
+                )),
                 Item::Send(message) => self.transport.send(message),
                 Item::SendSecret(message) => self.transport.send_secret(message),
                 Item::Up => {
@@ -571,10 +574,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Some(credentials) = &self.credentials else {
             return;
         };
-        let raw = credentials.masked_cut(&unparsed.raw).into();
+        let raw = if unparsed.is_cut() {
+            credentials.masked_cut(&unparsed.raw)
+        } else {
+            credentials.masked(&unparsed.raw)
+        };
         let why = credentials.redact(&unparsed.why).into();
         self.hub.notice(&Notice::Unparsed(Unparsed {
-            raw,
+            raw: raw.into(),
             why,
             more: unparsed.more,
             correlation: None,
@@ -693,7 +700,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 Fault::Connect(source) => Error::Unreachable { at, source },
                 Fault::Tls { why, certificate } => Error::Tls {
                     at,
-                    why,
+                    why: self.redact(&why),
                     certificate,
                 },
                 Fault::Upgrade {
@@ -866,8 +873,18 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
     }
 
+    /// What is sent by way of the WebSocket library is logged and kept by it.
+    fn shows_secrets(&self, message: &Message) -> bool {
+        let payload = match message {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        };
+        let credentials = self.credentials.as_ref();
+        credentials.is_some_and(|credentials| credentials.stand_in(payload))
+    }
+
     /// A server's text as it may be shown. Once the credentials are out, nothing of the server's is shown any more.
-    fn redact(&self, text: &str) -> String {
+    pub(crate) fn redact(&self, text: &str) -> String {
         self.credentials
             .as_ref()
             .map_or_else(String::new, |credentials| credentials.redact(text))

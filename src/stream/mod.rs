@@ -175,7 +175,7 @@ impl<V: Venue> Stream<V> {
         credentials: Credentials,
         correlation: Option<&CorrelationId>,
     ) -> Result<()> {
-        record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}", self.venue.label(&credentials));
+        record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}", credentials.redact(&self.venue.label(&credentials)));
         // The guard goes with the thread. Where there is none it is dropped here, and ends the stream all the same.
         let mut guard = Guard {
             stream: Arc::clone(self),
@@ -234,19 +234,33 @@ fn run<V: Venue>(
     credentials: Credentials,
 ) -> EndReason {
     let _ = stream.thread_id.set(std::thread::current().id());
-    // The driver, and with it the socket, is gone when this returns or unwinds: before the guard frees the key.
-    let body = AssertUnwindSafe(|| Driver::new(Arc::clone(stream), transport, credentials).run());
-    let reason = catch_unwind(body).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-        let message = text.unwrap_or("no message").to_owned();
+    let panicked = |message: String| {
         EndReason::Failed(Error::Panicked {
             at: At::new(&stream.key, stream.lifecycle.phase()),
             message,
         })
+    };
+    let mut driver = None;
+    let body = AssertUnwindSafe(|| {
+        let driver = driver.insert(Driver::new(Arc::clone(stream), transport, credentials));
+        driver.run()
     });
+    let reason = catch_unwind(body).unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        // A session that panics may show what it was given. Nothing was, before there was a driver.
+        let shown = driver.as_ref().map(|driver| driver.redact(text));
+        panicked(shown.unwrap_or_else(|| text.to_owned()))
+    });
+    // The driver, and with it the socket, is gone before the guard frees the key.
+    let dropped = catch_unwind(AssertUnwindSafe(|| drop(driver)));
+    let reason = match dropped {
+        Ok(()) => reason,
+        Err(_) => panicked("while the stream's state was dropped".to_owned()),
+    };
     // A logger is user code: if it blocks, the key stays taken; if it panics, that must keep nobody waiting.
     let _ = catch_unwind(AssertUnwindSafe(|| match &reason {
         EndReason::Failed(error) => {

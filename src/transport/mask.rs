@@ -1,18 +1,18 @@
 //! Masks secrets in what arrives, before anything above can log them: until the connection is authenticated, a server
 //! may repeat what it was sent.
 //!
-//! Bytes are held back for as long as their end may be the beginning of a secret that goes on in the same frame. A
-//! whole frame is never held back: a frame's header holds bytes that no credential has.
+//! Bytes are held back for as long as their end may be the beginning of a secret, but never the end of a whole frame.
 //!
-//! A secret that stands across two fragments of one message has a frame header in its middle, and would be whole again
-//! only above. No venue sends its answer to a login in fragments, so a fragmented message is refused here, before it
-//! can be put together.
+//! What would hide a secret from this is refused, and nothing of it handed on. A secret across two fragments of one
+//! message has a frame header in its middle, and would be whole again only above; no venue sends its answer to a login
+//! in fragments. In a masked frame, which only clients may send, it stands next to the key that unmasks it; the layer
+//! above would log both before it refused them.
 
 use std::io;
 
 use zeroize::Zeroizing;
 
-use crate::credentials::{Credentials, overlap};
+use crate::credentials::Credentials;
 
 pub(super) struct Mask {
     /// None once it was taken off.
@@ -61,24 +61,21 @@ impl Mask {
     /// the stream everything is cleared.
     ///
     /// # Errors
-    /// A fragmented message. Nothing of it is ever handed on.
+    /// A frame that could hide a secret. Nothing of it is ever handed on.
     pub(super) fn take_in(&mut self, fresh: &[u8]) -> io::Result<()> {
-        if self.frames.pass(fresh) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a fragmented message before authentication",
-            ));
+        if let Err(hidden) = self.frames.pass(fresh) {
+            let why = match hidden {
+                Hidden::Fragmented => "a fragmented message before authentication",
+                Hidden::Masked => "a masked frame from a server",
+            };
+            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
         }
         self.held.extend_from_slice(fresh);
         self.secrets.mask(&mut self.held);
         let keep = if fresh.is_empty() || self.frames.are_whole() {
             0
         } else {
-            self.secrets
-                .needles()
-                .map(|needle| overlap(&self.held, needle))
-                .max()
-                .unwrap_or(0)
+            self.secrets.beginning(&self.held)
         };
         self.clear = self.held.len() - keep;
         Ok(())
@@ -91,6 +88,13 @@ impl Mask {
         self.clear -= count;
         count
     }
+}
+
+/// How a frame could hide a secret.
+#[derive(Debug)]
+enum Hidden {
+    Fragmented,
+    Masked,
 }
 
 /// Where in the server's stream the next byte stands (RFC 6455, 5.2).
@@ -121,13 +125,16 @@ impl Frames {
         more: 0,
     };
 
-    /// Whether no frame is begun and not finished.
+    /// Whether the last byte was the last of a frame.
     fn are_whole(&self) -> bool {
         matches!(self, Self::Header { seen: 0, .. })
     }
 
-    /// Goes on by these bytes. Says whether a fragment of a message begins in them.
-    fn pass(&mut self, bytes: &[u8]) -> bool {
+    /// Goes on by these bytes.
+    ///
+    /// # Errors
+    /// A frame that could hide a secret begins in them.
+    fn pass(&mut self, bytes: &[u8]) -> Result<(), Hidden> {
         let mut rest = bytes;
         while let Some((byte, after)) = rest.split_first() {
             match self {
@@ -149,11 +156,11 @@ impl Frames {
                         *self = if *switches { Self::HEADER } else { Self::Plain };
                     }
                 }
-                Self::Plain => return false,
+                Self::Plain => return Ok(()),
                 Self::Header { seen: 0, .. } => {
                     let (is_final, opcode) = (byte & 0x80 != 0, byte & 0x0f);
                     if !is_final || opcode == 0 {
-                        return true;
+                        return Err(Hidden::Fragmented);
                     }
                     *self = Self::Header {
                         seen: 1,
@@ -163,7 +170,9 @@ impl Frames {
                 }
                 Self::Header { seen, length, more } => {
                     if *seen == 1 {
-                        // A masked frame is against the rules, and the layer above says so.
+                        if byte & 0x80 != 0 {
+                            return Err(Hidden::Masked);
+                        }
                         (*length, *more) = match byte & 0x7f {
                             126 => (0, 2),
                             127 => (0, 8),
@@ -193,7 +202,7 @@ impl Frames {
             }
             rest = after;
         }
-        false
+        Ok(())
     }
 }
 
@@ -281,6 +290,22 @@ mod tests {
             assert!(through(&bytes, cut).is_err(), "cut at {cut}");
         }
         assert!(through(&[UPGRADE, &whole, &whole].concat(), 3).is_ok());
+    }
+
+    #[test]
+    fn a_masked_frame_is_refused_however_its_bytes_are_cut() {
+        let mask = [0x11, 0x22, 0x33, 0x44];
+        let payload: Vec<u8> = b"s3cr3t-s3cr3t!"
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask)
+            .collect();
+        let mut reflected = frame(0x82, &[&mask[..], &payload].concat());
+        reflected[1] = 0x80 | payload.len() as u8;
+        let bytes = [UPGRADE, &reflected].concat();
+        for cut in 1..bytes.len() {
+            assert!(through(&bytes, cut).is_err(), "cut at {cut}");
+        }
     }
 
     #[test]

@@ -98,7 +98,6 @@ pub(crate) struct Target {
 }
 
 /// What arrives.
-#[derive(Debug)]
 pub(crate) enum Incoming {
     Message(Payload),
     /// A ping, which was answered, or a pong: a sign of life.
@@ -108,7 +107,6 @@ pub(crate) enum Incoming {
 }
 
 /// A message's content, where it was read to.
-#[derive(Debug)]
 pub(crate) enum Payload {
     Text(Utf8Bytes),
     Binary(Bytes),

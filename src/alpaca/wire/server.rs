@@ -3,7 +3,7 @@
 //! Data items are written one by one, and put into frames by [`frame`]; control messages come as whole frames, because
 //! they always come alone. `T` stands in front everywhere: Alpaca's Go SDK insists on it.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap as _};
@@ -255,12 +255,23 @@ impl<'a> OptionQuote<'a> {
 }
 
 /// What a client sends: a map, and no array around it.
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(PartialEq, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub(crate) enum ClientMessage {
     Auth { key: String, secret: String },
     Subscribe(RequestLists),
     Unsubscribe(RequestLists),
+}
+
+/// Users may run the simulator with credentials that are worth something.
+impl fmt::Debug for ClientMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auth { .. } => f.write_str("Auth(***)"),
+            Self::Subscribe(lists) => f.debug_tuple("Subscribe").field(lists).finish(),
+            Self::Unsubscribe(lists) => f.debug_tuple("Unsubscribe").field(lists).finish(),
+        }
+    }
 }
 
 impl ClientMessage {

@@ -91,7 +91,7 @@ pub(super) fn object<K: AsRef<str>>(entries: &[(K, String)]) -> String {
 }
 
 /// What a client sends.
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(PartialEq, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub(crate) enum ClientMessage {
     Auth { key: String, secret: String },
@@ -101,7 +101,7 @@ pub(crate) enum ClientMessage {
 }
 
 /// The older form of a login, by key or by token.
-#[derive(Debug, PartialEq, Deserialize)]
+#[derive(PartialEq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Login {
     Key { key_id: String, secret_key: String },
