@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test: it panics")]
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
 };
+
+#[path = "secrets/types.rs"]
+mod types;
 
 /// A file, and its lines without comments and texts: all of them, and those outside `#[cfg(test)]`.
 struct Source {
@@ -334,6 +338,55 @@ fn each_tool_is_used_in_one_place() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What is `pub` can be reached from outside: a lint sees to that. What a macro declares is found by its name in `lib.rs`.
+#[test]
+fn every_public_type_is_shown_to_hide_secrets_or_has_no_place_for_one() {
+    let (mut public, mut others) = (BTreeSet::new(), BTreeSet::new());
+    for source in sources(&["src"]) {
+        for line in &source.outer {
+            let words: Vec<_> = line
+                .split(|c: char| !c.is_alphanumeric() && c != '_')
+                .collect();
+            match words.as_slice() {
+                ["pub", "struct" | "enum", name, ..] if !name.is_empty() => {
+                    public.insert((*name).to_owned());
+                }
+                ["pub", "trait" | "type", name, ..] => {
+                    others.insert((*name).to_owned());
+                }
+                _ => {}
+            }
+        }
+        if source.name == "src/lib.rs" {
+            let text = source.outer.join(" ");
+            let exports = text.split("pub use self::{").nth(1).unwrap();
+            let names = exports.split("};").next().unwrap();
+            public.extend(
+                names
+                    .split(|c: char| !c.is_alphanumeric() && c != '_')
+                    .filter(|name| {
+                        name.starts_with(char::is_uppercase) && name.contains(char::is_lowercase)
+                    })
+                    .map(ToOwned::to_owned),
+            );
+        }
+    }
+    // It holds the README's examples, and is there for them alone.
+    public.remove("Readme");
+    let public: BTreeSet<_> = public.difference(&others).map(String::as_str).collect();
+    let (shown, data) = (
+        types::SHOWN.split_whitespace(),
+        types::DATA.split_whitespace(),
+    );
+    let listed: BTreeSet<_> = shown.chain(data).collect();
+    let unlisted: Vec<_> = public.difference(&listed).collect();
+    let gone: Vec<_> = listed.difference(&public).collect();
+    assert!(
+        unlisted.is_empty() && gone.is_empty(),
+        "to be listed in `tests/secrets/types.rs`: {unlisted:?}; there no longer: {gone:?}"
+    );
 }
 
 #[test]

@@ -26,3 +26,4 @@ mod source;
 #[path = "../support/mod.rs"]
 mod support;
 mod text;
+mod types;

@@ -1,10 +1,8 @@
 //! `Debug` of every public type there is, of a life with a canary for credentials.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fmt::Debug,
-    fs,
-    path::Path,
     time::{Duration, Instant},
 };
 
@@ -21,6 +19,7 @@ use trunkline::{
 use crate::{
     canary::{Canary, ODD, PLAIN, assert_clean},
     support::{WAIT, eventually, quick},
+    types,
 };
 
 /// What is shown of each type, by its name.
@@ -41,7 +40,6 @@ impl Shown {
         self.add(&error.remedy());
         if let Error::Rejected { at, rejection } = error {
             self.add(at);
-            self.add(&at.phase);
             self.add(rejection);
             self.add(&rejection.kind);
         }
@@ -98,76 +96,12 @@ fn debug_of_every_public_type_shows_no_secret() {
         for (name, text) in &shown.0 {
             assert_clean(canary, &format!("{name}: {text}"));
         }
-        let names: BTreeSet<_> = shown
-            .0
-            .into_keys()
-            .chain(DATA.split_whitespace().map(ToOwned::to_owned))
-            .collect();
-        let declared = public_types();
-        let missing: Vec<_> = declared.difference(&names).collect();
-        assert!(
-            missing.is_empty(),
-            "public types of which nothing is shown here, and that are not plain data: {missing:?}"
-        );
+        let names: Vec<_> = shown.0.keys().map(String::as_str).collect();
+        assert_eq!(names, types::SHOWN.split_whitespace().collect::<Vec<_>>());
     }
-}
-
-/// The types that the sources declare as public: a lint sees to it that these are the ones which can be reached. What a
-/// macro declares is found by its name in `lib.rs`.
-fn public_types() -> BTreeSet<String> {
-    fn read(folder: &Path, types: &mut BTreeSet<String>, others: &mut BTreeSet<String>) {
-        for entry in fs::read_dir(folder).unwrap() {
-            let path = entry.unwrap().path();
-            if path.is_dir() {
-                read(&path, types, others);
-                continue;
-            }
-            for line in fs::read_to_string(&path).unwrap().lines() {
-                let words: Vec<_> = line
-                    .split(|c: char| !c.is_alphanumeric() && c != '_')
-                    .collect();
-                match words.as_slice() {
-                    ["pub", "struct" | "enum", name, ..] if !name.is_empty() => {
-                        types.insert((*name).to_owned());
-                    }
-                    ["pub", "trait" | "type", name, ..] => {
-                        others.insert((*name).to_owned());
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let (mut types, mut others) = (BTreeSet::new(), BTreeSet::new());
-    read(&sources, &mut types, &mut others);
-    let lib = fs::read_to_string(sources.join("lib.rs")).unwrap();
-    let exports = lib.split("pub use self::{").nth(1).unwrap();
-    let exports = exports.split("};").next().unwrap();
-    let is_type =
-        |name: &str| name.contains(char::is_lowercase) && name.starts_with(char::is_uppercase);
-    types.extend(
-        exports
-            .split(|c: char| !c.is_alphanumeric() && c != '_')
-            .filter(|name| is_type(name) && !others.contains(*name))
-            .map(ToOwned::to_owned),
-    );
-    // It holds the README's examples, and is there for them alone.
-    types.remove("Readme");
-    assert!(types.len() > 60 && types.contains("Symbol"), "{types:?}");
-    types
 }
 
 // ---------------------------------------------------------------------------------------------------------- the values
-
-/// What a venue says of markets and orders, value by value, and what is folded from it; choices among a few words;
-/// errors without content; and names that users give. There is no place in them for a credential.
-const DATA: &str = "\
-    Account Aged Amendment AssetClass Bar BestPrice Code Codec Conditions CorrelationId CryptoFeed Feed Fill Imbalance Interval \
-    Lack LastTrade LegFill LuldBand MarketEvent News NotFresh Obstacle OptionFeed Order OrderBookUpdate OrderClass \
-    OrderEvent OrderStatus OrderType OrderUpdate Overflow PositionIntent Price PriceBook PriceLevel PriceSource \
-    Quote Reading RecvError RecvTimeoutError Side Sides Symbol TimeInForce Timestamp TopOfBook Trade TradeCancel \
-    TradeCorrection TradingSession TradingStatus TryRecvError";
 
 fn values(shown: &mut Shown) {
     let calendar = Calendar::us_equities();
@@ -279,7 +213,7 @@ fn life(shown: &mut Shown, canary: Canary) {
     shown.add(&feed);
     shown.add(&trades);
     shown.add(&manager);
-    shown.add(&manager.shutdown_guard(Duration::ZERO));
+    shown.add(&Manager::new().shutdown_guard(Duration::ZERO));
     let delivery = trades.receiver().recv_timeout(WAIT).unwrap();
     shown.add(&delivery);
     for update in delivery {

@@ -1,0 +1,25 @@
+//! The public types, each of them once. `tidy.rs` sees to it that none is missing.
+#![allow(
+    dead_code,
+    reason = "two test binaries compile this file, and each uses a part of it"
+)]
+
+/// Their `Debug` is shown to hide secrets, of values from a life with a canary, in `text.rs`. In alphabetical order.
+pub(crate) const SHOWN: &str = "\
+    Accept At AttemptBudget Backoff Calendar Channel Config Confirmed CounterValues Credentials CredentialsFault \
+    Delivery Doing Dropped EndReason Ended Endpoint Error Event Fault FaultKind FaultScript Fingerprint Frame \
+    Gap Health Iter LimitCounts LineClosed Manager ManagerHealth MarketData MarketDataSession Message Notice \
+    OrderUpdates OrderUpdatesSession Output PendingLookup Phase Phases Piece QueueLimit Rejection RejectionKind \
+    Remedy Request Resolver Roots SecretMessage ShutdownGuard Sim SimConfig SimEvent SimStats Source \
+    StreamHandle StreamKey StreamShutdown Subscription SubscriptionHealth Topic Topics TradeEvent Unparsed \
+    Update Verdict";
+
+/// What a venue says of markets and orders, value by value, and what is folded from it; choices among a few words;
+/// errors without content; names that users give. There is no place in them for a credential, and so nothing to show.
+pub(crate) const DATA: &str = "\
+    Account Aged Amendment AssetClass Bar BestPrice Code Codec Conditions CorrelationId CryptoFeed Feed Fill \
+    Imbalance Interval Lack LastTrade LegFill LuldBand MarketEvent News NotFresh Obstacle OptionFeed Order \
+    OrderBookUpdate OrderClass OrderEvent OrderStatus OrderType OrderUpdate Overflow PerpetualPricing \
+    PositionIntent Price PriceBook PriceLevel PriceSource Quote Reading RecvError RecvTimeoutError Side Sides \
+    Symbol TestFeed TimeInForce Timestamp TopOfBook Trade TradeCancel TradeCorrection TradingSession \
+    TradingStatus TryRecvError";
