@@ -14,7 +14,8 @@ use trunkline::{
     sim::{Accept, FaultScript, Sim, SimConfig},
 };
 
-/// Serves Alpaca's market data, made up: every path of the venue on one port, stocks, crypto, options and news.
+/// Serves Alpaca's market data, made up: every path of the venue on one port: stocks, crypto, perpetual futures, options
+/// and news.
 ///
 /// JSON, or MessagePack where the upgrade says `Content-Type: application/msgpack`; options in MessagePack alone. One
 /// connection per key and path, as at the venue: a second one gets `406 connection limit exceeded`. Prints one line per

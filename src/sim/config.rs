@@ -60,7 +60,7 @@ pub struct SimConfig {
     pub pong_timeout: Duration,
     /// Makes the markets and the faults. Default 1.
     pub seed: u64,
-    /// Events per second in each of the markets (stocks, crypto, options, news) that anybody has connected to, of all
+    /// Events per second in each of the markets (stocks, crypto, perpetual futures, options, news) that anybody has connected to, of all
     /// symbols together. Of every ten turns of the news one is an article. Default 100, at most 10 million; 0 for
     /// nothing but pushed events.
     pub rate: u32,
@@ -69,9 +69,9 @@ pub struct SimConfig {
     pub incidents: u32,
     /// The most items in one frame of data. Default 50.
     pub batch: usize,
-    /// The symbols that `*` stands for: stocks, pairs of crypto (`BTC/USD`) and contracts of options
-    /// (`AAPL271217C00250000`), each in its market. Others join when they are first subscribed to. Default AAPL, MSFT,
-    /// NVDA, TSLA, AMD and SPY, three pairs and three contracts; on `/v2/test`, `*` is FAKEPACA alone.
+    /// The symbols that `*` stands for: stocks, pairs of crypto (`BTC/USD`), perpetual futures (`BTC-PERP`) and contracts
+    /// of options (`AAPL271217C00250000`), each in its market. Others join when they are first subscribed to. Default
+    /// AAPL, MSFT, NVDA, TSLA, AMD and SPY, and two or three of each of the other kinds; on `/v2/test`, `*` is FAKEPACA alone.
     pub symbols: Vec<Symbol>,
     /// What goes wrong by itself. Default nothing.
     pub faults: FaultScript,
@@ -105,7 +105,7 @@ impl Default for SimConfig {
     }
 }
 
-const SYMBOLS: [&str; 12] = [
+const SYMBOLS: [&str; 14] = [
     "AAPL",
     "MSFT",
     "NVDA",
@@ -115,6 +115,8 @@ const SYMBOLS: [&str; 12] = [
     "BTC/USD",
     "ETH/USD",
     "SOL/USD",
+    "BTC-PERP",
+    "ETH-PERP",
     "AAPL271217C00250000",
     "AAPL271217P00250000",
     "MSFT271217C00450000",

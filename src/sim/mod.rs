@@ -2,7 +2,7 @@
 //! with faults. For this crate's tests, for a demo without credentials, and for your own tests. Alpaca's own SDKs for
 //! Python and Node take it for the venue, which is a test of this crate's.
 //!
-//! It serves every path of the venue's market data on one port: stocks, crypto, options and news, in JSON or, where the
+//! It serves every path of the venue's market data on one port: stocks, crypto, perpetual futures, options, news, in JSON or, where the
 //! upgrade request says `Content-Type: application/msgpack`, in MessagePack. A client may authenticate by message or by
 //! the headers of its upgrade (`APCA-API-KEY-ID` and `APCA-API-SECRET-KEY`, or `Authorization: Basic`). Messages are
 //! not compressed, whatever a client offers.
@@ -171,7 +171,7 @@ impl Sim {
     }
 
     /// Sends an event to those who are subscribed to it, on every path of the market that its kind and symbol belong
-    /// to: a pair with a slash is crypto, an OCC symbol an option, anything else a stock.
+    /// to: a pair with a slash is crypto, `-PERP` a perpetual future, an OCC symbol an option, anything else a stock.
     pub fn push(&self, event: MarketEvent) {
         self.order(Control::Push(Box::new(event)));
     }

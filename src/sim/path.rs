@@ -6,8 +6,8 @@
 use crate::{
     alpaca::{Codec, CryptoFeed, DataFeed, Feed, OptionFeed},
     market::{
-        BARS, DAILY_BARS, IMBALANCES, LULDS, MarketEvent, NEWS, ORDERBOOKS, QUOTES, STATUSES,
-        Symbol, TRADES, UPDATED_BARS,
+        BARS, DAILY_BARS, IMBALANCES, LULDS, MarketEvent, NEWS, ORDERBOOKS, PRICING, QUOTES,
+        STATUSES, Symbol, TRADES, UPDATED_BARS,
     },
     topic::Channel,
 };
@@ -24,7 +24,7 @@ pub(super) struct Path {
 pub(super) enum Market {
     Stocks,
     Crypto,
-    /// Of these there is no data: what they look like is not documented.
+    /// Perpetual futures on coins.
     Perpetuals,
     Options,
     News,
@@ -126,7 +126,6 @@ impl Market {
     pub(super) fn of(event: &MarketEvent) -> Self {
         match event {
             MarketEvent::News(_) => Self::News,
-            MarketEvent::OrderBook(_) => Self::Crypto,
             other => other
                 .symbol()
                 .map_or(Self::Stocks, |symbol| Self::of_symbol(symbol)),
@@ -137,7 +136,8 @@ impl Market {
     pub(super) fn feed(self) -> DataFeed {
         match self {
             Self::Stocks => DataFeed::Stocks(Feed::Sip),
-            Self::Crypto | Self::Perpetuals => DataFeed::Crypto(CryptoFeed::Us),
+            Self::Crypto => DataFeed::Crypto(CryptoFeed::Us),
+            Self::Perpetuals => DataFeed::Perpetuals,
             Self::Options => DataFeed::Options(OptionFeed::Opra),
             Self::News => DataFeed::News,
         }
@@ -169,7 +169,6 @@ pub(super) fn is_well_formed(symbol: &Symbol) -> bool {
 }
 
 const TEST: &str = "/v2/test";
-const PRICING: Channel = Channel::new("pricing");
 
 #[cfg(test)]
 mod tests {

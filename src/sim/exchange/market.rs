@@ -168,9 +168,9 @@ impl Exchange {
         let market = connection.path.market;
         let books = symbols
             .iter()
-            .flat_map(|symbol| self.tape.order_books(symbol, at.utc));
+            .flat_map(|symbol| self.tape.order_books(market, symbol, at.utc));
         for book in books {
-            if market != Market::Crypto || connection.mischief.is_mute_for_data() {
+            if connection.mischief.is_mute_for_data() {
                 break;
             }
             let event = MarketEvent::OrderBook(Box::new(book));

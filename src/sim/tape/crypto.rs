@@ -1,4 +1,5 @@
-//! Coins: trades, quotes, bars also of minutes without a trade, and order books.
+//! Coins: trades, quotes, bars also of minutes without a trade, and order books. Perpetual futures on them are the same,
+//! and have pricing besides.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -6,8 +7,8 @@ use rust_decimal::Decimal;
 
 use super::{HOUR, Listing, Random, any, candle, floor, last_minute};
 use crate::market::{
-    Bar, Code, Conditions, Interval, MarketEvent, OrderBookUpdate, PriceLevel, Quote, Symbol,
-    Timestamp, Trade,
+    Bar, Code, Conditions, Interval, MarketEvent, OrderBookUpdate, PerpetualPricing, PriceLevel,
+    Quote, Symbol, Timestamp, Trade,
 };
 
 /// Every `BAR_EVERY`th event is a bar: a minute, an updated minute, a day, in turn.
@@ -23,12 +24,13 @@ const DEPTH: u64 = 12;
 type Candle = candle::Candle<2, SIZE_SCALE>;
 const SIZE_SCALE: u32 = 6;
 
-/// All pairs, and where each of them stands.
+/// All pairs, or all perpetual futures, and where each of them stands.
 #[derive(Debug)]
 pub(super) struct Crypto {
     random: Random,
     books: Listing<Book>,
     produced: u64,
+    perpetual: bool,
 }
 
 /// One pair. Prices are in cents, sizes in millionths of a coin.
@@ -52,11 +54,19 @@ struct OrderBook {
 }
 
 impl Crypto {
-    pub(super) fn new(random: Random) -> Self {
+    pub(super) fn coins(random: Random) -> Self {
         Self {
             random,
             books: Listing::new(),
             produced: 0,
+            perpetual: false,
+        }
+    }
+
+    pub(super) fn perpetuals(random: Random) -> Self {
+        Self {
+            perpetual: true,
+            ..Self::coins(random)
         }
     }
 
@@ -88,10 +98,11 @@ impl Crypto {
                 _ => book.day_bar(utc),
             }));
         }
-        // Of a hundred, 40 are quotes, 25 trades, 30 changes of order books and five bars.
+        // Of a hundred, 40 are quotes, 25 trades, 30 changes of order books (or, in part, pricing) and five bars.
         Some(match random.below(95) {
             0..40 => MarketEvent::Quote(book.quote(utc, random)),
             40..65 => MarketEvent::Trade(book.trade(utc, random)),
+            65..75 if self.perpetual => MarketEvent::Pricing(Box::new(book.pricing(utc, random))),
             _ => MarketEvent::OrderBook(Box::new(book.order(utc, random))),
         })
     }
@@ -178,6 +189,20 @@ impl Book {
     fn day_bar(&self, utc: Timestamp) -> Bar {
         let candle = self.day.unwrap_or_else(|| Candle::new(self.mid));
         candle.bar(&self.symbol, Interval::Day, floor(utc, 24 * HOUR, 0))
+    }
+
+    /// Funding is every eight hours, and goes either way.
+    fn pricing(&self, utc: Timestamp, random: &mut Random) -> PerpetualPricing {
+        PerpetualPricing {
+            symbol: self.symbol.clone(),
+            index_price: Some(cents(self.mid)),
+            mark_price: Some(cents(self.mid + random.below(101) as i64 - 50)),
+            funding_rate: Some(Decimal::new(random.below(2_001) as i64 - 1_000, 7)),
+            open_interest: Some(coins(1_000_000_000 + size(random))),
+            next_funding: Some(floor(utc, 8 * HOUR, 8 * HOUR)),
+            exchange: Code::default(),
+            timestamp: utc,
+        }
     }
 
     /// One level set or taken away.

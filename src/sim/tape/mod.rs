@@ -19,6 +19,7 @@ use crate::market::{MarketEvent, OrderBookUpdate, Symbol, Timestamp};
 pub(super) struct Tape {
     stocks: Stocks,
     crypto: Crypto,
+    perpetuals: Crypto,
     options: Options,
     news: Newsroom,
 }
@@ -31,7 +32,8 @@ impl Tape {
         let of = |market: u64| Random::new(seed.wrapping_add(market << 32));
         let mut tape = Self {
             stocks: Stocks::new(Random::new(seed), of(1), incidents),
-            crypto: Crypto::new(of(2)),
+            crypto: Crypto::coins(of(2)),
+            perpetuals: Crypto::perpetuals(of(5)),
             options: Options::new(of(3)),
             news: Newsroom::new(of(4)),
         };
@@ -46,8 +48,9 @@ impl Tape {
         match Market::of_symbol(symbol) {
             Market::Stocks => self.stocks.list(symbol),
             Market::Crypto => self.crypto.list(symbol),
+            Market::Perpetuals => self.perpetuals.list(symbol),
             Market::Options => self.options.list(symbol),
-            Market::Perpetuals | Market::News => {}
+            Market::News => {}
         }
     }
 
@@ -57,15 +60,24 @@ impl Tape {
         match market {
             Market::Stocks => self.stocks.next(utc, events),
             Market::Crypto => events.extend(self.crypto.next(utc)),
+            Market::Perpetuals => events.extend(self.perpetuals.next(utc)),
             Market::Options => events.extend(self.options.next(utc)),
             Market::News => events.extend(self.news.next(self.stocks.symbols(), utc)),
-            Market::Perpetuals => {}
         }
     }
 
-    /// The whole order books of a symbol, or of all.
-    pub(super) fn order_books(&self, symbol: &Symbol, utc: Timestamp) -> Vec<OrderBookUpdate> {
-        self.crypto.order_books(symbol, utc)
+    /// The whole order books of a symbol, or of all, where a market has such.
+    pub(super) fn order_books(
+        &self,
+        market: Market,
+        symbol: &Symbol,
+        utc: Timestamp,
+    ) -> Vec<OrderBookUpdate> {
+        match market {
+            Market::Crypto => self.crypto.order_books(symbol, utc),
+            Market::Perpetuals => self.perpetuals.order_books(symbol, utc),
+            Market::Stocks | Market::Options | Market::News => Vec::new(),
+        }
     }
 
     /// The last bars of the stocks' day.

@@ -9,13 +9,14 @@ use crate::{market::Interval, venue::Routed as _};
 
 const UTC: Timestamp = Timestamp::from_nanos(1_773_757_805_123_456_789);
 
-const SYMBOLS: [&str; 6] = [
+const SYMBOLS: [&str; 7] = [
     "AAPL",
     "MSFT",
     "BTC/USD",
     "ETH/USD",
     "AAPL271217C00250000",
     "AAPL271217P00250000",
+    "ETH-PERP",
 ];
 
 fn tape(seed: u64, incidents: u32) -> Tape {
@@ -195,7 +196,7 @@ fn the_day_ends_with_the_last_bars_of_what_was_traded() {
 fn an_order_book_can_be_followed_from_any_whole_one() {
     let mut tape = tape(5, 0);
     let whole = |tape: &Tape, symbol: &str| {
-        let mut books = tape.order_books(&symbol.into(), UTC);
+        let mut books = tape.order_books(Market::Crypto, &symbol.into(), UTC);
         assert_eq!(books.len(), 1);
         books.remove(0)
     };
@@ -232,8 +233,11 @@ fn an_order_book_can_be_followed_from_any_whole_one() {
     }
     assert!(updates > 300, "{updates}");
     assert_eq!(apply(&whole(&tape, "BTC/USD")), followed);
-    assert_eq!(tape.order_books(&"*".into(), UTC).len(), 2);
-    assert!(tape.order_books(&"DOGE/USD".into(), UTC).is_empty());
+    let books = |market, symbol: &str| tape.order_books(market, &symbol.into(), UTC).len();
+    assert_eq!(books(Market::Crypto, "*"), 2);
+    assert_eq!(books(Market::Crypto, "DOGE/USD"), 0);
+    assert_eq!(books(Market::Perpetuals, "*"), 1);
+    assert_eq!(books(Market::Stocks, "*"), 0);
 }
 
 #[test]
@@ -260,6 +264,26 @@ fn coins_have_exact_ids_above_what_a_float_can_hold_and_bars_without_trades() {
     assert_eq!(last.len(), 2);
     assert_eq!(kinds.len(), 6, "{kinds:?}");
     assert!(empty_bars > 0);
+}
+
+#[test]
+fn perpetual_futures_are_coins_that_have_pricing() {
+    let mut kinds = BTreeMap::<&str, u32>::new();
+    let (mut positive, mut negative) = (0, 0);
+    for event in turns(&mut tape(2, 0), Market::Perpetuals, 2_000) {
+        *kinds.entry(event.channel().name()).or_default() += 1;
+        assert_eq!(event.symbol().unwrap(), "ETH-PERP");
+        if let MarketEvent::Pricing(pricing) = event {
+            let next = pricing.next_funding.unwrap();
+            assert!(next > UTC && next.as_nanos() - UTC.as_nanos() <= 8 * HOUR);
+            match pricing.funding_rate.unwrap() {
+                rate if rate > Decimal::ZERO => positive += 1,
+                _ => negative += 1,
+            }
+        }
+    }
+    assert_eq!(kinds.len(), 7, "{kinds:?}");
+    assert!(positive > 50 && negative > 50);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::market::{
-    Bar, Code, Conditions, Imbalance, Interval, LuldBand, News, OrderBookUpdate, PriceLevel, Quote,
-    Trade, TradeCancel, TradeCorrection, TradingStatus,
+    Bar, Code, Conditions, Imbalance, Interval, LuldBand, News, OrderBookUpdate, PerpetualPricing,
+    PriceLevel, Quote, Trade, TradeCancel, TradeCorrection, TradingStatus,
 };
 
 /// Events, each with its frame in JSON and in MessagePack. The order of a map's keys is ours, but for `T`, which has to
@@ -156,6 +156,20 @@ fn literals() -> Vec<(MarketEvent, &'static str, &'static str)> {
             "",
         ),
         (
+            MarketEvent::Pricing(Box::new(PerpetualPricing {
+                symbol: "ETH-PERP".into(),
+                index_price: Some(decimal("2310.55")),
+                mark_price: Some(decimal("2311")),
+                funding_rate: Some(decimal("-0.0001")),
+                open_interest: Some(decimal("120.5")),
+                next_funding: Some(time("2026-03-17T16:00:00Z")),
+                exchange: Code::default(),
+                timestamp: time("2026-03-17T14:30:05.1Z"),
+            })),
+            r#"[{"T":"p","S":"ETH-PERP","t":"2026-03-17T14:30:05.1Z","ip":2310.55,"mp":2311,"fr":-0.0001,"oi":120.5,"ft":"2026-03-17T16:00:00Z"}]"#,
+            "",
+        ),
+        (
             MarketEvent::News(Box::new(News {
                 id: 40_100_123,
                 headline: "Bottler lifts outlook".into(),
@@ -266,8 +280,9 @@ fn every_kind_stands_on_the_wire_as_the_reference_has_it() {
         let path = match Market::of(&event) {
             Market::Stocks => SIP,
             Market::Crypto => "/v1beta3/crypto/us",
+            Market::Perpetuals => "/v1beta1/crypto-perps/global",
             Market::News => "/v1beta1/news",
-            other => panic!("{other:?}"),
+            Market::Options => panic!("{event}"),
         };
         let mut scenario = subscribed(path, Path::of(path).unwrap().channels());
         let sent = scenario.control(Control::Push(Box::new(event.clone())));
