@@ -202,6 +202,16 @@ fn a_stream_hands_its_counters_to_whatever_recorder_there_is() {
     });
     assert_eq!(counter(&key, "events_dropped_total"), 8);
     assert_eq!(times(&key, "setup_seconds"), 2);
+    let slow = alpaca::trades(["AAPL"]).queue(2, Overflow::DropOldest);
+    let slow = feed.subscribe(slow).unwrap();
+    slow.wait_confirmed(WAIT).unwrap();
+    for id in 10..20 {
+        sim.push(trade(id));
+    }
+    eventually("further drops are added", || {
+        counter(&key, "events_dropped_total") == 16
+    });
+    drop(slow);
 
     drop(trades);
     feed.close(WAIT).unwrap();
@@ -209,7 +219,7 @@ fn a_stream_hands_its_counters_to_whatever_recorder_there_is() {
         let value = f64::from_bits(value.load(Ordering::Acquire));
         assert!(value.abs() < 1e-9, "{name} is still {value}");
     }
-    assert_eq!(counter(&key, "events_dropped_total"), 8);
+    assert_eq!(counter(&key, "events_dropped_total"), 16);
     let everything = format!(
         "{:?} {:?}",
         KEPT.counters.lock().keys(),
