@@ -1,0 +1,426 @@
+//! Order updates over real sockets: none is lost, none comes twice, and paper and live are kept apart.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test: it panics, and has its own clock and threads"
+)]
+
+mod common;
+
+use std::{net::TcpStream, time::Duration};
+
+use common::{GENEROUS, Peer, Venue, credentials, patient, until};
+use crossbeam_channel::Receiver;
+use trunkline::{
+    Code, Config, Credentials, EndReason, Endpoint, Error, Manager, Notice, OrderEvent,
+    OrderUpdate, Overflow, StreamHandle, Subscription, Update,
+    alpaca::{self, Account, OrderUpdates},
+};
+
+// ------------------------------------------------------------------------------------------------------- what it takes
+
+const AUTHORIZED: &str =
+    r#"{"stream":"authorization","data":{"status":"authorized","action":"authenticate"}}"#;
+const LISTENING: &str = r#"{"stream":"listening","data":{"streams":["trade_updates"]}}"#;
+
+/// A server that authenticates whoever comes, and then follows the script.
+fn trading(script: impl Fn(&mut Venue<TcpStream>, usize) + Send + Sync + 'static) -> Peer {
+    Peer::start(move |line| {
+        let mut venue = line.venue();
+        let login = venue.hear().unwrap_or_default();
+        assert!(login.starts_with(r#"{"action":"auth","key":"PKTEST"#));
+        venue.say(AUTHORIZED);
+        script(&mut venue, line.number);
+    })
+}
+
+/// Waits for `listen`, and confirms it.
+fn listen(venue: &mut Venue<TcpStream>) {
+    hear_listen(venue);
+    venue.say(LISTENING);
+}
+
+fn hear_listen(venue: &mut Venue<TcpStream>) {
+    let request = venue.hear().unwrap_or_default();
+    assert!(
+        request.contains(r#""streams":["trade_updates"]"#),
+        "{request}"
+    );
+}
+
+fn venue_at(peer: &Peer) -> OrderUpdates {
+    let endpoint: Endpoint = format!("ws://{}/stream", peer.address()).parse().unwrap();
+    alpaca::order_updates(Account::Paper).at(endpoint)
+}
+
+fn open(peer: &Peer, config: Config) -> StreamHandle<OrderUpdates> {
+    let manager = Manager::with_config(config).unwrap();
+    manager.open(&venue_at(peer), &credentials()).unwrap()
+}
+
+/// Connects again at once.
+fn quick() -> Config {
+    let mut config = Config::default();
+    config.backoff.initial = Duration::from_millis(5);
+    config.backoff.cap = Duration::from_millis(10);
+    config
+}
+
+fn report(execution: impl std::fmt::Display) -> String {
+    format!(
+        r#"{{"stream":"trade_updates","data":{{"event":"new","execution_id":"{execution}","order":{{"id":"o","symbol":"KO"}}}}}}"#
+    )
+}
+
+/// The next update in one word: an execution id, or what it is.
+fn next(orders: &Subscription<OrderUpdate>) -> String {
+    match orders.recv_timeout(GENEROUS).expect("an update in time") {
+        Update::Event(event) => event.execution_id.clone().unwrap_or_default().to_string(),
+        Update::Gap(_) => "gap".to_owned(),
+        Update::Notice(Notice::Confirmed { .. }) => "confirmed".to_owned(),
+        Update::Notice(Notice::Resumed { .. }) => "resumed".to_owned(),
+        Update::Notice(notice) => notice.to_string(),
+        Update::Ended(ended) => match ended.reason {
+            EndReason::Failed(error) => error.code().to_owned(),
+            reason => reason.to_string(),
+        },
+        Update::Dropped(dropped) => panic!("dropped {dropped}"),
+    }
+}
+
+fn next_of(orders: &Subscription<OrderUpdate>, count: usize) -> Vec<String> {
+    (0..count).map(|_| next(orders)).collect()
+}
+
+/// Waits for a word of the test's; or for its end.
+fn wait_for(word: &Receiver<()>) {
+    let _ = word.recv_timeout(GENEROUS);
+}
+
+// -------------------------------------------------------------------------------------------------------- none is lost
+
+#[test]
+fn queues_that_drop_are_refused_before_anything_is_sent() {
+    let peer = trading(|venue, _| {
+        let request = venue.hear();
+        assert_eq!(request, None, "nothing was asked for");
+    });
+    let account = open(&peer, patient());
+    account.wait_live(GENEROUS).unwrap();
+    for topics in [
+        alpaca::orders().queue(10, Overflow::DropOldest),
+        alpaca::orders().queue(10, Overflow::DropNewest),
+        alpaca::orders().queue(10, Overflow::Conflate),
+        alpaca::orders().conflate(),
+    ] {
+        let error = account.subscribe(topics).unwrap_err();
+        assert!(matches!(error, Error::LossyQueue { .. }), "{error:?}");
+        assert_eq!(error.code(), "lossy_queue");
+    }
+    assert_eq!(account.health().counters.requests, 0);
+    assert!(account.health().subscriptions.is_empty());
+}
+
+#[test]
+fn a_queue_ends_when_it_overflows_whatever_the_configuration_says() {
+    let peer = trading(|venue, _| {
+        listen(venue);
+        venue.serve();
+    });
+    let mut config = patient();
+    config.queue.events = 7;
+    config.queue.overflow = Overflow::DropOldest;
+    let orders = open(&peer, config).subscribe(alpaca::orders()).unwrap();
+    let health = orders.health();
+    assert_eq!((health.capacity, health.overflow), (7, Overflow::End));
+}
+
+#[test]
+fn what_a_slow_reader_got_is_a_gapless_prefix_and_others_get_everything() {
+    let peer = trading(|venue, _| {
+        listen(venue);
+        for number in 0..100 {
+            venue.say(report(number));
+        }
+        venue.serve();
+    });
+    let account = open(&peer, patient());
+    let short = alpaca::orders().queue(10, Overflow::End);
+    let slow = account.subscribe(short).unwrap();
+    let attentive = account.subscribe(alpaca::orders()).unwrap();
+    let all: Vec<String> = (0..100).map(|number| number.to_string()).collect();
+    assert_eq!(next(&attentive), "confirmed");
+    assert_eq!(next_of(&attentive, 100), all);
+    assert_eq!(next(&slow), "confirmed");
+    let mut got = Vec::new();
+    let end = loop {
+        match next(&slow) {
+            word if word == "overflow" => break word,
+            word => got.push(word),
+        }
+        assert!(got.len() <= 10, "{got:?}");
+    };
+    assert_eq!(
+        (got.as_slice(), end.as_str()),
+        (&all[..got.len()], "overflow")
+    );
+    assert!(slow.recv_timeout(GENEROUS).is_err(), "nothing follows");
+}
+
+#[test]
+fn an_update_before_the_reply_to_listen_is_delivered_behind_the_confirmation() {
+    let peer = trading(|venue, _| {
+        hear_listen(venue);
+        venue.say(report("early"));
+        venue.say(LISTENING);
+        venue.say(report("late"));
+        venue.serve();
+    });
+    let orders = open(&peer, patient()).subscribe(alpaca::orders()).unwrap();
+    orders.wait_confirmed(GENEROUS).unwrap();
+    assert_eq!(next_of(&orders, 3), ["confirmed", "early", "late"]);
+}
+
+#[test]
+fn wait_confirmed_returns_once_fills_are_seen_and_not_before() {
+    let (say, word) = crossbeam_channel::bounded(1);
+    let peer = trading(move |venue, _| {
+        hear_listen(venue);
+        wait_for(&word);
+        venue.say(LISTENING);
+        venue.serve();
+    });
+    let orders = open(&peer, patient()).subscribe(alpaca::orders()).unwrap();
+    let early = orders
+        .wait_confirmed(Duration::from_millis(50))
+        .unwrap_err();
+    assert!(matches!(early, Error::TimedOut { .. }), "{early:?}");
+    say.send(()).unwrap();
+    orders.wait_confirmed(GENEROUS).unwrap();
+}
+
+#[test]
+fn a_venue_that_leaves_the_stream_out_has_refused_it() {
+    let peer = trading(|venue, _| {
+        hear_listen(venue);
+        venue.say(r#"{"stream":"listening","data":{"streams":[]}}"#);
+        venue.serve();
+    });
+    let orders = open(&peer, patient()).subscribe(alpaca::orders()).unwrap();
+    let error = orders.wait_confirmed(GENEROUS).unwrap_err();
+    assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+}
+
+#[test]
+fn what_cannot_be_read_costs_itself_and_is_shown() {
+    let peer = trading(|venue, _| {
+        listen(venue);
+        venue.say(report(1));
+        venue.say(r#"{"stream":"trade_updates","data":null}"#);
+        let _ = venue.0.send(tungstenite::Message::binary(vec![1]));
+        let _ = venue.0.send(tungstenite::Message::binary(report(2)));
+        venue.serve();
+    });
+    let account = open(&peer, patient());
+    let orders = account.subscribe(alpaca::orders()).unwrap();
+    assert_eq!(next_of(&orders, 2), ["confirmed", "1"]);
+    assert!(next(&orders).starts_with("unparsed (there is no data)"));
+    assert_eq!(next(&orders), "2");
+    assert_eq!(account.health().counters.unparsed, 1);
+}
+
+// ----------------------------------------------------------------------------------------------------- none comes twice
+
+#[test]
+fn what_the_venue_repeats_is_delivered_once_to_each_across_reconnects() {
+    let (say, word) = crossbeam_channel::bounded(1);
+    let peer = trading(move |venue, number| {
+        listen(venue);
+        if number == 0 {
+            for execution in ["1", "2", "2", "3"] {
+                venue.say(report(execution));
+            }
+            // Then the connection ends.
+            wait_for(&word);
+        } else {
+            for execution in ["2", "3", "4"] {
+                venue.say(report(execution));
+            }
+            venue.serve();
+        }
+    });
+    let account = open(&peer, quick());
+    let first = account.subscribe(alpaca::orders()).unwrap();
+    assert_eq!(next_of(&first, 4), ["confirmed", "1", "2", "3"]);
+    assert_eq!(account.health().counters.repeats, 1);
+    // To somebody who comes later, what is sent again is no repeat.
+    let second = account.subscribe(alpaca::orders()).unwrap();
+    assert_eq!(next(&second), "confirmed");
+    say.send(()).unwrap();
+    assert_eq!(next_of(&first, 3), ["gap", "resumed", "4"]);
+    assert_eq!(next_of(&second, 5), ["gap", "resumed", "2", "3", "4"]);
+    assert_eq!(account.health().counters.repeats, 3);
+    assert_eq!(account.health().counters.events, 7);
+}
+
+#[test]
+fn one_execution_id_for_two_kinds_of_event_is_not_a_repeat() {
+    let peer = trading(|venue, _| {
+        listen(venue);
+        venue.say(report(1));
+        venue.say(report(1).replace(r#""new""#, r#""canceled""#));
+        venue.say(report(1).replace(r#""id":"o""#, r#""id":"p""#));
+        venue.serve();
+    });
+    let orders = open(&peer, patient()).subscribe(alpaca::orders()).unwrap();
+    assert_eq!(next_of(&orders, 4), ["confirmed", "1", "1", "1"]);
+}
+
+// ----------------------------------------------------------------------------------------- logins, accounts and endings
+
+#[test]
+fn rejected_credentials_end_the_stream_and_say_why_without_them() {
+    let peer = Peer::start(|line| {
+        let mut venue = line.venue();
+        let login = venue.hear().unwrap_or_default();
+        let reflected = login.escape_default();
+        venue.say(format!(
+            r#"{{"stream":"authorization","data":{{"status":"unauthorized","action":"authenticate","message":"no: {reflected}"}}}}"#
+        ));
+        venue.serve();
+    });
+    let credentials = Credentials::new("PKREFLECTED", "reflected-secret").unwrap();
+    let account = Manager::new().open(&venue_at(&peer), &credentials).unwrap();
+    let orders = account.subscribe(alpaca::orders()).unwrap();
+    let error = account.wait_live(GENEROUS).unwrap_err();
+    assert!(matches!(error, Error::Rejected { .. }), "{error:?}");
+    let shown = format!("{error} {error:?} {}", account.health());
+    assert!(shown.contains("unauthorized"), "{shown}");
+    assert!(!shown.contains("reflected-secret") && !shown.contains("PKREFLECTED"));
+    assert_eq!(next(&orders), "rejected");
+}
+
+#[test]
+fn another_connection_under_the_account_is_a_limit_and_waited_out() {
+    let peer = Peer::start(|line| {
+        let mut venue = line.venue();
+        venue.hear();
+        venue.say(r#"{"stream":"listening","data":{"error":"your connection is rejected while another connection is open under the same account"}}"#);
+        venue.serve();
+    });
+    let account = open(&peer, Config::default());
+    until("the next attempt is planned", || {
+        account.health().next_attempt_in.is_some()
+    });
+    let error = account.wait_live(Duration::ZERO).unwrap_err();
+    let Error::TimedOut {
+        cause: Some(cause),
+        retry_in,
+        ..
+    } = &error
+    else {
+        panic!("{error:?}");
+    };
+    assert!(
+        matches!(**cause, Error::ConnectionLimit { .. }),
+        "{cause:?}"
+    );
+    assert!(retry_in.is_some());
+}
+
+#[test]
+fn a_key_of_the_other_account_is_refused_before_anything_is_connected() {
+    let peer = trading(|_, _| {});
+    let live = Credentials::new("AKLIVE", "not-a-secret").unwrap();
+    let error = Manager::new().open(&venue_at(&peer), &live).unwrap_err();
+    assert!(matches!(error, Error::WrongAccount { .. }), "{error:?}");
+    assert!(peer.accepted().is_empty());
+}
+
+#[test]
+fn two_who_disagree_about_the_account_do_not_share_a_line() {
+    let peer = Peer::start(|line| line.venue().serve());
+    let manager = Manager::new();
+    // A key that says nothing of its account.
+    let credentials = Credentials::new("CKNEUTRAL", "not-a-secret").unwrap();
+    let at = |account, path| {
+        let url = format!("ws://{}{path}", peer.address());
+        alpaca::order_updates(account).at(url.parse().unwrap())
+    };
+    let paper = manager
+        .open(&at(Account::Paper, "/stream"), &credentials)
+        .unwrap();
+    let again = manager
+        .open(&at(Account::Paper, "/stream/"), &credentials)
+        .unwrap();
+    assert_eq!(
+        paper.key(),
+        again.key(),
+        "a trailing slash makes no other endpoint"
+    );
+    let error = manager
+        .open(&at(Account::Live, "/stream"), &credentials)
+        .unwrap_err();
+    let Error::SettingsConflict { differences, .. } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(differences, &["account"]);
+}
+
+#[test]
+fn dropping_the_last_subscription_stops_listening_and_a_new_one_listens_again() {
+    let (tell, told) = crossbeam_channel::unbounded();
+    let peer = trading(move |venue, _| {
+        while let Some(request) = venue.hear() {
+            let listens = request.contains("trade_updates");
+            let _ = tell.send(listens);
+            venue.say(if listens {
+                LISTENING
+            } else {
+                r#"{"stream":"listening","data":{"streams":[]}}"#
+            });
+            venue.say(report(u8::from(listens)));
+        }
+    });
+    let account = open(&peer, patient());
+    let orders = account.subscribe(alpaca::orders()).unwrap();
+    orders.wait_confirmed(GENEROUS).unwrap();
+    assert_eq!(told.recv_timeout(GENEROUS), Ok(true));
+    drop(orders);
+    assert_eq!(told.recv_timeout(GENEROUS), Ok(false));
+    let orders = account.subscribe(alpaca::orders()).unwrap();
+    orders.wait_confirmed(GENEROUS).unwrap();
+    assert_eq!(told.recv_timeout(GENEROUS), Ok(true));
+    // Another subscription has not seen it, so it is no repeat.
+    assert_eq!(next_of(&orders, 2), ["confirmed", "1"]);
+}
+
+#[test]
+fn a_fault_of_the_server_is_a_gap() {
+    let peer = trading(|venue, number| {
+        listen(venue);
+        venue.say(report(number));
+        if number == 0 {
+            venue.say(r#"{"action":"error","data":{"error_message":"internal server error"}}"#);
+        }
+        venue.serve();
+    });
+    let orders = open(&peer, quick()).subscribe(alpaca::orders()).unwrap();
+    assert_eq!(
+        next_of(&orders, 5),
+        ["confirmed", "0", "gap", "resumed", "1"]
+    );
+}
+
+/// What a bot needs of an update, without a stream: event types can be built by hand.
+#[test]
+fn updates_can_be_made_by_hand() {
+    let update = OrderUpdate {
+        event: OrderEvent::Canceled,
+        execution_id: Some(Code::from("e1")),
+        ..OrderUpdate::default()
+    };
+    assert_eq!(update.fill(), None);
+    assert!(update.to_string().contains("canceled"));
+}
