@@ -1,22 +1,24 @@
 //! Prints a stream as JSON, one update a line, for `jq` and for programs in any language:
-//! `cargo run --example tail -- --feed test --symbols FAKEPACA --channel trades,quotes`
+//! `cargo run --example tail -- --feed test --symbols FAKEPACA --channel trades,quotes`, or `--orders`
 
 use std::{
     fs,
     io::{self, BufWriter, Write as _},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 use trunkline::{
-    Config, Credentials, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, Phase,
-    Topics, Unparsed, Update,
-    alpaca::{self, Codec, CryptoFeed, Feed, MarketData, OptionFeed},
-    crossbeam_channel as channel, select,
+    Config, Credentials, Dropped, Endpoint, Event, Gap, Health, Manager, MarketEvent, Notice,
+    OrderUpdate, Payload, Phase, Subscription, Symbol, Topics, Unparsed, Update,
+    alpaca::{self, Account, Codec, CryptoFeed, Feed, MarketData, OptionFeed, OrderUpdates},
+    crossbeam_channel::{self as channel, Receiver},
+    select,
+    venue::Routed,
 };
 
 /// Prints each update of a stream as one JSON object per line, whatever it is: `kind` is event, gap, dropped,
@@ -43,8 +45,19 @@ struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', default_value = "trades")]
     channel: Vec<Channel>,
     /// For which symbols, such as AAPL, BTC/USD or MSFT260619C00450000; `*` is all of them.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', required = true)]
+    #[arg(
+        long,
+        value_name = "A,B",
+        value_delimiter = ',',
+        required_unless_present = "orders"
+    )]
     symbols: Vec<String>,
+    /// In place of market data, the order updates of an account. Of feeds, channels and symbols it needs none.
+    #[arg(long)]
+    orders: bool,
+    /// Whose orders: paper, or live.
+    #[arg(long, default_value_t = Account::Paper)]
+    account: Account,
     /// For how long, from the start. By default until Ctrl-C.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
@@ -77,11 +90,20 @@ enum Channel {
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Line {
     Event(Event<MarketEvent>),
+    #[serde(rename = "event")]
+    Order {
+        r#type: &'static str,
+        symbol: Symbol,
+        #[serde(flatten)]
+        update: Box<Event<OrderUpdate>>,
+    },
     Gap(Gap),
     Dropped(Dropped),
     Unparsed(Unparsed),
     Notice(Notice),
-    Ended { reason: String },
+    Ended {
+        reason: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -120,9 +142,28 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         config.extra_roots =
             fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     }
-    let feed = Manager::with_config(config)?.open(&arguments.venue(), &Credentials::from_env()?)?;
-    let subscription = feed.subscribe(arguments.topics())?;
+    let manager = Manager::with_config(config)?;
+    let credentials = Credentials::from_env()?;
+    let until = (&time_is_up, &stopped, arguments.max);
+    let health = if arguments.orders {
+        let account = manager.open(&arguments.account(), &credentials)?;
+        print(&account.subscribe(alpaca::orders())?, until, order_line)?;
+        account.health()
+    } else {
+        let feed = manager.open(&arguments.venue(), &credentials)?;
+        print(&feed.subscribe(arguments.topics())?, until, Line::Event)?;
+        feed.health()
+    };
+    warn_unless_live(&health);
+    Ok(())
+}
 
+/// Prints updates until the time is up, it is interrupted, or there were enough events.
+fn print<T: Payload<Source: Routed>>(
+    subscription: &Subscription<T>,
+    (time_is_up, stopped, max): (&Receiver<Instant>, &Receiver<()>, Option<u64>),
+    line_of: impl Fn(Event<T>) -> Line,
+) -> anyhow::Result<()> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut events = 0;
     loop {
@@ -131,7 +172,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 let (line, end) = match update {
                     Update::Event(event) => {
                         events += 1;
-                        (Line::Event(event), None)
+                        (line_of(event), None)
                     }
                     Update::Gap(gap) => (Line::Gap(gap), None),
                     Update::Dropped(dropped) => (Line::Dropped(dropped), None),
@@ -148,7 +189,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
                     out.flush()?;
                     return Ok(ended.into_result()?);
                 }
-                if arguments.max == Some(events) {
+                if max == Some(events) {
                     return Ok(out.flush()?);
                 }
             },
@@ -157,12 +198,23 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }
         out.flush()?;
     }
-    if feed.phase() != Phase::Live {
-        let health = feed.health().to_string();
+    Ok(())
+}
+
+fn order_line(update: Event<OrderUpdate>) -> Line {
+    Line::Order {
+        r#type: "order_update",
+        symbol: update.order.symbol.clone(),
+        update: Box::new(update),
+    }
+}
+
+fn warn_unless_live(health: &Health) {
+    if health.phase != Phase::Live {
+        let health = health.to_string();
         let line = health.lines().next().unwrap_or_default();
         eprintln!("not connected when the time was up: {line}");
     }
-    Ok(())
 }
 
 fn feed(name: &str) -> Result<MarketData, String> {
@@ -180,6 +232,14 @@ fn feed(name: &str) -> Result<MarketData, String> {
 }
 
 impl Arguments {
+    fn account(&self) -> OrderUpdates {
+        let venue = alpaca::order_updates(self.account).codec(self.codec.unwrap_or_default());
+        match &self.url {
+            Some(url) => venue.at(url.clone()),
+            None => venue,
+        }
+    }
+
     fn venue(&self) -> MarketData {
         let venue = match (&self.feed, &self.url) {
             (Some(feed), Some(url)) => feed.clone().at(url.clone()),

@@ -58,10 +58,13 @@ pub struct SimConfig {
     /// How long a client that is pinged may show no sign of life (no message, no ping, no pong) before it is cut.
     /// Default 20 s, which is the venue's rule.
     pub pong_timeout: Duration,
+    /// Whether order updates come in binary frames, as those of paper accounts do, or as text. Default binary.
+    pub orders_in_binary: bool,
     /// Makes the markets and the faults. Default 1.
     pub seed: u64,
-    /// Events per second in each of the markets (stocks, crypto, perpetual futures, options, news) that anybody has connected to, of all
-    /// symbols together. Of every ten turns of the news one is an article. Default 100, at most 10 million; 0 for
+    /// Events per second in each of the markets (stocks, crypto, perpetual futures, options, news) that anybody has
+    /// connected to, of all symbols together. Of every ten turns of the news one is an article, and of every fifty turns
+    /// of an account's orders one is an update. Default 100, at most 10 million; 0 for
     /// nothing but pushed events.
     pub rate: u32,
     /// Statuses, bands, imbalances, corrections and cancels of stocks, for each thousand of their other events, and
@@ -94,6 +97,7 @@ impl Default for SimConfig {
             output_limit: 8 << 20,
             ping_interval: None,
             pong_timeout: Duration::from_secs(20),
+            orders_in_binary: true,
             seed: 1,
             rate: 100,
             incidents: 0,

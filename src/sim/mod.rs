@@ -2,8 +2,9 @@
 //! with faults. For this crate's tests, for a demo without credentials, and for your own tests. Alpaca's own SDKs for
 //! Python and Node take it for the venue, which is a test of this crate's.
 //!
-//! It serves every path of the venue's market data on one port: stocks, crypto, perpetual futures, options, news, in JSON or, where the
-//! upgrade request says `Content-Type: application/msgpack`, in MessagePack. A client may authenticate by message or by
+//! It serves every path of the venue's market data on one port: stocks, crypto, perpetual futures, options and news, in
+//! JSON or, where the upgrade request says `Content-Type: application/msgpack`, in MessagePack. Beside them, at `/stream`,
+//! come the updates of an account's orders, which place themselves. A client of market data may authenticate by message or by
 //! the headers of its upgrade (`APCA-API-KEY-ID` and `APCA-API-SECRET-KEY`, or `Authorization: Basic`). Messages are
 //! not compressed, whatever a client offers.
 //!
@@ -40,6 +41,7 @@ use std::{
 
 use mio::Waker;
 use parking_lot::Mutex;
+use rust_decimal::Decimal;
 
 pub use self::{
     config::{Accept, LimitCounts, SimConfig},
@@ -48,11 +50,12 @@ pub use self::{
 };
 use self::{exchange::Control, server::Server};
 use crate::{
-    alpaca::{self, Feed, MarketData},
+    alpaca::{self, Account, Feed, MarketData, OrderUpdates},
     credentials::Credentials,
     error::{At, Error, Result, Source},
     key::{Endpoint, StreamKey},
-    market::MarketEvent,
+    market::{MarketEvent, Symbol},
+    order::{OrderUpdate, Side},
     phase::Phase,
     thread,
     venue::Venue as _,
@@ -158,6 +161,12 @@ impl Sim {
         venue.at(endpoint)
     }
 
+    /// The stream of order updates to open, as of a paper account.
+    #[must_use]
+    pub fn order_updates(&self) -> OrderUpdates {
+        alpaca::order_updates(Account::Paper).at(self.endpoint("/stream"))
+    }
+
     /// Credentials that it accepts: those of [`Accept::Only`], or made-up ones that look like a paper account's.
     #[must_use]
     pub fn credentials(&self) -> Credentials {
@@ -174,6 +183,33 @@ impl Sim {
     /// to: a pair with a slash is crypto, `-PERP` a perpetual future, an OCC symbol an option, anything else a stock.
     pub fn push(&self, event: MarketEvent) {
         self.order(Control::Push(Box::new(event)));
+    }
+
+    /// Sends an order update, whatever it says, to those who listen to order updates.
+    ///
+    /// # Examples
+    /// ```
+    /// use trunkline::{OrderEvent, OrderUpdate, sim::{Sim, SimConfig}};
+    /// let sim = Sim::start(SimConfig::default())?;
+    /// sim.push_order_update(OrderUpdate { event: OrderEvent::Rejected, ..OrderUpdate::default() });
+    /// # Ok::<(), trunkline::Error>(())
+    /// ```
+    pub fn push_order_update(&self, update: OrderUpdate) {
+        self.order(Control::PushOrder(Box::new(update)));
+    }
+
+    /// Fills a market order that the account is said to have placed: those who listen to order updates get `new`, then
+    /// `fill` with the position after it.
+    ///
+    /// # Examples
+    /// ```
+    /// use trunkline::{Decimal, Side, sim::{Sim, SimConfig}};
+    /// let sim = Sim::start(SimConfig::default())?;
+    /// sim.fill("KO", Side::Buy, Decimal::from(100), "61.28".parse().expect("it is a number"));
+    /// # Ok::<(), trunkline::Error>(())
+    /// ```
+    pub fn fill(&self, symbol: impl Into<Symbol>, side: Side, qty: Decimal, price: Decimal) {
+        self.order(Control::Fill(symbol.into(), side, qty, price));
     }
 
     /// Ends every connection without a close frame, as a crash or a deployment at the venue does.

@@ -9,6 +9,7 @@ use crate::{
         BARS, DAILY_BARS, IMBALANCES, LULDS, MarketEvent, NEWS, ORDERBOOKS, PRICING, QUOTES,
         STATUSES, Symbol, TRADES, UPDATED_BARS,
     },
+    order::TRADE_UPDATES,
     topic::Channel,
 };
 
@@ -28,10 +29,12 @@ pub(super) enum Market {
     Perpetuals,
     Options,
     News,
+    /// The orders of an account, which have a protocol of their own.
+    Orders,
 }
 
 impl Path {
-    pub(super) const ALL: [Self; 16] = [
+    pub(super) const ALL: [Self; 17] = [
         Self::new("/v2/iex", Market::Stocks),
         Self::new("/v2/sip", Market::Stocks),
         Self::new("/v2/delayed_sip", Market::Stocks),
@@ -48,6 +51,7 @@ impl Path {
         Self::new("/v1beta1/indicative", Market::Options),
         Self::new("/v1beta1/opra", Market::Options),
         Self::new("/v1beta1/news", Market::News),
+        Self::new("/stream", Market::Orders),
     ];
 
     const fn new(name: &'static str, market: Market) -> Self {
@@ -95,6 +99,7 @@ impl Path {
             ],
             Market::Options => &[TRADES, QUOTES],
             Market::News => &[NEWS],
+            Market::Orders => &[TRADE_UPDATES],
         }
     }
 
@@ -135,7 +140,8 @@ impl Market {
     /// A feed whose messages are written like all of this market's.
     pub(super) fn feed(self) -> DataFeed {
         match self {
-            Self::Stocks => DataFeed::Stocks(Feed::Sip),
+            // Orders are written apart from all of these.
+            Self::Stocks | Self::Orders => DataFeed::Stocks(Feed::Sip),
             Self::Crypto => DataFeed::Crypto(CryptoFeed::Us),
             Self::Perpetuals => DataFeed::Perpetuals,
             Self::Options => DataFeed::Options(OptionFeed::Opra),

@@ -216,7 +216,7 @@ trait Field: Default {
     fn read(text: &str, deeper: u8) -> Result<Self, String>;
 
     /// As JSON.
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String;
 }
 
@@ -232,7 +232,7 @@ macro_rules! object {
                 })
             }
 
-            #[cfg(test)]
+            #[cfg(any(feature = "sim", test))]
             fn entries(&self) -> Vec<(&'static str, String)> {
                 let always = [$((stringify!($field), self.$field.write())),*];
                 let rare = [$((stringify!($rare), self.$rare.write())),*];
@@ -282,7 +282,7 @@ impl Field for Option<Order> {
         Ok(Some(order))
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String {
         let Some(order) = self else {
             return "null".to_owned();
@@ -301,7 +301,7 @@ impl Field for Option<LegFill> {
         LegFill::of(&Fields::read(text, deeper)?).map(Some)
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String {
         self.as_ref()
             .map_or_else(|| "null".to_owned(), |leg| server::object(&leg.entries()))
@@ -321,7 +321,7 @@ where
             .collect()
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String {
         if self.is_empty() {
             return "null".to_owned();
@@ -343,7 +343,7 @@ impl Field for BTreeMap<Symbol, Decimal> {
         Ok(quantities)
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String {
         if self.is_empty() {
             return "null".to_owned();
@@ -377,7 +377,7 @@ impl Field for Option<Decimal> {
         number.map(Some)
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String {
         self.map_or_else(|| "null".to_owned(), |number| format!("\"{number}\""))
     }
@@ -388,7 +388,7 @@ impl Field for Decimal {
         Option::read(text, deeper).map(Option::unwrap_or_default)
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String {
         Some(*self).write()
     }
@@ -407,7 +407,7 @@ impl Field for Option<Timestamp> {
         time.map(Some)
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String {
         self.map_or_else(|| "null".to_owned(), |time| format!("\"{time}\""))
     }
@@ -418,7 +418,7 @@ impl Field for bool {
         json(text)
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String {
         self.to_string()
     }
@@ -431,7 +431,7 @@ macro_rules! words {
                 json::<String>(text).map(|text| Self::from(text.as_str()))
             }
 
-            #[cfg(test)]
+            #[cfg(any(feature = "sim", test))]
             fn write(&self) -> String {
                 super::control::to_json(&self.as_str())
             }
@@ -449,7 +449,7 @@ macro_rules! maybe_words {
                 Ok((!text.is_empty()).then(|| text.as_str().into()))
             }
 
-            #[cfg(test)]
+            #[cfg(any(feature = "sim", test))]
             fn write(&self) -> String {
                 self.as_ref()
                     .map_or_else(|| "null".to_owned(), |word| super::control::to_json(&word.as_str()))
@@ -464,7 +464,7 @@ impl Field for OrderClass {
         Option::read(text, deeper).map(Option::unwrap_or_default)
     }
 
-    #[cfg(test)]
+    #[cfg(any(feature = "sim", test))]
     fn write(&self) -> String {
         match self {
             // As the venue does.
@@ -484,7 +484,7 @@ const DEEPEST: u8 = 4;
 /// The asset of orders that have several.
 const NO_ASSET: &str = "00000000-0000-0000-0000-000000000000";
 
-#[cfg(test)]
+#[cfg(any(feature = "sim", test))]
 pub(crate) mod server;
 #[cfg(test)]
 mod tests;

@@ -11,9 +11,15 @@ use super::{
     refusal::{AUTH_FAILED, AUTH_TIMEOUT, CONNECTION_LIMIT, MSGPACK_ONLY, NOT_IN_PLAN},
 };
 use crate::{
-    alpaca::wire::server::{self, ClientMessage},
+    alpaca::wire::{
+        orders,
+        server::{self, ClientMessage},
+    },
     credentials::Credentials,
-    sim::{Accept, SimEvent, path::Path},
+    sim::{
+        Accept, SimEvent,
+        path::{Market, Path},
+    },
 };
 
 /// What stays of a connection that ended without a close handshake.
@@ -30,13 +36,18 @@ impl Exchange {
         let Some(newcomer) = self.connections.get(&id).filter(|_| self.is_newcomer(id)) else {
             return Vec::new();
         };
-        match ClientMessage::decode(message, newcomer.codec) {
-            Some(ClientMessage::Auth { key, secret }) => {
-                let login = Login { key, secret };
-                self.rivals_at(newcomer.path, &login, id)
+        let login = if newcomer.path.market == Market::Orders {
+            match orders::server::ClientMessage::decode(message, newcomer.codec) {
+                Some(orders::server::ClientMessage::Login { key, secret }) => Login { key, secret },
+                _ => return Vec::new(),
             }
-            _ => Vec::new(),
-        }
+        } else {
+            match ClientMessage::decode(message, newcomer.codec) {
+                Some(ClientMessage::Auth { key, secret }) => Login { key, secret },
+                _ => return Vec::new(),
+            }
+        };
+        self.rivals_at(newcomer.path, &login, id)
     }
 
     /// The same for credentials that came with the upgrade.
@@ -121,6 +132,11 @@ impl Exchange {
                 connection: id,
                 fingerprint: credentials.fingerprint(),
             }));
+        if path.market == Market::Orders {
+            let answer = orders::server::authorization("authorized", "authenticate");
+            let answer = self.trading_message(id, &answer);
+            return self.send_message(id, answer);
+        }
         self.send(id, server::success("authenticated", codec));
     }
 

@@ -2,10 +2,13 @@
 
 use std::{fmt, time::Instant};
 
+use rust_decimal::Decimal;
+
 use super::mischief::Breakage;
 use crate::{
     alpaca::Codec,
-    market::{MarketEvent, Timestamp},
+    market::{MarketEvent, Symbol, Timestamp},
+    order::{OrderUpdate, Side},
     sim::{FaultKind, SimEvent, gate::Pieces, path::Path},
     venue::Message,
 };
@@ -66,6 +69,8 @@ pub(in crate::sim) enum Effect {
 #[derive(Debug)]
 pub(in crate::sim) enum Control {
     Push(Box<MarketEvent>),
+    PushOrder(Box<OrderUpdate>),
+    Fill(Symbol, Side, Decimal, Decimal),
     Cut,
     Reset,
     CloseAll(u16),

@@ -89,9 +89,15 @@ impl Exchange {
         let mut events = Vec::new();
         for offset in 0..owed.min(rate).min(LONGEST_BURST) {
             let nanos = at.utc.as_nanos().saturating_add(offset as i64);
+            let utc = Timestamp::from_nanos(nanos);
             for market in &open {
-                self.tape
-                    .next(*market, Timestamp::from_nanos(nanos), &mut events);
+                if *market == Market::Orders {
+                    if let Some(update) = self.tape.next_order(utc) {
+                        self.report_order(&update);
+                    }
+                    continue;
+                }
+                self.tape.next(*market, utc, &mut events);
                 for event in events.drain(..) {
                     self.route(*market, &event);
                 }

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{ConnectionId, Effect, End, Exchange, Moment, frame, message, subscriptions::Oddity};
+use super::{
+    ConnectionId, Effect, End, Exchange, Market, Moment, frame, message, orders,
+    subscriptions::Oddity,
+};
 use crate::{
     market::Symbol,
     sim::{FaultKind, FaultScript, gate::Pieces, tape::Random},
@@ -262,6 +265,12 @@ impl Exchange {
             return;
         };
         let codec = connection.codec;
+        if connection.path.market == Market::Orders
+            && let Some(odd) = orders::odd(kind)
+        {
+            let odd = self.trading_message(to, odd);
+            return self.send_message(to, odd);
+        }
         match kind {
             FaultKind::Cut => {
                 self.end(at, to, End::Abrupt);

@@ -18,6 +18,7 @@
 //! | `frame` | what stands together in a frame of data |
 //! | `refusal` | the venue's words for what is wrong |
 //! | `alive` | pings, and who does not answer them |
+//! | `orders` | the trading stream, which has a protocol of its own |
 //! | `mischief` | what goes wrong on purpose |
 
 mod admission;
@@ -26,6 +27,7 @@ mod frame;
 mod interface;
 mod market;
 mod mischief;
+mod orders;
 mod refusal;
 mod subscriptions;
 
@@ -161,6 +163,10 @@ impl Exchange {
         );
         self.stats.connections_opened += 1;
         self.stats.connections_open = self.connections.len();
+        if path.market == Market::Orders {
+            // The client speaks first, and its headers say nothing.
+            return;
+        }
         self.send(id, server::success("connected", codec));
         if let Some(login) = login
             && !self.is_mute(id)
@@ -184,6 +190,9 @@ impl Exchange {
         let (path, codec) = (connection.path, connection.codec);
         if self.is_mute(id) {
             return;
+        }
+        if path.market == Market::Orders {
+            return self.hear_trader(at, id, message, live);
         }
         if !path.speaks(codec) {
             return self.refuse(id, MSGPACK_ONLY);
@@ -253,6 +262,12 @@ impl Exchange {
             Control::Push(event) => {
                 self.route(Market::of(&event), &event);
                 self.finish_frames();
+            }
+            Control::PushOrder(update) => self.report_order(&update),
+            Control::Fill(symbol, side, qty, price) => {
+                for update in self.tape.fill(symbol, side, qty, price, at.utc) {
+                    self.report_order(&update);
+                }
             }
             Control::Cut => self.each_open(at, End::Abrupt, |to| Effect::Cut { to, why: "cut" }),
             Control::Reset => self.each_open(at, End::Abrupt, |to| Effect::Reset { to }),

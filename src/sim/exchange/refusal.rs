@@ -1,6 +1,6 @@
 //! The venue's words for what is wrong. SDKs know some of them by their number, and some by their text.
 
-use super::{ConnectionId, Effect, Exchange, message};
+use super::{ConnectionId, Effect, Exchange, Market, message, orders};
 use crate::{alpaca::wire::server, sim::SimEvent, venue::Message};
 
 impl Exchange {
@@ -16,6 +16,10 @@ impl Exchange {
             code,
             message: text,
         }));
+        let connection = self.connections.get(&id);
+        if connection.is_some_and(|connection| connection.path.market == Market::Orders) {
+            return self.trading_message(id, &orders::refusal((code, text)));
+        }
         let codec = self.codec_of(id);
         message(server::error(code, text, codec), codec)
     }

@@ -7,13 +7,19 @@ mod candle;
 mod crypto;
 mod news;
 mod options;
+mod orders;
 mod stocks;
 
 use std::collections::HashMap;
 
-use self::{crypto::Crypto, news::Newsroom, options::Options, stocks::Stocks};
+use rust_decimal::Decimal;
+
+use self::{crypto::Crypto, news::Newsroom, options::Options, orders::Orders, stocks::Stocks};
 use super::path::Market;
-use crate::market::{MarketEvent, OrderBookUpdate, Symbol, Timestamp};
+use crate::{
+    market::{MarketEvent, OrderBookUpdate, Symbol, Timestamp},
+    order::{OrderUpdate, Side},
+};
 
 #[derive(Debug)]
 pub(super) struct Tape {
@@ -22,6 +28,7 @@ pub(super) struct Tape {
     perpetuals: Crypto,
     options: Options,
     news: Newsroom,
+    orders: Orders,
 }
 
 impl Tape {
@@ -36,6 +43,7 @@ impl Tape {
             perpetuals: Crypto::perpetuals(of(5)),
             options: Options::new(of(3)),
             news: Newsroom::new(of(4)),
+            orders: Orders::new(of(6)),
         };
         for symbol in symbols {
             tape.list(symbol);
@@ -50,7 +58,7 @@ impl Tape {
             Market::Crypto => self.crypto.list(symbol),
             Market::Perpetuals => self.perpetuals.list(symbol),
             Market::Options => self.options.list(symbol),
-            Market::News => {}
+            Market::News | Market::Orders => {}
         }
     }
 
@@ -63,7 +71,26 @@ impl Tape {
             Market::Perpetuals => events.extend(self.perpetuals.next(utc)),
             Market::Options => events.extend(self.options.next(utc)),
             Market::News => events.extend(self.news.next(self.stocks.symbols(), utc)),
+            // Orders are no market data.
+            Market::Orders => {}
         }
+    }
+
+    /// What is reported next of the account's orders, if anything is.
+    pub(super) fn next_order(&mut self, utc: Timestamp) -> Option<OrderUpdate> {
+        self.orders.next(self.stocks.symbols(), utc)
+    }
+
+    /// A market order of the account's that is taken and filled at once.
+    pub(super) fn fill(
+        &mut self,
+        symbol: Symbol,
+        side: Side,
+        qty: Decimal,
+        price: Decimal,
+        utc: Timestamp,
+    ) -> [OrderUpdate; 2] {
+        self.orders.fill(symbol, side, qty, price, utc)
     }
 
     /// The whole order books of a symbol, or of all, where a market has such.
@@ -76,7 +103,7 @@ impl Tape {
         match market {
             Market::Crypto => self.crypto.order_books(symbol, utc),
             Market::Perpetuals => self.perpetuals.order_books(symbol, utc),
-            Market::Stocks | Market::Options | Market::News => Vec::new(),
+            Market::Stocks | Market::Options | Market::News | Market::Orders => Vec::new(),
         }
     }
 

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{Field as _, Rest};
 use crate::{
-    alpaca::wire::control::to_json,
+    alpaca::{Codec, wire::control::to_json},
     order::{OrderEvent, OrderUpdate},
 };
 
@@ -16,15 +16,18 @@ pub(crate) fn authorization(status: &str, action: &str) -> String {
 
 /// Everything that is sent now.
 pub(crate) fn listening(streams: &[String]) -> String {
-    frame(
-        "listening",
-        object(&[("streams", to_json(&streams.to_vec()))]),
-    )
+    frame("listening", object(&[("streams", to_json(&streams))]))
 }
 
-/// What is said before a connection is closed for a fault of the server's.
-pub(crate) fn fault() -> String {
-    r#"{"action":"error","data":{"error_message":"internal server error"}}"#.to_owned()
+/// What old servers say in place of an authorization or a list.
+pub(crate) fn objection(error: &str) -> String {
+    frame("listening", object(&[("error", to_json(&error))]))
+}
+
+/// What is wrong with a connection, which belongs to no stream.
+pub(crate) fn fault(message: &str) -> String {
+    let data = object(&[("error_message", to_json(&message))]);
+    object(&[("action", to_json(&"error")), ("data", data)])
 }
 
 /// An order update.
@@ -91,45 +94,58 @@ pub(super) fn object<K: AsRef<str>>(entries: &[(K, String)]) -> String {
 }
 
 /// What a client sends.
-#[derive(PartialEq, Deserialize)]
-#[serde(tag = "action", rename_all = "snake_case")]
+#[derive(PartialEq)]
 pub(crate) enum ClientMessage {
-    Auth { key: String, secret: String },
-    Authenticate { data: Login },
-    Listen { data: Streams },
-    Unlisten { data: Streams },
+    /// A token is the secret of the key `oauth`.
+    Login { key: String, secret: String },
+    /// All that it wants to be sent.
+    Listen(Vec<String>),
 }
 
-/// The older form of a login, by key or by token.
-#[derive(PartialEq, Deserialize)]
+impl ClientMessage {
+    /// Reads a message by the connection's codec, whatever kind of frame it came in. Nothing where it is none.
+    pub(crate) fn decode(message: &[u8], codec: Codec) -> Option<Self> {
+        let action = match codec {
+            Codec::Json => serde_json::from_slice(message).ok(),
+            Codec::MessagePack => rmp_serde::from_slice(message).ok(),
+        };
+        Some(match action? {
+            Action::Auth { key, secret }
+            | Action::Authenticate {
+                data:
+                    OldLogin::Key {
+                        key_id: key,
+                        secret_key: secret,
+                    },
+            } => Self::Login { key, secret },
+            Action::Authenticate {
+                data: OldLogin::Token { oauth_token },
+            } => Self::Login {
+                key: "oauth".to_owned(),
+                secret: oauth_token,
+            },
+            Action::Listen { data } => Self::Listen(data.streams),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+enum Action {
+    Auth { key: String, secret: String },
+    Authenticate { data: OldLogin },
+    Listen { data: Streams },
+}
+
+#[derive(Deserialize)]
 #[serde(untagged)]
-pub(crate) enum Login {
+enum OldLogin {
     Key { key_id: String, secret_key: String },
     Token { oauth_token: String },
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
-pub(crate) struct Streams {
+#[derive(Deserialize)]
+struct Streams {
     #[serde(default)]
-    pub(crate) streams: Vec<String>,
-}
-
-impl ClientMessage {
-    /// The key and the secret, if it is a login. A token's key is `oauth`.
-    pub(crate) fn login(&self) -> Option<(&str, &str)> {
-        match self {
-            Self::Auth { key, secret }
-            | Self::Authenticate {
-                data:
-                    Login::Key {
-                        key_id: key,
-                        secret_key: secret,
-                    },
-            } => Some((key, secret)),
-            Self::Authenticate {
-                data: Login::Token { oauth_token },
-            } => Some(("oauth", oauth_token)),
-            Self::Listen { .. } | Self::Unlisten { .. } => None,
-        }
-    }
+    streams: Vec<String>,
 }

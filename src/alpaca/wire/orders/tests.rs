@@ -1,4 +1,5 @@
 use super::*;
+use crate::alpaca::Codec;
 
 /// Frames as the venue's documentation has them, with made-up values.
 pub(crate) const PARTIAL_FILL: &str = r#"{"stream":"trade_updates","data":{"event":"partial_fill","execution_id":"5b0f2f3e-1c1d-4a57-9d0c-0a6f0f7f1a11",
@@ -444,7 +445,7 @@ fn control_frames() {
         r#"{"stream":"listening","data":{"streams":["trade_updates"]}}"#
     );
     assert_eq!(
-        only(server::fault().as_bytes()).unwrap(),
+        only(server::fault("internal server error").as_bytes()).unwrap(),
         Incoming::Fault("internal server error".to_owned())
     );
 }
@@ -508,31 +509,47 @@ fn arrays_are_taken_too_and_an_odd_item_costs_only_itself() {
 #[test]
 fn what_clients_send() {
     use server::ClientMessage;
-    for (text, login) in [
+    let login = |key: &str, secret: &str| ClientMessage::Login {
+        key: key.to_owned(),
+        secret: secret.to_owned(),
+    };
+    let listen =
+        |streams: &[&str]| ClientMessage::Listen(streams.iter().map(ToString::to_string).collect());
+    for (text, message) in [
         (
             r#"{"action":"auth","key":"PK1","secret":"s3"}"#,
-            Some(("PK1", "s3")),
+            login("PK1", "s3"),
         ),
         (
             r#"{"action":"authenticate","data":{"key_id":"PK1","secret_key":"s3"}}"#,
-            Some(("PK1", "s3")),
+            login("PK1", "s3"),
         ),
         (
             r#"{"action":"authenticate","data":{"oauth_token":"token"}}"#,
-            Some(("oauth", "token")),
+            login("oauth", "token"),
         ),
         (
-            r#"{"action":"listen","data":{"streams":["trade_updates"]}}"#,
-            None,
+            r#"{"action":"listen","data":{"streams":["trade_updates","gossip"]}}"#,
+            listen(&["trade_updates", "gossip"]),
         ),
+        (r#"{"action":"listen","data":{}}"#, listen(&[])),
     ] {
-        let message: ClientMessage = serde_json::from_str(text).unwrap();
-        assert_eq!(message.login(), login, "{text}");
+        let packed: serde_json::Value = serde_json::from_str(text).unwrap();
+        let packed = rmp_serde::to_vec(&packed).unwrap();
+        assert_eq!(
+            ClientMessage::decode(&packed, Codec::MessagePack).as_ref(),
+            Some(&message)
+        );
+        assert_eq!(
+            ClientMessage::decode(text.as_bytes(), Codec::Json),
+            Some(message)
+        );
     }
     for text in [
         r#"{"action":"authenticate","data":{"key_id":"PK1"}}"#,
         r#"{"action":"subscribe"}"#,
+        "nonsense",
     ] {
-        assert!(serde_json::from_str::<ClientMessage>(text).is_err());
+        assert_eq!(ClientMessage::decode(text.as_bytes(), Codec::Json), None);
     }
 }

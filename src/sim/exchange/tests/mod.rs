@@ -4,6 +4,7 @@ mod alive;
 mod feeds;
 mod literal;
 mod mischief;
+mod orders;
 
 use std::time::Duration;
 
