@@ -7,7 +7,7 @@ mod example;
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::TcpListener,
-    process::Stdio,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -318,9 +318,112 @@ fn every_example_explains_itself() {
         ("tail", "--channel"),
         ("stress", "--no-faults"),
         ("price_watch", "--max-age"),
+        ("bot", "--paper"),
     ] {
         let ran = run(example(name).arg("--help"), BOUND);
         assert_eq!(ran.code(), Some(0), "{ran:?}");
         assert!(ran.stdout.contains(flag), "{ran:?}");
     }
+}
+
+#[test]
+fn bot_ends_in_the_same_good_order_whatever_ends_it() {
+    for (arguments, code, says) in [
+        (&["--seconds", "2"][..], 0, "AAPL has ended\n"),
+        (&["--trouble", "fail"], 1, " has failed: told to fail\n"),
+        (&["--trouble", "panic"], 1, " has failed: it panicked\n"),
+    ] {
+        let ran = run(example("bot").args(arguments), BOUND);
+        assert_eq!(ran.code(), Some(code), "{ran:?}");
+        assert!(ran.stdout.contains(says), "{}", ran.stdout);
+        assert!(ran.stdout.contains("risk has ended\n"), "{}", ran.stdout);
+        for line in ["/stream [", "/v2/iex ["] {
+            let lines = ran.stdout.lines();
+            let ended = lines.filter(|shown| shown.contains(line) && shown.contains("ended after"));
+            assert_eq!(ended.count(), 1, "{}", ran.stdout);
+        }
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn bot_ends_in_good_order_on_ctrl_c_after_it_has_seen_fills() {
+    let mut bot = Running(example("bot").stdout(Stdio::piped()).spawn().unwrap());
+    let stdout = BufReader::new(bot.0.stdout.take().unwrap());
+    let mut lines = stdout.lines().map(Result::unwrap);
+    // A fill names its position.
+    assert!(lines.any(|line| line.contains("position") && line.contains("worth")));
+    let interrupted = Command::new("kill")
+        .args(["-INT", &bot.0.id().to_string()])
+        .status()
+        .unwrap();
+    assert!(interrupted.success());
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(bot.0.wait().unwrap().code(), Some(0), "{rest:?}");
+    let ended = rest.iter().filter(|line| line.contains("ended after"));
+    assert_eq!(ended.count(), 2, "{rest:?}");
+}
+
+#[test]
+fn bot_on_paper_names_what_it_has_no_credentials_in() {
+    let ran = run(example("bot").arg("--paper"), BOUND);
+    assert_eq!(ran.code(), Some(1));
+    assert!(ran.stderr.contains("APCA_API_KEY_ID"), "{}", ran.stderr);
+}
+
+#[test]
+fn tail_prints_order_updates_with_their_orders() {
+    let mut config = SimConfig::default();
+    config.rate = 5_000;
+    let sim = Sim::start(config).unwrap();
+    let url = sim.endpoint("/stream").to_string();
+    let ran = run(
+        example("tail")
+            .args(["--orders", "--seconds", "30", "--max", "60", "--url", &url])
+            .env("APCA_API_KEY_ID", "PKTAIL")
+            .env("APCA_API_SECRET_KEY", "tail-secret"),
+        BOUND,
+    );
+    assert_eq!((ran.code(), ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let lines = lines(&ran.stdout);
+    assert_eq!(lines[0]["topics"][0], "trade_updates:*");
+    let events = &lines[1..];
+    assert_eq!(events.len(), 60);
+    for event in events {
+        assert_eq!(
+            (&event["kind"], &event["type"]),
+            (&"event".into(), &"order_update".into())
+        );
+        assert_eq!(event["symbol"], event["order"]["symbol"]);
+        assert!(event["order"]["status"].is_string() && event["timestamp"].is_string());
+        assert!(event["order"]["filled_qty"].is_string(), "{event}");
+    }
+    let fill = events
+        .iter()
+        .find(|event| event["event"] == "fill")
+        .unwrap();
+    assert!(
+        fill["price"].is_string() && fill["qty"].is_string(),
+        "{fill}"
+    );
+    assert_eq!(fill["epoch"], 1);
+}
+
+#[test]
+fn tail_refuses_a_key_of_the_other_account() {
+    let ran = run(
+        example("tail")
+            .args([
+                "--orders",
+                "--seconds",
+                "30",
+                "--url",
+                "ws://127.0.0.1:9/stream",
+            ])
+            .env("APCA_API_KEY_ID", "AKLIVE")
+            .env("APCA_API_SECRET_KEY", "tail-secret"),
+        BOUND,
+    );
+    assert_eq!(ran.code(), Some(2), "{ran:?}");
+    assert!(ran.stderr.contains("this is a live key"), "{}", ran.stderr);
 }
