@@ -144,6 +144,16 @@ pub enum Codec {
 
 named!("codec": Codec { Json = "json", MessagePack = "msgpack" });
 
+impl Codec {
+    /// The headers of an upgrade that ask for it. JSON is what the venue speaks unasked.
+    pub(super) fn headers(self) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Json => Vec::new(),
+            Self::MessagePack => vec![("Content-Type", "application/msgpack".to_owned())],
+        }
+    }
+}
+
 /// Any feed of market data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum DataFeed {

@@ -127,10 +127,7 @@ impl Venue for MarketData {
 
     /// The codec is agreed on here. JSON is what the venue speaks unasked.
     fn headers(&self) -> Vec<(&'static str, String)> {
-        match self.codec {
-            Codec::Json => Vec::new(),
-            Codec::MessagePack => vec![("Content-Type", "application/msgpack".to_owned())],
-        }
+        self.codec.headers()
     }
 
     fn admit(&self, credentials: &Credentials) -> Result<()> {

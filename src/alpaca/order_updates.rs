@@ -21,7 +21,7 @@
 use std::{fmt, time::Instant};
 
 use super::{
-    Account,
+    Account, Codec,
     wire::orders::{self, Authorization, Incoming},
 };
 use crate::{
@@ -32,9 +32,7 @@ use crate::{
     market::Code,
     order::{OrderUpdate, TRADE_UPDATES},
     topic::Topic,
-    venue::{
-        Confirmed, Frame, Message, Output, Piece, Request, SecretMessage, Session, Venue, Verdict,
-    },
+    venue::{Confirmed, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict},
 };
 
 /// Alpaca's order updates. Made by [`order_updates`](super::order_updates()).
@@ -42,6 +40,7 @@ use crate::{
 pub struct OrderUpdates {
     endpoint: Endpoint,
     account: Account,
+    codec: Codec,
 }
 
 impl OrderUpdates {
@@ -49,6 +48,7 @@ impl OrderUpdates {
         Self {
             endpoint: Endpoint::wss(account.host(), "/stream"),
             account,
+            codec: Codec::Json,
         }
     }
 
@@ -56,6 +56,12 @@ impl OrderUpdates {
     #[must_use]
     pub fn at(self, endpoint: Endpoint) -> Self {
         Self { endpoint, ..self }
+    }
+
+    /// Speaks `codec`. By default JSON; the venue's documentation has MessagePack here, and shows no example of it.
+    #[must_use]
+    pub fn codec(self, codec: Codec) -> Self {
+        Self { codec, ..self }
     }
 }
 
@@ -78,7 +84,14 @@ impl Venue for OrderUpdates {
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
-        vec![("account", self.account.to_string())]
+        vec![
+            ("account", self.account.to_string()),
+            ("codec", self.codec.to_string()),
+        ]
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        self.codec.headers()
     }
 
     /// Neither the other account's key, nor its host.
@@ -121,6 +134,7 @@ impl Venue for OrderUpdates {
 
     fn session(&self, credentials: Credentials) -> OrderUpdatesSession {
         OrderUpdatesSession {
+            codec: self.codec,
             state: State::Opening(credentials),
             requests: 0,
             awaiting: false,
@@ -131,6 +145,7 @@ impl Venue for OrderUpdates {
 /// The protocol of one connection.
 #[derive(Debug)]
 pub struct OrderUpdatesSession {
+    codec: Codec,
     state: State,
     /// How many requests were sent.
     requests: u32,
@@ -153,27 +168,27 @@ impl Session for OrderUpdatesSession {
 
     fn handle_open(&mut self, _now: Instant, out: &mut Output<OrderUpdate>) {
         if let State::Opening(credentials) = &self.state {
-            out.send_secret(login(credentials));
+            out.send_secret(login(credentials, self.codec));
             self.state = State::Authenticating;
         }
     }
 
     fn handle_frame(&mut self, _now: Instant, frame: Frame<'_>, out: &mut Output<OrderUpdate>) {
-        // By content, not by opcode: paper accounts get JSON in binary frames.
-        orders::decode(frame.bytes(), |item| self.handle_item(item, out));
+        // By codec, not by opcode: paper accounts get JSON in binary frames.
+        orders::decode(frame.bytes(), self.codec, |item| {
+            self.handle_item(item, out)
+        });
     }
 
     fn request(&mut self, _now: Instant, request: Request<'_>, out: &mut Output<OrderUpdate>) {
         // A request names the whole set, of which there is one member.
         let (streams, wanted) = match request {
-            Request::Subscribe(_) => (r#"["trade_updates"]"#, true),
-            Request::Unsubscribe(_) => ("[]", false),
+            Request::Subscribe(_) => (&[TRADE_UPDATES.name()][..], true),
+            Request::Unsubscribe(_) => (&[][..], false),
         };
         self.requests = self.requests.saturating_add(1);
         self.awaiting = wanted;
-        out.send(Message::Text(format!(
-            r#"{{"action":"listen","data":{{"streams":{streams}}}}}"#
-        )));
+        out.send(orders::listen(streams, self.codec));
     }
 }
 
@@ -281,24 +296,39 @@ impl OrderUpdatesSession {
 }
 
 /// A user's token takes the place of the secret, and the word `oauth` that of the key, as on the market-data streams.
-fn login(credentials: &Credentials) -> SecretMessage {
-    credentials.expose(|key, secret| {
-        SecretMessage::text(|piece| {
-            if key == "oauth" {
-                piece(Piece::Plain(
-                    r#"{"action":"authenticate","data":{"oauth_token":""#,
-                ));
-                piece(Piece::JsonString(secret));
-                piece(Piece::Plain(r#""}}"#));
-            } else {
-                piece(Piece::Plain(r#"{"action":"auth","key":""#));
-                piece(Piece::JsonString(key));
-                piece(Piece::Plain(r#"","secret":""#));
-                piece(Piece::JsonString(secret));
-                piece(Piece::Plain(r#""}"#));
-            }
-        })
+fn login(credentials: &Credentials, codec: Codec) -> SecretMessage {
+    credentials.expose(|key, secret| match (codec, key) {
+        (Codec::Json, "oauth") => SecretMessage::text(|piece| {
+            piece(Piece::Plain(
+                r#"{"action":"authenticate","data":{"oauth_token":""#,
+            ));
+            piece(Piece::JsonString(secret));
+            piece(Piece::Plain(r#""}}"#));
+        }),
+        (Codec::MessagePack, "oauth") => SecretMessage::binary(|piece| {
+            packed(&["action", "authenticate", "data"], piece);
+            packed(&["oauth_token", secret], piece);
+        }),
+        (Codec::Json, key) => SecretMessage::text(|piece| {
+            piece(Piece::Plain(r#"{"action":"auth","key":""#));
+            piece(Piece::JsonString(key));
+            piece(Piece::Plain(r#"","secret":""#));
+            piece(Piece::JsonString(secret));
+            piece(Piece::Plain(r#""}"#));
+        }),
+        (Codec::MessagePack, key) => SecretMessage::binary(|piece| {
+            packed(&["action", "auth", "key", key, "secret", secret], piece);
+        }),
     })
+}
+
+/// A map of texts in MessagePack: keys and values in turn. The last value may follow.
+fn packed(texts: &[&str], piece: &mut dyn FnMut(Piece<'_>)) {
+    const MAPS: [&[u8]; 4] = [b"\x80", b"\x81", b"\x82", b"\x83"];
+    piece(Piece::Bytes(MAPS[texts.len().div_ceil(2)]));
+    for text in texts {
+        piece(Piece::MessagePackString(text));
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@ use crate::{
     alpaca,
     order::OrderEvent,
     topic::Topic,
-    venue::{Item, Routed as _},
+    venue::{Item, Message, Routed as _},
 };
 
 const AUTHORIZED: &str =
@@ -20,10 +20,16 @@ struct Told {
 
 impl Told {
     fn opened(key: &str) -> Self {
+        Self::opened_with(key, Codec::Json)
+    }
+
+    fn opened_with(key: &str, codec: Codec) -> Self {
         let now = crate::clock::now();
         let credentials = Credentials::new(key, "not-a-secret").unwrap();
         let mut told = Self {
-            session: alpaca::order_updates(Account::Paper).session(credentials),
+            session: alpaca::order_updates(Account::Paper)
+                .codec(codec)
+                .session(credentials),
             now,
             out: Output::new(now),
         };
@@ -77,10 +83,15 @@ impl Told {
             events(before, &mut said);
             said.push(match item {
                 Item::Send(Message::Text(text)) => text,
+                Item::Send(Message::Binary(bytes)) => unpacked(&bytes),
                 Item::SendSecret(message) => {
                     let (bytes, text) = message.into_parts();
-                    assert!(text);
-                    String::from_utf8(bytes[SecretMessage::HEADROOM..].to_vec()).unwrap()
+                    let bytes = &bytes[SecretMessage::HEADROOM..];
+                    if text {
+                        String::from_utf8(bytes.to_vec()).unwrap()
+                    } else {
+                        unpacked(bytes)
+                    }
                 }
                 Item::Up => "up".to_owned(),
                 Item::Confirmed(Confirmed::Request) => "confirmed".to_owned(),
@@ -101,6 +112,56 @@ impl Told {
 
 fn update(event: &str) -> String {
     format!(r#"{{"stream":"trade_updates","data":{{"event":"{event}","order":{{"id":"o"}}}}}}"#)
+}
+
+/// JSON for MessagePack that somebody else's reader understands.
+fn unpacked(bytes: &[u8]) -> String {
+    rmp_serde::from_slice::<serde_json::Value>(bytes)
+        .unwrap()
+        .to_string()
+}
+
+#[test]
+fn a_whole_conversation_in_messagepack() {
+    let packed = |json: &str| {
+        rmp_serde::to_vec(&serde_json::from_str::<serde_json::Value>(json).unwrap()).unwrap()
+    };
+    for (key, login) in [
+        (
+            "PKTEST",
+            r#"{"action":"auth","key":"PKTEST","secret":"not-a-secret"}"#,
+        ),
+        (
+            "oauth",
+            r#"{"action":"authenticate","data":{"oauth_token":"not-a-secret"}}"#,
+        ),
+    ] {
+        let mut told = Told::opened_with(key, Codec::MessagePack);
+        assert_eq!(told.said(), [login]);
+        assert_eq!(told.hears_bytes(&packed(AUTHORIZED)), ["up"]);
+        assert_eq!(
+            told.listens(),
+            [r#"{"action":"listen","data":{"streams":["trade_updates"]}}"#]
+        );
+        assert_eq!(
+            told.hears_bytes(&packed(LISTENING)),
+            ["state [trade_updates:*]"]
+        );
+        assert_eq!(told.hears_bytes(&packed(&update("new"))), ["new"]);
+        assert_eq!(
+            told.hears_bytes(b"\xc1"),
+            ["unparsed: no whole message in MessagePack"]
+        );
+        assert_eq!(
+            told.listens_no_more(),
+            [r#"{"action":"listen","data":{"streams":[]}}"#]
+        );
+    }
+    let venue = alpaca::order_updates(Account::Paper).codec(Codec::MessagePack);
+    assert_eq!(
+        venue.headers(),
+        [("Content-Type", "application/msgpack".to_owned())]
+    );
 }
 
 #[test]

@@ -3,7 +3,7 @@
 //! A frame says ahead how much it holds. None of that is believed before it is there: the end of each item is found
 //! first, without recursion and without memory, and only whole items are read.
 
-mod notation;
+pub(super) mod notation;
 pub(super) mod token;
 
 use serde::de::{DeserializeOwned, Error as _};

@@ -4,22 +4,24 @@
 //! A frame is one bare object whose `stream` names its kind. Decimals are strings, on old servers numbers; keys may be
 //! missing, null or unknown. Each value is read by its field's type, so that an error can name the field.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-};
+mod field;
+mod msgpack;
 
 use rust_decimal::Decimal;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use self::field::{Field, Fields, json};
+use super::{
+    control::{to_json, to_msgpack},
+    msgpack::notation,
+};
 use crate::{
+    alpaca::Codec,
     event::Unparsed,
-    market::{Code, Symbol, Timestamp},
-    order::{
-        Amendment, AssetClass, Fill, LegFill, Order, OrderClass, OrderEvent, OrderStatus,
-        OrderType, OrderUpdate, PositionIntent, Side, TimeInForce,
-    },
+    market::{Code, Timestamp},
+    order::{Amendment, Fill, LegFill, Order, OrderClass, OrderEvent, OrderUpdate},
+    venue::Message,
 };
 
 /// What a server's frame says.
@@ -48,25 +50,58 @@ pub(crate) struct Authorization {
 
 /// Reads a frame, text or binary, and hands out what it says: one thing, unless it is an array, which some clients of
 /// this venue have seen.
-pub(crate) fn decode(payload: &[u8], mut each: impl FnMut(Result<Incoming, Unparsed>)) {
-    if payload == [1] {
+pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Incoming, Unparsed>)) {
+    if frame == [1] {
         return each(Ok(Incoming::Heartbeat));
     }
-    let unparsed = |raw: &str, why: String| Unparsed::new(raw.as_bytes(), why);
-    let text = match std::str::from_utf8(payload) {
-        Ok(text) => text,
-        Err(error) => return each(Err(Unparsed::new(payload, error))),
-    };
-    if !text.trim_ascii_start().starts_with('[') {
-        return each(read(text).map_err(|why| unparsed(text, why)));
-    }
-    match json::<Vec<&RawValue>>(text) {
-        Ok(items) => {
-            for item in items {
-                each(read(item.get()).map_err(|why| unparsed(item.get(), why)));
+    let packed;
+    // Whoever was asked for MessagePack, and speaks JSON all the same, can be told by the first byte.
+    let text = if codec == Codec::MessagePack && !frame.starts_with(b"{") {
+        packed = msgpack::to_json(frame);
+        match &packed {
+            Some(text) => text,
+            None => {
+                let shown = notation::of(frame);
+                return each(Err(Unparsed::new(
+                    shown.as_bytes(),
+                    "no whole message in MessagePack",
+                )));
             }
         }
-        Err(why) => each(Err(unparsed(text, why))),
+    } else {
+        match std::str::from_utf8(frame) {
+            Ok(text) => text,
+            Err(error) => return each(Err(Unparsed::new(frame, error))),
+        }
+    };
+    let read = |item: &str| read(item).map_err(|why| Unparsed::new(item.as_bytes(), why));
+    if !text.trim_ascii_start().starts_with('[') {
+        return each(read(text));
+    }
+    match json::<Vec<&RawValue>>(text) {
+        Ok(items) => items.iter().for_each(|item| each(read(item.get()))),
+        Err(why) => each(Err(Unparsed::new(text.as_bytes(), why))),
+    }
+}
+
+/// A client's request: all that it wants to be sent.
+pub(crate) fn listen(streams: &[&str], codec: Codec) -> Message {
+    #[derive(Serialize)]
+    struct Listen<'a> {
+        action: &'static str,
+        data: Streams<'a>,
+    }
+    #[derive(Serialize)]
+    struct Streams<'a> {
+        streams: &'a [&'a str],
+    }
+    let request = Listen {
+        action: "listen",
+        data: Streams { streams },
+    };
+    match codec {
+        Codec::Json => Message::Text(to_json(&request)),
+        Codec::MessagePack => Message::Binary(to_msgpack(&request)),
     }
 }
 
@@ -186,40 +221,6 @@ fn event(data: &Fields<'_>) -> Result<OrderEvent, String> {
     })
 }
 
-/// An object's values by their keys, unread.
-struct Fields<'a> {
-    values: HashMap<String, &'a RawValue>,
-    /// How much deeper orders may lie in one another.
-    deeper: u8,
-}
-
-impl<'a> Fields<'a> {
-    fn read(text: &'a str, deeper: u8) -> Result<Self, String> {
-        Ok(Self {
-            values: json(text)?,
-            deeper,
-        })
-    }
-
-    /// A value; the type's own nothing where it is missing or null.
-    fn get<T: Field>(&self, name: &str) -> Result<T, String> {
-        match self.values.get(name).map(|value| value.get()) {
-            None | Some("null") => Ok(T::default()),
-            Some(text) => T::read(text, self.deeper).map_err(|why| format!("{name}: {why}")),
-        }
-    }
-}
-
-/// A type of value. Each has a nothing of its own, for keys that are missing or null.
-trait Field: Default {
-    /// From JSON that is not null. Orders may lie in orders, but only so much deeper.
-    fn read(text: &str, deeper: u8) -> Result<Self, String>;
-
-    /// As JSON.
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String;
-}
-
 /// The one table of each object, for both directions. Of the fields behind the semicolon those that are nothing are
 /// left out when it is written; the others are null then.
 macro_rules! object {
@@ -288,9 +289,18 @@ impl Field for Option<Order> {
             return "null".to_owned();
         };
         let mut entries = order.entries();
-        let twice = entries.iter().position(|(name, _)| *name == "order_type");
-        if let Some(at) = twice {
+        if let Some(at) = entries.iter().position(|(name, _)| *name == "order_type") {
             entries.insert(at + 1, ("type", entries[at].1.clone()));
+        }
+        if order.order_class == OrderClass::MultiLeg {
+            // What belongs to the legs alone, or to the whole alone, is empty here, and not null.
+            for (name, json) in entries.iter_mut().filter(|(_, json)| json == "null") {
+                match *name {
+                    "asset_class" | "order_type" | "type" | "side" => *json = r#""""#.to_owned(),
+                    "asset_id" => *json = format!("\"{NO_ASSET}\""),
+                    _ => {}
+                }
+            }
         }
         server::object(&entries)
     }
@@ -306,176 +316,6 @@ impl Field for Option<LegFill> {
         self.as_ref()
             .map_or_else(|| "null".to_owned(), |leg| server::object(&leg.entries()))
     }
-}
-
-/// A list; null where it is empty. Items that are null are left out.
-impl<T: Clone> Field for Vec<T>
-where
-    Option<T>: Field,
-{
-    fn read(text: &str, deeper: u8) -> Result<Self, String> {
-        let items: Vec<Option<&RawValue>> = json(text)?;
-        let items = items.into_iter().flatten();
-        items
-            .filter_map(|item| Option::<T>::read(item.get(), deeper).transpose())
-            .collect()
-    }
-
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String {
-        if self.is_empty() {
-            return "null".to_owned();
-        }
-        let items: Vec<_> = self.iter().map(|item| Some(item.clone()).write()).collect();
-        format!("[{}]", items.join(","))
-    }
-}
-
-/// Quantities by symbol.
-impl Field for BTreeMap<Symbol, Decimal> {
-    fn read(text: &str, deeper: u8) -> Result<Self, String> {
-        let mut quantities = Self::new();
-        for (symbol, qty) in Fields::read(text, deeper)?.values {
-            if let Some(qty) = Field::read(qty.get(), deeper)? {
-                quantities.insert(symbol.into(), qty);
-            }
-        }
-        Ok(quantities)
-    }
-
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String {
-        if self.is_empty() {
-            return "null".to_owned();
-        }
-        let quantities: Vec<_> = self
-            .iter()
-            .map(|(symbol, qty)| (symbol.as_str(), Some(*qty).write()))
-            .collect();
-        server::object(&quantities)
-    }
-}
-
-impl Field for Option<Decimal> {
-    /// A string, or a number by its own digits.
-    fn read(text: &str, _deeper: u8) -> Result<Self, String> {
-        let digits: Cow<'_, str> = if text.starts_with('"') {
-            json::<String>(text)?.into()
-        } else {
-            text.into()
-        };
-        if digits.is_empty() {
-            return Ok(None);
-        }
-        let parsed = if digits.contains(['e', 'E']) {
-            Decimal::from_scientific(&digits)
-        } else {
-            Decimal::from_str_exact(&digits)
-        };
-        let number = parsed
-            .map_err(|error| format!("`{}` is no exact decimal: {error}", digits.escape_debug()));
-        number.map(Some)
-    }
-
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String {
-        self.map_or_else(|| "null".to_owned(), |number| format!("\"{number}\""))
-    }
-}
-
-impl Field for Decimal {
-    fn read(text: &str, deeper: u8) -> Result<Self, String> {
-        Option::read(text, deeper).map(Option::unwrap_or_default)
-    }
-
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String {
-        Some(*self).write()
-    }
-}
-
-impl Field for Option<Timestamp> {
-    fn read(text: &str, _deeper: u8) -> Result<Self, String> {
-        let text: String = json(text)?;
-        // Nothing, as Go writes it.
-        if text.is_empty() || text.starts_with("0001-01-01T") {
-            return Ok(None);
-        }
-        let time = text
-            .parse()
-            .map_err(|_| format!("`{}` is no RFC 3339 timestamp", text.escape_debug()));
-        time.map(Some)
-    }
-
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String {
-        self.map_or_else(|| "null".to_owned(), |time| format!("\"{time}\""))
-    }
-}
-
-impl Field for bool {
-    fn read(text: &str, _deeper: u8) -> Result<Self, String> {
-        json(text)
-    }
-
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String {
-        self.to_string()
-    }
-}
-
-macro_rules! words {
-    ($($word:ident)+) => {$(
-        impl Field for $word {
-            fn read(text: &str, _deeper: u8) -> Result<Self, String> {
-                json::<String>(text).map(|text| Self::from(text.as_str()))
-            }
-
-            #[cfg(any(feature = "sim", test))]
-            fn write(&self) -> String {
-                super::control::to_json(&self.as_str())
-            }
-        }
-    )+};
-}
-words! { Code Symbol OrderStatus TimeInForce }
-
-/// Words that may be empty, which is nothing.
-macro_rules! maybe_words {
-    ($($word:ident)+) => {$(
-        impl Field for Option<$word> {
-            fn read(text: &str, _deeper: u8) -> Result<Self, String> {
-                let text: String = json(text)?;
-                Ok((!text.is_empty()).then(|| text.as_str().into()))
-            }
-
-            #[cfg(any(feature = "sim", test))]
-            fn write(&self) -> String {
-                self.as_ref()
-                    .map_or_else(|| "null".to_owned(), |word| super::control::to_json(&word.as_str()))
-            }
-        }
-    )+};
-}
-maybe_words! { Code AssetClass OrderClass OrderType PositionIntent Side }
-
-impl Field for OrderClass {
-    fn read(text: &str, deeper: u8) -> Result<Self, String> {
-        Option::read(text, deeper).map(Option::unwrap_or_default)
-    }
-
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String {
-        match self {
-            // As the venue does.
-            Self::Simple => r#""""#.to_owned(),
-            class => super::control::to_json(&class.as_str()),
-        }
-    }
-}
-
-fn json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
 /// Orders may have legs, and those legs of their own; more is no order, and must not use up the stack.

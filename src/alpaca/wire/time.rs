@@ -119,8 +119,7 @@ impl<'de> Visitor<'de> for Time {
                 let Bytes(bytes) = parts.next_element()?.unwrap_or(Bytes(&[]));
                 Some(bytes)
                     .filter(|_| kind == EXT)
-                    .and_then(parts_of_ext)
-                    .and_then(from_parts)
+                    .and_then(maybe_from_ext)
                     .ok_or_else(|| A::Error::invalid_value(Unexpected::Bytes(bytes), &self))
             }
         }
@@ -140,7 +139,12 @@ impl<'de> Visitor<'de> for Time {
 
 /// What the bytes of an extension say, if it is a time.
 pub(super) fn from_ext(bytes: &[u8]) -> Option<Timestamp> {
-    parts_of_ext(bytes).and_then(from_parts).flatten()
+    maybe_from_ext(bytes).flatten()
+}
+
+/// The same, where the year 1 is told from bytes that are no time.
+pub(super) fn maybe_from_ext(bytes: &[u8]) -> Option<Option<Timestamp>> {
+    parts_of_ext(bytes).and_then(from_parts)
 }
 
 fn parts_of_ext(bytes: &[u8]) -> Option<(i64, u32)> {

@@ -7,7 +7,7 @@
 use super::token::{Token, token};
 
 /// The values in `bytes`, one after the other, cut somewhere behind what an [`Unparsed`](crate::Unparsed) shows.
-pub(super) fn of(bytes: &[u8]) -> String {
+pub(in crate::alpaca::wire) fn of(bytes: &[u8]) -> String {
     let mut text = String::new();
     let mut rest = bytes;
     // The open arrays and maps: how many values they still claim.

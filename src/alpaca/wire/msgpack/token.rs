@@ -4,7 +4,7 @@ use rmp::Marker;
 
 /// Borrows its bytes, and holds nothing that a header merely claims.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Token<'a> {
+pub(in crate::alpaca::wire) enum Token<'a> {
     Nil,
     Bool(bool),
     Integer(i128),
@@ -19,7 +19,7 @@ pub(super) enum Token<'a> {
 }
 
 /// The first token, and what follows. Nothing where it is not all there.
-pub(super) fn token(bytes: &[u8]) -> Option<(Token<'_>, &[u8])> {
+pub(in crate::alpaca::wire) fn token(bytes: &[u8]) -> Option<(Token<'_>, &[u8])> {
     let mut rest = Rest(bytes);
     let token = match Marker::from_u8(rest.byte()?) {
         Marker::Null => Token::Nil,
