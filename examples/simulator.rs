@@ -1,4 +1,4 @@
-//! Alpaca's streams of market data on a port of your own, for clients in any language:
+//! Alpaca's streams on a port of your own, for clients in any language:
 //! `cargo run --example simulator -- --listen 127.0.0.1:9000 --fault reset@5s`
 
 use std::{
@@ -14,8 +14,7 @@ use trunkline::{
     sim::{Accept, FaultScript, Sim, SimConfig},
 };
 
-/// Serves Alpaca's market data, made up: every path of the venue on one port: stocks, crypto, perpetual futures, options
-/// and news.
+/// Serves Alpaca's market data and order updates, made up: every path of the venue on one port.
 ///
 /// JSON, or MessagePack where the upgrade says `Content-Type: application/msgpack`; options in MessagePack alone. One
 /// connection per key and path, as at the venue: a second one gets `406 connection limit exceeded`. Prints one line per
@@ -81,7 +80,7 @@ fn main() -> anyhow::Result<()> {
     let mut out = io::stdout();
     writeln!(
         out,
-        "listening on {} and the other paths of market data; Ctrl-C ends",
+        "listening on {} and the other paths, and order updates at /stream; Ctrl-C ends",
         sim.endpoint("/v2/iex")
     )?;
     loop {

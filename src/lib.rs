@@ -76,7 +76,8 @@
 //! # Slow readers
 //! Each subscription has a queue of its own, whose length and [`Overflow`] policy it picks
 //! ([`Topics::queue`]). A reader that is too slow loses events of its own, is told so where the hole is
-//! ([`Update::Dropped`]), and delays neither the socket nor another reader.
+//! ([`Update::Dropped`]), and delays neither the socket nor another reader. Of order updates none may be lost: their
+//! subscriptions end in place of dropping, and other policies are refused ([`Error::LossyQueue`]).
 //!
 //! # Whose operation it was
 //! A stream is shared, and what happens to it concerns many. `correlated("order-7")` on a [`Manager`], a

@@ -237,7 +237,7 @@ fn book(reset: bool, bids: &[(&str, &str)], asks: &[(&str, &str)]) -> OrderBookU
     }
 }
 
-fn decimal(text: &str) -> rust_decimal::Decimal {
+fn decimal(text: &str) -> Decimal {
     text.parse().unwrap()
 }
 
