@@ -13,9 +13,10 @@ use std::{net::TcpStream, time::Duration};
 use common::{GENEROUS, Peer, Venue, credentials, patient, until};
 use crossbeam_channel::Receiver;
 use trunkline::{
-    Code, Config, Credentials, EndReason, Endpoint, Error, Manager, Notice, OrderEvent,
-    OrderUpdate, Overflow, StreamHandle, Subscription, Update,
-    alpaca::{self, Account, OrderUpdates},
+    Code, Config, Credentials, Decimal, EndReason, Endpoint, Error, Manager, Notice, OrderEvent,
+    OrderUpdate, Overflow, Side, StreamHandle, Subscription, Update,
+    alpaca::{self, Account, Codec, OrderUpdates},
+    sim::{Sim, SimConfig},
 };
 
 // ------------------------------------------------------------------------------------------------------- what it takes
@@ -91,6 +92,13 @@ fn next(orders: &Subscription<OrderUpdate>) -> String {
 
 fn next_of(orders: &Subscription<OrderUpdate>, count: usize) -> Vec<String> {
     (0..count).map(|_| next(orders)).collect()
+}
+
+/// Waits until so many repeats were counted, and no more: they are, right after the batch is handed out.
+fn until_counted(account: &StreamHandle<OrderUpdates>, repeats: u64) {
+    let counted = || account.health().counters.repeats;
+    until("the repeats are counted", || counted() >= repeats);
+    assert_eq!(counted(), repeats);
 }
 
 /// Waits for a word of the test's; or for its end.
@@ -253,14 +261,14 @@ fn what_the_venue_repeats_is_delivered_once_to_each_across_reconnects() {
     let account = open(&peer, quick());
     let first = account.subscribe(alpaca::orders()).unwrap();
     assert_eq!(next_of(&first, 4), ["confirmed", "1", "2", "3"]);
-    assert_eq!(account.health().counters.repeats, 1);
+    until_counted(&account, 1);
     // To somebody who comes later, what is sent again is no repeat.
     let second = account.subscribe(alpaca::orders()).unwrap();
     assert_eq!(next(&second), "confirmed");
     say.send(()).unwrap();
     assert_eq!(next_of(&first, 3), ["gap", "resumed", "4"]);
     assert_eq!(next_of(&second, 5), ["gap", "resumed", "2", "3", "4"]);
-    assert_eq!(account.health().counters.repeats, 3);
+    until_counted(&account, 3);
     assert_eq!(account.health().counters.events, 7);
 }
 
@@ -275,6 +283,66 @@ fn one_execution_id_for_two_kinds_of_event_is_not_a_repeat() {
     });
     let orders = open(&peer, patient()).subscribe(alpaca::orders()).unwrap();
     assert_eq!(next_of(&orders, 4), ["confirmed", "1", "1", "1"]);
+}
+
+// ---------------------------------------------------------------------------------------------- against the simulator
+
+#[test]
+fn fills_of_the_simulator_come_in_every_encoding_and_positions_survive_a_cut() {
+    for (codec, in_binary) in [
+        (Codec::Json, false),
+        (Codec::Json, true),
+        (Codec::MessagePack, true),
+    ] {
+        let mut config = SimConfig::default();
+        config.rate = 0;
+        config.orders_in_binary = in_binary;
+        let sim = Sim::start(config).unwrap();
+        let manager = Manager::with_config(quick()).unwrap();
+        let venue = sim.order_updates().codec(codec);
+        let account = manager.open(&venue, &credentials()).unwrap();
+        let orders = account.subscribe(alpaca::orders()).unwrap();
+        orders.wait_confirmed(GENEROUS).unwrap();
+        let price = Decimal::new(6_128, 2);
+        sim.fill("KO", Side::Buy, Decimal::from(100), price);
+        let mut seen = Vec::new();
+        while seen.len() < 4 {
+            match orders.recv_timeout(GENEROUS).unwrap() {
+                Update::Event(update) => {
+                    if let Some(fill) = update.fill() {
+                        assert_eq!((fill.price, &*update.order.symbol), (price, "KO"));
+                        seen.push(fill.position_qty.unwrap().to_string());
+                    }
+                    if seen.len() == 1 && update.fill().is_some() {
+                        sim.cut();
+                    }
+                }
+                Update::Gap(_) => seen.push("gap".to_owned()),
+                Update::Notice(Notice::Resumed { .. }) => {
+                    seen.push("resumed".to_owned());
+                    sim.fill("KO", Side::Sell, Decimal::from(30), price);
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(seen, ["100", "gap", "resumed", "70"]);
+        assert_eq!(sim.stats().most_open_per_key, 1);
+    }
+}
+
+#[test]
+fn the_account_of_a_fill_in_the_simulator_has_one_line_and_data_has_another() {
+    let sim = Sim::start(SimConfig::default()).unwrap();
+    let (manager, credentials) = (Manager::new(), credentials());
+    let account = manager.open(&sim.order_updates(), &credentials).unwrap();
+    let again = manager.open(&sim.order_updates(), &credentials).unwrap();
+    let feed = manager.open(&sim.stocks(), &credentials).unwrap();
+    for line in [&account, &again] {
+        line.wait_live(GENEROUS).unwrap();
+    }
+    feed.wait_live(GENEROUS).unwrap();
+    assert_ne!(account.key(), feed.key());
+    assert_eq!(sim.stats().connections_opened, 2);
 }
 
 // ----------------------------------------------------------------------------------------- logins, accounts and endings

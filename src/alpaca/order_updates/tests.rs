@@ -1,3 +1,5 @@
+use proptest::{collection::vec, prelude::*, sample::Index};
+
 use super::*;
 use crate::{
     alpaca,
@@ -391,4 +393,50 @@ fn a_repeat_is_the_same_event_of_the_same_order_with_the_same_execution_id() {
     again.event = OrderEvent::Canceled;
     assert_ne!(again.unique_id(), id);
     assert_eq!(OrderUpdate::default().unique_id(), None);
+}
+
+/// A frame, and what becomes of it in every state of a session.
+fn survives(frame: &[u8]) {
+    for codec in [Codec::Json, Codec::MessagePack] {
+        for state in 0..3 {
+            let mut told = Told::opened_with("PKTEST", codec);
+            if state > 0 {
+                told.hears(AUTHORIZED);
+            }
+            if state > 1 {
+                told.listens();
+            }
+            told.said();
+            told.hears_bytes(frame);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_bytes_make_a_session_panic(frame in vec(any::<u8>(), 0..500)) {
+        survives(&frame);
+    }
+
+    #[test]
+    fn no_change_of_a_good_frame_makes_a_session_panic(
+        packed in any::<bool>(),
+        changes in vec((any::<Index>(), 0..40_usize, vec(any::<u8>(), 0..8)), 1..5),
+    ) {
+        let json = orders::tests::PARTIAL_FILL;
+        let mut frame = if packed {
+            let value: serde_json::Value = serde_json::from_str(json).unwrap();
+            rmp_serde::to_vec(&value).unwrap()
+        } else {
+            json.as_bytes().to_vec()
+        };
+        for (at, len, bytes) in changes {
+            let start = at.index(frame.len() + 1);
+            let end = (start + len).min(frame.len());
+            frame.splice(start..end, bytes);
+        }
+        survives(&frame);
+    }
 }

@@ -59,29 +59,35 @@ pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Inc
     }
 }
 
-/// The same, without the scanner, for what follows so many items. Of many unparsed items the first are handed out, and
-/// the others counted in one more, at the end: each takes far more memory than its bytes in the frame, of which there
-/// may be millions.
+/// The same, without the scanner, for what follows so many items.
 fn decode_behind(
     scanned: usize,
     frame: &[u8],
     codec: Codec,
-    mut each: impl FnMut(Result<Incoming, Unparsed>),
+    each: impl FnMut(Result<Incoming, Unparsed>),
+) {
+    bounded(each, |mut each| match codec {
+        Codec::Json => json::decode(frame, scanned, &mut each),
+        Codec::MessagePack => msgpack::decode(frame, scanned, &mut each),
+    });
+}
+
+/// Of many unparsed items in what `walk` hands out the first go on to `each`, and the others are counted in one more, at
+/// the end: each takes far more memory than its bytes in the frame, of which there may be millions.
+fn bounded<T>(
+    mut each: impl FnMut(Result<T, Unparsed>),
+    walk: impl FnOnce(&mut dyn FnMut(Result<T, Unparsed>)),
 ) {
     let mut shown = 0;
     let mut uncounted: Option<Unparsed> = None;
-    let mut bounded = |item: Result<Incoming, Unparsed>| match (item, &mut uncounted) {
+    walk(&mut |item| match (item, &mut uncounted) {
         (Err(_), Some(last)) => last.more += 1,
         (Err(unparsed), None) if shown == MAX_UNPARSED => uncounted = Some(unparsed),
         (item, _) => {
             shown += usize::from(item.is_err());
             each(item);
         }
-    };
-    match codec {
-        Codec::Json => json::decode(frame, scanned, &mut bounded),
-        Codec::MessagePack => msgpack::decode(frame, scanned, &mut bounded),
-    }
+    });
     if let Some(last) = uncounted {
         each(Err(last));
     }

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 
 use self::field::{Field, Fields, json};
 use super::{
+    bounded,
     control::{to_json, to_msgpack},
     msgpack::notation,
 };
@@ -79,7 +80,9 @@ pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Inc
         return each(read(text));
     }
     match json::<Vec<&RawValue>>(text) {
-        Ok(items) => items.iter().for_each(|item| each(read(item.get()))),
+        Ok(items) => bounded(each, |each| {
+            items.iter().for_each(|item| each(read(item.get())));
+        }),
         Err(why) => each(Err(Unparsed::new(text.as_bytes(), why))),
     }
 }
@@ -327,4 +330,4 @@ const NO_ASSET: &str = "00000000-0000-0000-0000-000000000000";
 #[cfg(any(feature = "sim", test))]
 pub(crate) mod server;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -508,6 +508,10 @@ fn arrays_are_taken_too_and_an_odd_item_costs_only_itself() {
         },
     );
     assert_eq!(all, [true, false, true]);
+    let mut odd = 0;
+    let many = format!("[{}7]", "7,".repeat(100_000));
+    decode(many.as_bytes(), Codec::Json, |_| odd += 1);
+    assert_eq!(odd, 101, "the others are counted in the last");
 }
 
 #[test]
@@ -540,21 +544,16 @@ fn what_clients_send() {
     ] {
         let packed: serde_json::Value = serde_json::from_str(text).unwrap();
         let packed = rmp_serde::to_vec(&packed).unwrap();
-        assert_eq!(
-            ClientMessage::decode(&packed, Codec::MessagePack).as_ref(),
-            Some(&message)
-        );
-        assert_eq!(
-            ClientMessage::decode(text.as_bytes(), Codec::Json),
-            Some(message)
-        );
+        // No message that may hold a secret can be shown.
+        assert!(ClientMessage::decode(&packed, Codec::MessagePack).as_ref() == Some(&message));
+        assert!(ClientMessage::decode(text.as_bytes(), Codec::Json) == Some(message));
     }
     for text in [
         r#"{"action":"authenticate","data":{"key_id":"PK1"}}"#,
         r#"{"action":"subscribe"}"#,
         "nonsense",
     ] {
-        assert_eq!(ClientMessage::decode(text.as_bytes(), Codec::Json), None);
+        assert!(ClientMessage::decode(text.as_bytes(), Codec::Json).is_none());
     }
 }
 

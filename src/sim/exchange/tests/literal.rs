@@ -237,7 +237,7 @@ fn book(reset: bool, bids: &[(&str, &str)], asks: &[(&str, &str)]) -> OrderBookU
     }
 }
 
-fn decimal(text: &str) -> Decimal {
+fn decimal(text: &str) -> rust_decimal::Decimal {
     text.parse().unwrap()
 }
 
@@ -282,7 +282,7 @@ fn every_kind_stands_on_the_wire_as_the_reference_has_it() {
             Market::Crypto => "/v1beta3/crypto/us",
             Market::Perpetuals => "/v1beta1/crypto-perps/global",
             Market::News => "/v1beta1/news",
-            Market::Options => panic!("{event}"),
+            Market::Options | Market::Orders => panic!("{event}"),
         };
         let mut scenario = subscribed(path, Path::of(path).unwrap().channels());
         let sent = scenario.control(Control::Push(Box::new(event.clone())));

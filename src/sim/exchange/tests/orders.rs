@@ -1,7 +1,12 @@
 //! The trading stream's rules.
 
+use rust_decimal::Decimal;
+
 use super::*;
-use crate::order::OrderEvent;
+use crate::{
+    order::{OrderEvent, OrderUpdate, Side},
+    sim::FaultKind,
+};
 
 const STREAM: &str = "/stream";
 const OLD_AUTH: &str = r#"{"action":"authenticate","data":{"key_id":"PKONE","secret_key":"s1"}}"#;
