@@ -18,6 +18,8 @@ use crate::{
 
 /// Long enough for anything that is not broken, on a busy machine.
 const GENEROUS: Duration = Duration::from_secs(60);
+/// For those who are to be woken: longer than anybody waits for that, so that their own deadline does not do it.
+const ENDLESS: Duration = Duration::from_secs(3_600);
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: i64 = 3_600_000_000_000;
 
@@ -562,7 +564,7 @@ fn a_thousand_who_wait_look_once_per_update_of_theirs_and_nobody_else_does() {
             let (book, looks) = (book.clone(), Arc::clone(&looks));
             let wait = move || {
                 let cell = Arc::clone(book.cell(symbol).unwrap());
-                book.wait(gate(&cell), GENEROUS, || {
+                book.wait(gate(&cell), ENDLESS, || {
                     looks[group].fetch_add(1, Ordering::SeqCst);
                     // Nothing is ever good enough for these.
                     let (symbol, lack) = (symbol.into(), Lack::Silent);
@@ -645,7 +647,7 @@ fn a_slot_that_the_venue_still_counts_is_named_with_the_next_attempt() {
 fn the_end_of_the_stream_ends_waits_at_once_before_and_after_it() {
     let (bench, book) = book_of(&["A"]);
     let late = book.clone();
-    let early = spawn(move || book.wait_price("A", SECOND, Duration::MAX));
+    let early = spawn(move || book.wait_price("A", SECOND, ENDLESS));
     let deadline = clock::now() + GENEROUS;
     while late.0.table.waiting.load(Ordering::SeqCst) == 0 {
         assert!(clock::now() < deadline);
@@ -657,6 +659,11 @@ fn the_end_of_the_stream_ends_waits_at_once_before_and_after_it() {
         failures: 3,
         cause: Arc::new(Error::Closed { at }),
     }));
+    let deadline = clock::now() + GENEROUS;
+    while !early.is_finished() {
+        assert!(clock::now() < deadline, "it was not told");
+        std::thread::yield_now();
+    }
     for error in [
         early.join().unwrap().unwrap_err(),
         late.wait_fresh("A", SECOND, Duration::MAX).unwrap_err(),
