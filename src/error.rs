@@ -19,6 +19,7 @@ use crate::{
     key::StreamKey,
     phase::Phase,
     price::{NotFresh, Obstacle},
+    symbol_budget::{self, BudgetHolder, Counts, named},
     topic::{Overflow, Topic},
 };
 
@@ -158,6 +159,32 @@ pub enum Error {
         at: At,
         /// What the venue said.
         rejection: Rejection,
+    },
+
+    /// The budget of symbols is full, and nobody who holds a part of it is worth less. Nothing was sent; the
+    /// subscription's other topics go on. See [`SymbolBudget`](crate::SymbolBudget).
+    #[error("{at}no room for it: {limit} {counts} are all, held by {}", symbol_budget::list(.holders))]
+    OverBudget {
+        /// The stream, and the phase it is in.
+        at: At,
+        /// The limit.
+        limit: usize,
+        /// Of what.
+        counts: Counts,
+        /// Who holds it, those with the highest priority first.
+        holders: Vec<BudgetHolder>,
+    },
+
+    /// The budget of symbols was full, and a subscription that is worth more took the place of topics. They come back
+    /// when there is room.
+    #[error("{at}displaced by {}, whose priority is {priority}", named(.by.as_ref()))]
+    Displaced {
+        /// The stream, and the phase it is in.
+        at: At,
+        /// Whose subscription it is that took the place, if that has a name.
+        by: Option<CorrelationId>,
+        /// Its priority.
+        priority: i32,
     },
 
     /// The host name could not be resolved.
@@ -336,6 +363,8 @@ impl Error {
             Self::NotEntitled { .. } => "not_entitled",
             Self::ConnectionLimit { .. } => "connection_limit",
             Self::Refused { .. } => "refused",
+            Self::OverBudget { .. } => "over_budget",
+            Self::Displaced { .. } => "displaced",
             Self::Unresolved { .. } => "unresolved",
             Self::Unreachable { .. } => "unreachable",
             Self::Tls { .. } => "tls",
@@ -449,6 +478,8 @@ impl Error {
             | Self::NotEntitled { at, .. }
             | Self::ConnectionLimit { at, .. }
             | Self::Refused { at, .. }
+            | Self::OverBudget { at, .. }
+            | Self::Displaced { at, .. }
             | Self::Unresolved { at, .. }
             | Self::Unreachable { at, .. }
             | Self::Tls { at, .. }
@@ -483,6 +514,8 @@ impl Error {
             | Self::NotEntitled { at, .. }
             | Self::ConnectionLimit { at, .. }
             | Self::Refused { at, .. }
+            | Self::OverBudget { at, .. }
+            | Self::Displaced { at, .. }
             | Self::Unresolved { at, .. }
             | Self::Unreachable { at, .. }
             | Self::Tls { at, .. }

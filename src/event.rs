@@ -52,15 +52,17 @@ impl<T> Update<T> {
         }
     }
 
-    /// The event, if it is one. Only a [`Notice`] and a good end are passed over.
+    /// The event, if it is one. Only a good end and a [`Notice`] are passed over, unless that says that events will be
+    /// missing.
     ///
     /// # Errors
-    /// The cause of a [`Gap`], [`Error::Overflow`] for [`Dropped`] events, or the error that the stream or
+    /// The cause of a [`Gap`], [`Error::Overflow`] for [`Dropped`] events, [`Error::Displaced`], or the error that the stream or
     /// subscription ended with.
     pub fn strict(self) -> Result<Option<Event<T>>> {
         match self {
             Self::Gap(gap) => Err(gap.cause),
             Self::Dropped(dropped) => Err(dropped.error),
+            Self::Notice(Notice::Displaced { error, .. }) => Err(error),
             other => other.event(),
         }
     }
@@ -226,6 +228,20 @@ pub enum Notice {
         #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         correlation: Option<CorrelationId>,
     },
+    /// The budget was full, and topics were taken for a subscription that is worth more: no events of them come from
+    /// here on. They come back with [`Confirmed`](Self::Confirmed), when there is room. See
+    /// [`SymbolBudget`](crate::SymbolBudget).
+    #[non_exhaustive]
+    Displaced {
+        /// The topics.
+        topics: Vec<Topic>,
+        /// For whom.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
+        error: Error,
+        /// Whose subscription it is.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+        correlation: Option<CorrelationId>,
+    },
     /// The venue's buffer for this connection is filling: events are so much older when they arrive than the freshest
     /// ones were. The venue cuts a client whose buffer is full. Said once, until it has caught up.
     #[non_exhaustive]
@@ -252,13 +268,14 @@ impl Notice {
 
     /// As the subscription of `stream` gets it whose scope this is.
     pub(crate) fn told(mut self, stream: &StreamKey, id: Option<&CorrelationId>) -> Self {
-        if let Self::Refused { error, .. } = &mut self {
+        if let Self::Refused { error, .. } | Self::Displaced { error, .. } = &mut self {
             *error = error.clone().told(stream, None, id);
         }
         match &mut self {
             Self::Confirmed { correlation, .. }
             | Self::Refused { correlation, .. }
             | Self::Resumed { correlation, .. }
+            | Self::Displaced { correlation, .. }
             | Self::Behind { correlation, .. }
             | Self::Unparsed(Unparsed { correlation, .. }) => *correlation = id.cloned(),
         }
@@ -270,6 +287,7 @@ impl Notice {
             Self::Confirmed { correlation, .. }
             | Self::Refused { correlation, .. }
             | Self::Resumed { correlation, .. }
+            | Self::Displaced { correlation, .. }
             | Self::Behind { correlation, .. }
             | Self::Unparsed(Unparsed { correlation, .. }) => correlation.as_ref(),
         }
@@ -285,6 +303,10 @@ impl fmt::Display for Notice {
                 return write!(f, "refused: {}: {error}", list(topics));
             }
             Self::Resumed { epoch, at, .. } => write!(f, "resumed on connection {epoch} at {at}"),
+            // The error says whose it is.
+            Self::Displaced { topics, error, .. } => {
+                return write!(f, "displaced: {}: {error}", list(topics));
+            }
             Self::Behind { by, .. } => write!(f, "the line is {by:.1?} behind"),
             Self::Unparsed(unparsed) => unparsed.fmt(f),
         }?;

@@ -7,6 +7,7 @@ use crate::{
     key::StreamKey,
     phase::Phase,
     resolver::PendingLookup,
+    symbol_budget::BudgetUse,
     topic::{Overflow, Topic, list},
 };
 
@@ -44,6 +45,8 @@ pub struct Health {
     pub topics_confirmed: usize,
     /// Topics that are wanted and not confirmed.
     pub topics_missing: Vec<Topic>,
+    /// What is used of what the venue's plan grants, where that is kept to.
+    pub budget: Option<BudgetUse>,
     /// How long ago anything was read from the connection.
     pub last_message_age: Option<Duration>,
     /// How much older than the freshest of this connection the newest event was when it arrived: how far the venue's
@@ -113,6 +116,8 @@ pub struct SubscriptionHealth {
     pub id: u64,
     /// Whose it is.
     pub correlation: Option<CorrelationId>,
+    /// What it is worth where the plan grants too few topics.
+    pub priority: i32,
     /// The topics that it wants, sorted. None once the stream has ended.
     pub topics: Vec<Topic>,
     /// Events that were for it.
@@ -166,6 +171,9 @@ impl fmt::Display for Health {
         )?;
         if !self.topics_missing.is_empty() {
             write!(f, ", missing {}", list(&self.topics_missing))?;
+        }
+        if let Some(budget) = self.budget {
+            write!(f, ", {budget}")?;
         }
         if self.behind >= Duration::from_secs(1) {
             write!(f, ", {:.1?} behind", self.behind)?;

@@ -98,6 +98,7 @@
 //! | `live` | info | a connection is authenticated | `epoch` |
 //! | `confirmed` * | debug | the venue confirmed topics of a subscription, and had not before | |
 //! | `refused` * | warn | the venue refused topics of a subscription, and had not before | `code` |
+//! | `displaced` * | warn | topics were taken for a subscription of a higher priority | `code` |
 //! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt`, `code` |
 //! | `mute` | warn | expected data did not come; the line is probed | |
 //! | `behind` | warn | events arrive late: the venue's buffer fills | |
@@ -188,6 +189,7 @@ mod resolver;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod stream;
+mod symbol_budget;
 mod sync;
 pub mod testing;
 mod thread;
@@ -227,6 +229,7 @@ pub use self::{
         Delivery, Iter, LineClosed, Phases, RecvError, RecvTimeoutError, StreamHandle,
         Subscription, TryRecvError,
     },
+    symbol_budget::{BudgetHolder, BudgetUse, Counts, SymbolBudget},
     topic::{Channel, Overflow, Payload, QueueLimit, Topic, Topics},
 };
 pub use crossbeam_channel::{self, select};

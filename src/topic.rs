@@ -125,6 +125,7 @@ pub struct Topics<T> {
     queue: Option<QueueLimit>,
     expected: Option<Duration>,
     correlation: Option<CorrelationId>,
+    priority: i32,
     yields: PhantomData<fn() -> T>,
 }
 
@@ -139,6 +140,7 @@ impl<T: Payload> Topics<T> {
             queue: None,
             expected: None,
             correlation: None,
+            priority: 0,
             yields: PhantomData,
         }
     }
@@ -157,6 +159,7 @@ impl<T: Payload> Topics<T> {
             queue: self.queue,
             expected: self.expected,
             correlation: self.correlation,
+            priority: self.priority,
             ..Self::new(self.topics.into_iter().chain(other.topics))
         }
     }
@@ -192,6 +195,14 @@ impl<T: Payload> Topics<T> {
         }
     }
 
+    /// What these topics are worth where the venue's plan grants too few: see [`SymbolBudget`](crate::SymbolBudget). By
+    /// default 0; higher numbers displace lower ones. It is the subscription's, and holds for topics that are
+    /// [added](crate::Subscription::add), too.
+    #[must_use]
+    pub fn priority(self, priority: i32) -> Self {
+        Self { priority, ..self }
+    }
+
     /// Lets only the newest event of each topic wait: for readers that want the latest, and not every one.
     #[must_use]
     pub fn conflate(self) -> Self {
@@ -209,16 +220,19 @@ impl<T: Payload> Topics<T> {
             queue: self.queue,
             expected: self.expected,
             correlation: self.correlation,
+            priority: self.priority,
         }
     }
 }
 
 /// What [`Topics`] are made of.
+#[derive(Default)]
 pub(crate) struct Parts {
     pub(crate) topics: Vec<Topic>,
     pub(crate) queue: Option<QueueLimit>,
     pub(crate) expected: Option<Duration>,
     pub(crate) correlation: Option<CorrelationId>,
+    pub(crate) priority: i32,
 }
 
 impl<T> Clone for Topics<T> {
@@ -228,6 +242,7 @@ impl<T> Clone for Topics<T> {
             queue: self.queue,
             expected: self.expected,
             correlation: self.correlation.clone(),
+            priority: self.priority,
             yields: PhantomData,
         }
     }
@@ -239,6 +254,7 @@ impl<T> fmt::Debug for Topics<T> {
             .field("topics", &self.topics)
             .field("queue", &self.queue)
             .field("expected", &self.expected)
+            .field("priority", &self.priority)
             .field("correlation", &self.correlation)
             .finish()
     }

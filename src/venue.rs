@@ -28,6 +28,7 @@ use crate::{
     event::Unparsed,
     key::Endpoint,
     market::{Symbol, Timestamp},
+    symbol_budget::SymbolBudget,
     topic::{Channel, Topic},
 };
 
@@ -93,6 +94,12 @@ pub trait Venue: Send + Sync + 'static {
     /// is mute. By default it cannot: most symbols are quiet for hours.
     fn expects(&self, topic: &Topic) -> Option<Duration> {
         let _ = topic;
+        None
+    }
+
+    /// What the venue's plan grants to one connection, where the stream is to keep to it. By default it does not: what
+    /// the venue refuses is refused.
+    fn symbol_budget(&self) -> Option<SymbolBudget> {
         None
     }
 

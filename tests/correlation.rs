@@ -141,18 +141,25 @@ fn each_error_says_whose_operation_got_it() {
     let live = Some(Phase::Live);
     is(
         manager
-            .open(&sim.stocks().account(Account::Live), &credentials)
+            .open(
+                &sim.stocks().symbol_budget(None).account(Account::Live),
+                &credentials,
+            )
             .unwrap_err(),
         "wrong_account",
         "opener",
         None,
     );
-    let feed = manager.open(&sim.stocks(), &credentials).unwrap();
+    let feed = manager
+        .open(&sim.stocks().symbol_budget(None), &credentials)
+        .unwrap();
     feed.wait_live(WAIT).unwrap();
     let mut other = quick();
     other.ping_interval = Duration::from_secs(77);
     let stranger = Manager::with_config(other).unwrap().correlated("stranger");
-    let conflict = stranger.open(&sim.stocks(), &credentials).unwrap_err();
+    let conflict = stranger
+        .open(&sim.stocks().symbol_budget(None), &credentials)
+        .unwrap_err();
     is(conflict, "settings_conflict", "stranger", live);
 
     let order = feed.correlated("order");
@@ -230,7 +237,7 @@ fn each_error_says_whose_operation_got_it() {
     let manager = Manager::with_config(config).unwrap();
     let feed = manager
         .correlated("rejected")
-        .open(&sim.stocks(), &credentials)
+        .open(&sim.stocks().symbol_budget(None), &credentials)
         .unwrap();
     let order = feed.correlated("also");
     let phase = Some(Phase::Authenticating);

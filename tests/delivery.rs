@@ -412,7 +412,11 @@ fn the_first_subscriber_subscribes_and_the_last_unsubscribes() {
 #[test]
 fn a_refused_symbol_hits_only_the_one_who_asked() {
     let sim = sim(|config| config.symbol_limit = Some(2));
-    let (_manager, feed) = live(&sim, "refused");
+    let manager = Manager::with_config(quick()).unwrap();
+    // What the venue refuses is refused: nothing is learned from it.
+    let venue = sim.stocks().symbol_budget(None);
+    let feed = manager.open(&venue, &credentials("refused")).unwrap();
+    feed.wait_live(WAIT).unwrap();
     let good = confirmed(&feed, alpaca::trades(["AAPL", "MSFT"]));
     let bad = feed.subscribe(alpaca::trades(["NVDA"])).unwrap();
     let error = bad.wait_confirmed(WAIT).unwrap_err();
@@ -438,10 +442,47 @@ fn a_refused_symbol_hits_only_the_one_who_asked() {
 }
 
 #[test]
+fn under_a_plan_that_grants_too_little_the_higher_priority_is_served_and_nobody_is_left_in_the_dark()
+ {
+    let sim = sim(|config| config.symbol_limit = Some(2));
+    let (_manager, feed) = live(&sim, "plan");
+    let low = confirmed(&feed, alpaca::trades(["AAPL", "MSFT"]).correlated("low"));
+    next(&low);
+    let high = alpaca::trades(["NVDA"]).priority(1).correlated("high");
+    let high = confirmed(&feed, high);
+    let displaced = next(&low);
+    assert_eq!(displaced.correlation(), Some("low"));
+    let error = displaced.strict().unwrap_err();
+    assert!(
+        matches!(&error, Error::Displaced { by: Some(by), priority: 1, .. } if by.as_str() == "high")
+    );
+    let equal = feed.subscribe(alpaca::trades(["TSLA"])).unwrap();
+    let error = equal.wait_confirmed(WAIT).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("high (1, priority 1), low (1, priority 0)"),
+        "{error}"
+    );
+    assert_eq!(feed.health().budget.unwrap().to_string(), "2 of 2 symbols");
+    drop(high);
+    assert!(matches!(
+        next(&low),
+        Update::Notice(Notice::Confirmed { .. })
+    ));
+    sim.push(trade("AAPL", 1));
+    sim.push(trade("MSFT", 2));
+    assert_eq!(next_event(&low).trade().unwrap().id.unwrap(), 1);
+    assert_eq!(next_event(&low).trade().unwrap().id.unwrap(), 2);
+}
+
+#[test]
 fn one_askers_refused_symbols_sink_nobodys_before_the_line_is_live_or_after_a_cut() {
     let sim = sim(|config| config.symbol_limit = Some(2));
     let manager = Manager::with_config(quick()).unwrap();
-    let feed = manager.open(&sim.stocks(), &credentials("sink")).unwrap();
+    let feed = manager
+        .open(&sim.stocks().symbol_budget(None), &credentials("sink"))
+        .unwrap();
     let first = feed.subscribe(alpaca::trades(["AAPL"])).unwrap();
     let greedy = feed
         .subscribe(alpaca::trades(["MSFT", "NVDA", "TSLA"]))

@@ -450,6 +450,7 @@ fn assert_shown(health: &Health, key: &StreamKey) -> serde_json::Value {
         names(&json),
         [
             "behind",
+            "budget",
             "cause",
             "cause_code",
             "counters",
@@ -483,6 +484,7 @@ fn assert_shown(health: &Health, key: &StreamKey) -> serde_json::Value {
                 "id",
                 "lag",
                 "overflow",
+                "priority",
                 "topics",
                 "topics_confirmed",
                 "topics_pending",
@@ -535,14 +537,17 @@ fn health_follows_the_stream_in_display_and_json() {
     assert_eq!(json["phase"], "live");
     assert_eq!(json["stream"], key.to_string());
     assert_eq!(health.leases, 4, "two handles, two subscriptions");
-    assert_eq!((health.topics_wanted, health.topics_confirmed), (3, 1));
+    assert_eq!((health.topics_wanted, health.topics_confirmed), (3, 2));
     let missing: Vec<_> = health
         .topics_missing
         .iter()
         .map(ToString::to_string)
         .collect();
-    assert_eq!(missing, ["trades:MSFT", "trades:NVDA"]);
-    assert_eq!(json["topics_missing"][0], "trades:MSFT");
+    assert_eq!(missing, ["trades:NVDA"]);
+    assert_eq!(json["topics_missing"][0], "trades:NVDA");
+    // Learned from a refusal.
+    assert_eq!(json["budget"]["limit"], 2);
+    assert_eq!(health.budget.unwrap().used, 2);
     assert_eq!(health.epoch, 1);
     assert_eq!(health.cause, None);
     assert_eq!(health.counters.events, 5);
@@ -553,13 +558,13 @@ fn health_follows_the_stream_in_display_and_json() {
     assert_eq!(json["subscriptions"][0]["events_routed"], 5);
     assert_eq!(json["counters"]["events"], 5);
     assert!(
-        health.to_string().contains("1 of 3 topics confirmed"),
+        health.to_string().contains("2 of 3 topics confirmed"),
         "{health}"
     );
     assert!(
         health
             .to_string()
-            .contains("missing trades:MSFT trades:NVDA"),
+            .contains("missing trades:NVDA, 2 of 2 symbols"),
         "{health}"
     );
     assert_eq!(manager.health().streams.len(), 1);

@@ -229,6 +229,7 @@ fn modules_name_only_those_below_them() {
         "process",
         "record",
         "resolver",
+        "symbol_budget",
         "sync",
         "thread",
         "topic",

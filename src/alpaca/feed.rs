@@ -9,6 +9,7 @@ use crate::{
         BARS, DAILY_BARS, IMBALANCES, LULDS, NEWS, ORDERBOOKS, PRICING, QUOTES, STATUSES, TRADES,
         UPDATED_BARS,
     },
+    symbol_budget::SymbolBudget,
     topic::Channel,
 };
 
@@ -246,6 +247,15 @@ impl DataFeed {
 
     pub(crate) fn speaks(self, codec: Codec) -> bool {
         codec == Codec::MessagePack || !matches!(self, Self::Options(_))
+    }
+
+    /// The free plan grants 30 symbols of stocks, and has no other feed of them that is live. It may count pairs of
+    /// channel and symbol instead: that is learned.
+    pub(crate) fn symbol_budget(self) -> SymbolBudget {
+        match self {
+            Self::Stocks(Feed::Iex) => SymbolBudget::of(30),
+            _ => SymbolBudget::learned(),
+        }
     }
 
     pub(crate) fn calendar(self) -> Calendar {

@@ -32,6 +32,7 @@ use crate::{
     event::Unparsed,
     key::Endpoint,
     market::{BARS, DAILY_BARS, MarketEvent, QUOTES, TRADES},
+    symbol_budget::SymbolBudget,
     topic::Topic,
     venue::{Confirmed, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict},
 };
@@ -45,6 +46,7 @@ pub struct MarketData {
     codec: Codec,
     account: Option<Account>,
     calendar: Calendar,
+    budget: Option<SymbolBudget>,
 }
 
 impl MarketData {
@@ -55,6 +57,7 @@ impl MarketData {
             codec: feed.default_codec(),
             account: None,
             calendar: feed.calendar(),
+            budget: Some(feed.symbol_budget()),
         }
     }
 
@@ -76,10 +79,29 @@ impl MarketData {
         Self { codec, ..self }
     }
 
-    /// The same protocol at an endpoint of your own: a proxy, or a simulator.
+    /// The same protocol at an endpoint of your own: a proxy, or a simulator. What a plan of Alpaca's grants is not
+    /// assumed there, but learned.
     #[must_use]
     pub fn at(self, endpoint: Endpoint) -> Self {
-        Self { endpoint, ..self }
+        let own = Self::of(self.feed);
+        let budget = if endpoint == own.endpoint {
+            own.budget
+        } else {
+            Some(SymbolBudget::learned())
+        };
+        Self {
+            endpoint,
+            budget,
+            ..self
+        }
+    }
+
+    /// What your plan grants to one connection. By default 30 symbols on [`Feed::Iex`](super::Feed), which is what the
+    /// free plan grants; elsewhere the venue's refusals teach it. `None` does not keep to any: what the venue refuses
+    /// is refused.
+    #[must_use]
+    pub fn symbol_budget(self, budget: Option<SymbolBudget>) -> Self {
+        Self { budget, ..self }
     }
 
     /// When the market trades, if not as the built-in calendar says. Data is expected only then.
@@ -122,7 +144,10 @@ impl Venue for MarketData {
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
-        vec![("codec", self.codec.to_string())]
+        let budget = self
+            .budget
+            .map_or_else(|| "none".to_owned(), |of| of.to_string());
+        vec![("codec", self.codec.to_string()), ("symbol budget", budget)]
     }
 
     /// The codec is agreed on here. JSON is what the venue speaks unasked.
@@ -188,6 +213,10 @@ impl Venue for MarketData {
             BARS | DAILY_BARS => Some(Duration::from_secs(150)),
             _ => None,
         }
+    }
+
+    fn symbol_budget(&self) -> Option<SymbolBudget> {
+        self.budget
     }
 
     fn session(&self, credentials: Credentials) -> MarketDataSession {

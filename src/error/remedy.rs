@@ -33,6 +33,7 @@ impl Error {
                 RejectionKind::Temporary => Remedy::RetryLater,
                 _ => Remedy::FixRequest,
             },
+            Self::OverBudget { .. } | Self::Displaced { .. } => Remedy::ReduceSymbols,
             Self::ConnectionLimit { .. } => Remedy::CloseOthers,
             Self::Overflow { .. } => Remedy::ReadFaster,
             Self::Panicked { .. } => Remedy::ReportBug,

@@ -193,6 +193,29 @@ fn rows(at: &At) -> Vec<Row> {
             "another process uses this key",
         ),
         (
+            Error::OverBudget {
+                at: at(),
+                limit: 30,
+                counts: Counts::Symbols,
+                holders: Vec::new(),
+            },
+            "over_budget",
+            ReduceSymbols,
+            false,
+            "30 symbols are all",
+        ),
+        (
+            Error::Displaced {
+                at: at(),
+                by: None,
+                priority: 3,
+            },
+            "displaced",
+            ReduceSymbols,
+            false,
+            "priority is 3",
+        ),
+        (
             refusal(RejectionKind::SymbolLimit),
             "refused",
             ReduceSymbols,
@@ -400,7 +423,7 @@ fn every_variant_has_all_that_an_operator_needs() {
         codes.push(code);
     }
     codes.dedup();
-    assert_eq!(codes.len(), 29, "one code a variant: {codes:?}");
+    assert_eq!(codes.len(), 31, "one code a variant: {codes:?}");
 }
 
 #[test]

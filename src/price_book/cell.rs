@@ -127,7 +127,7 @@ impl<const N: usize> Side<N> {
     /// The venue's word on the topic. Nothing comes of it unless that is a yes.
     pub(super) fn settle(&self, standing: Standing, refusal: Option<&Error>) {
         let word = match standing {
-            Standing::Pending => PENDING,
+            Standing::Pending | Standing::Displaced => PENDING,
             Standing::Confirmed => CONFIRMED,
             Standing::Refused => REFUSED,
         };

@@ -169,6 +169,7 @@ impl Fold<MarketEvent> for Table {
         SubscriptionHealth {
             id,
             correlation: None,
+            priority: 0,
             topics: Vec::new(),
             events_routed: folded,
             events_delivered: 0,

@@ -22,7 +22,7 @@ use std::{
 use super::{
     Shared as _, Stream,
     behind::Behind,
-    hub::{Ask, Hub},
+    hub::{Ask, Hub, Word},
     liveness::{Due, Liveness, Outlook, time_left},
     meter::Meter,
 };
@@ -104,10 +104,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let now = transport.now();
         let calendar = stream.venue.calendar();
         let meter = Meter::new(&stream.key, now);
+        let hub = Hub::new(&stream.key, stream.venue.symbol_budget());
         Self {
             stream,
             transport,
-            hub: Hub::new(),
+            hub,
             link: Link::Waiting { until: now },
             credentials: Some(credentials),
             out: Output::new(now),
@@ -598,7 +599,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Some(ask) = self.hub.next_request(self.stream.venue.request_limit()) else {
             let epoch = self.epoch;
             self.hub.resume(epoch, || self.transport.utc());
-            return;
+            return self.publish_news(now);
         };
         live.answer_by = Some(now + self.stream.config.request_timeout);
         self.stream.counters.requests.add(1);
@@ -607,6 +608,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             Ask::Unsubscribe(topics) => Request::Unsubscribe(topics),
         };
         live.session.request(now, request, &mut self.out);
+        self.publish_news(now);
         self.settle(now);
     }
 
@@ -639,21 +641,30 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.publish(now);
     }
 
+    /// Those who were refused, or displaced, for the budget are told before anything is asked of the venue.
+    fn publish_news(&mut self, now: Instant) {
+        if self.hub.has_told() {
+            self.publish(now);
+        }
+    }
+
     /// What the hub knows, for health, and what it told its members, for the records.
     fn publish(&mut self, now: Instant) {
         for told in self.hub.take_told() {
             let topics = list(&told.topics);
-            match told.refusal {
-                None => {
+            match told.word {
+                Word::Confirmed => {
                     record!(Debug, "confirmed", self.stream.key, for &told.correlation; "confirmed {topics}");
                 }
-                Some(error) => {
+                Word::Refused(error) => {
                     record!(Warn, "refused", self.stream.key, for &told.correlation, code = error.code(); "refused {topics}: {}", error.for_record());
+                }
+                Word::Displaced(error) => {
+                    record!(Warn, "displaced", self.stream.key, for &told.correlation, code = error.code(); "{topics}: {}", error.for_record());
                 }
             }
         }
-        let (confirmed, missing) = self.hub.standing();
-        *self.stream.standing.lock() = super::Standing { confirmed, missing };
+        *self.stream.standing.lock() = self.hub.standing();
         self.look(now);
     }
 

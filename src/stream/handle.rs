@@ -76,16 +76,14 @@ impl<V: Venue> StreamHandle<V> {
         &self,
         topics: Topics<T>,
     ) -> Result<Subscription<T>> {
-        let Parts {
-            topics,
-            queue,
-            expected,
-            correlation,
-        } = topics.into_parts();
+        let mut parts = topics.into_parts();
         let mut lease = self.lease.clone();
-        lease.correlation = correlation.or_else(|| lease.correlation.take());
+        lease.correlation = parts
+            .correlation
+            .take()
+            .or_else(|| lease.correlation.take());
         let subscribe = || {
-            let limit = self.limit(queue)?;
+            let limit = self.limit(parts.queue)?;
             if limit.events == 0 {
                 return Err(Error::invalid_config(
                     "a queue must hold at least one event",
@@ -94,7 +92,7 @@ impl<V: Venue> StreamHandle<V> {
             let (queue, receiver) =
                 Queue::new::<T>(limit, &self.stream.key, lease.correlation.clone());
             let sink = Sink::Queue(Arc::clone(&queue));
-            let id = self.join(sink, topics, expected, &lease)?;
+            let id = self.join(sink, parts, &lease)?;
             Ok((queue, receiver, id))
         };
         match subscribe() {
@@ -125,28 +123,27 @@ impl<V: Venue> StreamHandle<V> {
         topics: Vec<Topic>,
     ) -> Result<Attached> {
         let lease = self.lease.clone();
-        match self.join(Sink::Fold(fold), topics, None, &lease) {
+        let parts = Parts {
+            topics,
+            ..Parts::default()
+        };
+        match self.join(Sink::Fold(fold), parts, &lease) {
             Ok(id) => Ok(Attached::new(id, lease)),
             Err(error) => Err(lease.told(error)),
         }
     }
 
     /// One member more, in the scope of `lease`.
-    fn join(
-        &self,
-        sink: Sink<V::Event>,
-        topics: Vec<Topic>,
-        expected: Option<Duration>,
-        lease: &Lease,
-    ) -> Result<SubscriptionId> {
+    fn join(&self, sink: Sink<V::Event>, parts: Parts, lease: &Lease) -> Result<SubscriptionId> {
         let stream = &self.stream;
         stream.lifecycle.check_process()?;
-        topics
+        parts
+            .topics
             .iter()
             .try_for_each(|topic| stream.venue.validate(topic))?;
         stream
             .wishes
-            .subscribe(sink, topics, expected, lease.correlation.clone())
+            .subscribe(sink, parts, lease.correlation.clone())
             .map_err(|reason| stream.lifecycle.ended(reason))
     }
 

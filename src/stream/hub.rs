@@ -9,6 +9,7 @@
 //! [`Wishes`]: super::wishes::Wishes
 
 mod asking;
+mod budget;
 mod by_symbol;
 mod recent;
 
@@ -19,7 +20,7 @@ use std::{
 };
 
 pub(crate) use self::asking::Ask;
-use self::{asking::Asked, by_symbol::BySymbol, recent::Recent};
+use self::{asking::Asked, budget::Budget, by_symbol::BySymbol, recent::Recent};
 use super::{
     batch::Pool,
     entries::Picks,
@@ -31,12 +32,15 @@ use crate::{
     error::Error,
     event::{Gap, Notice},
     health::SubscriptionHealth,
+    key::StreamKey,
     market::Timestamp,
+    symbol_budget::SymbolBudget,
     topic::{Channel, Topic},
     venue::{Routed, Stamped},
 };
 
 pub(crate) struct Hub<E> {
+    stream: StreamKey,
     /// By slot, so that an event is routed by index and not by hash.
     members: Vec<Option<Member<E>>>,
     slots: HashMap<SubscriptionId, usize>,
@@ -54,6 +58,10 @@ pub(crate) struct Hub<E> {
     restoring: bool,
     /// Some topics may be confirmed and have no member.
     unwanted: bool,
+    /// What the venue's plan grants, where that is kept to.
+    budget: Option<Budget>,
+    /// Some topics may have been taken from members for others.
+    displaced: bool,
     /// What members were told of their topics since the driver last asked, for its records.
     told: Vec<Told>,
     /// Which members the batch at hand concerns. Kept for its memory.
@@ -63,15 +71,57 @@ pub(crate) struct Hub<E> {
     copies: Pool<E>,
 }
 
-/// Somebody was told that topics are confirmed or, with an error, refused.
+/// Somebody was told of topics.
 pub(crate) struct Told {
     /// Whose they are. Nobody's, where the venue refused to stop sending what nobody wants.
     pub(crate) correlation: Option<CorrelationId>,
     pub(crate) topics: Vec<Topic>,
-    pub(crate) refusal: Option<Error>,
+    pub(crate) word: Word,
+}
+
+/// What is said of topics.
+#[derive(Clone)]
+pub(crate) enum Word {
+    Confirmed,
+    Refused(Error),
+    /// Taken for a subscription that is worth more.
+    Displaced(Error),
+}
+
+impl Word {
+    fn standing(&self) -> Standing {
+        match self {
+            Self::Confirmed => Standing::Confirmed,
+            Self::Refused(_) => Standing::Refused,
+            Self::Displaced(_) => Standing::Displaced,
+        }
+    }
+
+    /// For a queue, which says whose it is when it is read.
+    fn notice(self, topics: Vec<Topic>) -> Notice {
+        let correlation = None;
+        match self {
+            Self::Confirmed => Notice::Confirmed {
+                topics,
+                correlation,
+            },
+            Self::Refused(error) => Notice::Refused {
+                topics,
+                error,
+                correlation,
+            },
+            Self::Displaced(error) => Notice::Displaced {
+                topics,
+                error,
+                correlation,
+            },
+        }
+    }
 }
 
 struct Member<E> {
+    id: SubscriptionId,
+    priority: i32,
     sink: Sink<E>,
     /// Whose it is.
     correlation: Option<CorrelationId>,
@@ -130,8 +180,9 @@ enum Upstream {
 }
 
 impl<E: Routed> Hub<E> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(stream: &StreamKey, budget: Option<SymbolBudget>) -> Self {
         Self {
+            stream: stream.clone(),
             members: Vec::new(),
             slots: HashMap::new(),
             channels: Vec::new(),
@@ -142,6 +193,8 @@ impl<E: Routed> Hub<E> {
             unanswered: HashSet::new(),
             restoring: false,
             unwanted: false,
+            budget: budget.map(Budget::new),
+            displaced: false,
             told: Vec::new(),
             touched: Vec::new(),
             batches: Pool::new(MOST_BATCHES),
@@ -207,7 +260,7 @@ impl<E: Routed> Hub<E> {
         if !self.to_ask.contains(&id) {
             self.to_ask.push_back(id);
         }
-        self.answer(slot, &confirmed, Standing::Confirmed, None);
+        self.answer(slot, &confirmed, Word::Confirmed);
     }
 
     fn slot_of(&mut self, id: SubscriptionId, wish: &Wish<E>, now: Instant) -> usize {
@@ -215,6 +268,8 @@ impl<E: Routed> Hub<E> {
             return *slot;
         }
         let member = Member {
+            id,
+            priority: wish.priority,
             sink: wish.sink.clone(),
             correlation: wish.correlation.clone(),
             topics: HashMap::new(),
@@ -271,6 +326,7 @@ impl<E: Routed> Hub<E> {
         self.listed.clear();
         self.unwanted = false;
         self.restoring = true;
+        self.forget_budget();
         for (_, entries) in &mut self.channels {
             entries.retain(|_, entry| {
                 entry.upstream = Upstream::Absent;
@@ -282,7 +338,9 @@ impl<E: Routed> Hub<E> {
                 continue;
             };
             for answer in member.topics.values_mut() {
-                answer.now = Standing::Pending;
+                if !answer.is(Standing::Displaced) {
+                    answer.now = Standing::Pending;
+                }
             }
             if let Some(gap) = gap {
                 member.broken = true;
@@ -363,6 +421,10 @@ impl<E: Routed> Hub<E> {
         }
     }
 
+    pub(crate) fn has_told(&self) -> bool {
+        !self.told.is_empty()
+    }
+
     /// What members were told of their topics since the last call.
     pub(crate) fn take_told(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.told)
@@ -381,8 +443,8 @@ impl<E: Routed> Hub<E> {
         Some(member.sink.health(id.number()))
     }
 
-    /// How many topics the venue has confirmed, and those that are wanted and not confirmed.
-    pub(crate) fn standing(&self) -> (usize, Vec<Topic>) {
+    /// What the venue has confirmed, and what not, for health.
+    pub(in crate::stream) fn standing(&self) -> crate::stream::Standing {
         let mut confirmed = 0;
         let mut missing = Vec::new();
         for (topic, entry) in self.topics() {
@@ -393,7 +455,11 @@ impl<E: Routed> Hub<E> {
             }
         }
         missing.sort();
-        (confirmed, missing)
+        crate::stream::Standing {
+            confirmed,
+            missing,
+            budget: self.used(),
+        }
     }
 
     // ---- events ----

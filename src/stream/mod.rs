@@ -86,7 +86,9 @@ use crate::{
     health::{CounterValues, Health, SubscriptionHealth},
     key::StreamKey,
     phase::Phase,
-    record, thread,
+    record,
+    symbol_budget::BudgetUse,
+    thread,
     topic::Topic,
     transport::websocket::WebSocketTransport,
     venue::Venue,
@@ -111,6 +113,7 @@ pub(crate) struct Stream<V: Venue> {
 struct Standing {
     confirmed: usize,
     missing: Vec<Topic>,
+    budget: Option<BudgetUse>,
 }
 
 /// A stream, whatever its venue.
@@ -369,6 +372,7 @@ impl<V: Venue> Shared for Stream<V> {
             topics_wanted: 0,
             topics_confirmed: 0,
             topics_missing: Vec::new(),
+            budget: None,
             last_message_age: self.counters.last_read.age(now),
             behind: Duration::from_nanos(self.counters.behind_nanos.get()),
             counters: self.counters.values(),
@@ -387,6 +391,7 @@ impl<V: Venue> Shared for Stream<V> {
         let standing = self.standing.lock();
         health.topics_confirmed = standing.confirmed;
         health.topics_missing.clone_from(&standing.missing);
+        health.budget = standing.budget;
         drop(standing);
         health
     }

@@ -473,6 +473,7 @@ impl<E: Routed> Queue<E> {
         SubscriptionHealth {
             id,
             correlation: self.correlation.clone(),
+            priority: 0,
             topics: Vec::new(),
             events_routed: counts.routed,
             events_delivered: counts.delivered,

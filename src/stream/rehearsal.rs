@@ -121,7 +121,7 @@ pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<
     };
     let stage = Arc::new(Rehearsal {
         stream: Arc::clone(&stream),
-        hub: Mutex::new(Hub::new()),
+        hub: Mutex::new(Hub::new(&key, None)),
     });
     stream.lifecycle.change(clock::now(), |state| {
         state.phase = Phase::Live;
@@ -161,8 +161,7 @@ impl<V: Venue> Rehearsal<V> {
         }
         // Of a test's stream there are no records.
         drop(hub.take_told());
-        let (confirmed, missing) = hub.standing();
-        *self.stream.standing.lock() = super::Standing { confirmed, missing };
+        *self.stream.standing.lock() = hub.standing();
         changes.stop.is_some()
     }
 

@@ -49,6 +49,8 @@ pub(crate) enum Standing {
     Pending,
     Confirmed,
     Refused,
+    /// Taken for a member that is worth more, until there is room.
+    Displaced,
 }
 
 impl<E: Routed> Sink<E> {

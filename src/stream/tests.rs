@@ -39,8 +39,11 @@ impl Bench {
         Self::on(config, Peer::new())
     }
 
-    fn on(config: Config, (peer, transport): (Peer, MemoryTransport)) -> Self {
-        let venue = alpaca::stocks(Feed::Iex);
+    fn on(config: Config, transport: (Peer, MemoryTransport)) -> Self {
+        Self::of(alpaca::stocks(Feed::Iex), config, transport)
+    }
+
+    fn of(venue: MarketData, config: Config, (peer, transport): (Peer, MemoryTransport)) -> Self {
         let credentials = Credentials::new("PKTEST", SECRET).unwrap();
         let key = crate::StreamKey::new(venue.endpoint(), &credentials);
         let stream = Stream::new(key, 0, venue, Arc::new(config));
@@ -54,10 +57,18 @@ impl Bench {
     }
 
     pub(crate) fn live() -> Self {
-        let mut bench = Self::new(Config::default());
+        Self::live_on(alpaca::stocks(Feed::Iex))
+    }
+
+    pub(crate) fn live_on(venue: MarketData) -> Self {
+        let mut bench = Self::of(venue, Config::default(), Peer::new());
         bench.log_in();
         bench.sent();
         bench
+    }
+
+    pub(crate) fn health(&self) -> crate::Health {
+        self.stream.health()
     }
 
     fn log_in(&mut self) {
@@ -147,6 +158,7 @@ fn words(subscription: &Subscription<Quote>) -> Vec<String> {
             Update::Dropped(dropped) => format!("dropped{}", dropped.count),
             Update::Notice(Notice::Confirmed { topics, .. }) => format!("confirmed{topics:?}"),
             Update::Notice(Notice::Refused { topics, .. }) => format!("refused{topics:?}"),
+            Update::Notice(Notice::Displaced { topics, .. }) => format!("displaced{topics:?}"),
             Update::Notice(Notice::Resumed { epoch, .. }) => format!("resumed{epoch}"),
             Update::Notice(Notice::Unparsed(unparsed)) => {
                 format!("unparsed:{}+{}", unparsed.raw, unparsed.more)
@@ -854,7 +866,7 @@ fn what_was_refused_is_asked_for_again_on_request() {
     let mut bench = Bench::live();
     let subscription = bench.subscribe(alpaca::quotes(["A"]));
     bench.step();
-    bench.say(r#"[{"T":"error","code":405,"msg":"symbol limit exceeded"}]"#);
+    bench.say(r#"[{"T":"error","code":400,"msg":"invalid syntax"}]"#);
     assert!(subscription.wait_confirmed(Duration::ZERO).is_err());
     bench.sent();
     subscription.resubscribe().unwrap();

@@ -14,8 +14,12 @@ use parking_lot::Mutex;
 
 use super::sink::Sink;
 use crate::{
-    correlation::CorrelationId, event::EndReason, health::SubscriptionHealth, topic::Topic,
-    transport::Waker, venue::Routed,
+    correlation::CorrelationId,
+    event::EndReason,
+    health::SubscriptionHealth,
+    topic::{Parts, Topic},
+    transport::Waker,
+    venue::Routed,
 };
 
 /// One subscription of one stream.
@@ -57,6 +61,8 @@ pub(crate) struct Wish<E> {
     pub(crate) topics: Arc<HashSet<Topic>>,
     /// How often something has to arrive, in trading time.
     pub(crate) expected: Option<Duration>,
+    /// What it is worth where the venue's plan grants too few topics.
+    pub(crate) priority: i32,
     /// Goes up with each change of the topics.
     pub(crate) version: u64,
 }
@@ -68,6 +74,7 @@ impl<E> Clone for Wish<E> {
             correlation: self.correlation.clone(),
             topics: Arc::clone(&self.topics),
             expected: self.expected,
+            priority: self.priority,
             version: self.version,
         }
     }
@@ -89,6 +96,7 @@ impl<E: Routed> Wish<E> {
         topics.sort_unstable();
         SubscriptionHealth {
             correlation: self.correlation.clone(),
+            priority: self.priority,
             topics,
             ..self.sink.health(id.number())
         }
@@ -128,8 +136,7 @@ impl<E> Wishes<E> {
     pub(crate) fn subscribe(
         &self,
         sink: Sink<E>,
-        topics: Vec<Topic>,
-        expected: Option<Duration>,
+        parts: Parts,
         correlation: Option<CorrelationId>,
     ) -> Result<SubscriptionId, EndReason> {
         self.change(|state| {
@@ -141,8 +148,9 @@ impl<E> Wishes<E> {
             let wish = Wish {
                 sink,
                 correlation,
-                topics: Arc::new(topics.into_iter().collect()),
-                expected,
+                topics: Arc::new(parts.topics.into_iter().collect()),
+                expected: parts.expected,
+                priority: parts.priority,
                 version: FIRST_VERSION,
             };
             state.subscriptions.insert(id, wish);

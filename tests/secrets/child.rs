@@ -39,7 +39,9 @@ impl Server {
     }
 
     pub(crate) fn venue(&self) -> MarketData {
-        alpaca::stocks(Feed::Iex).at(self.url.parse().unwrap())
+        alpaca::stocks(Feed::Iex)
+            .at(self.url.parse().unwrap())
+            .symbol_budget(None)
     }
 
     /// Quick to connect again, as often as a test wants.

@@ -17,9 +17,9 @@ pub(crate) const SHOWN: &str = "\
 /// What a venue says of markets and orders, value by value, and what is folded from it; choices among a few words;
 /// errors without content; names that users give. There is no place in them for a credential, and so nothing to show.
 pub(crate) const DATA: &str = "\
-    Account Aged Amendment AssetClass Bar BestPrice Code Codec Conditions CorrelationId CryptoFeed Feed Fill \
+    Account Aged Amendment AssetClass Bar BestPrice BudgetHolder BudgetUse Code Codec Conditions CorrelationId Counts CryptoFeed Feed Fill \
     Imbalance Interval Lack LastTrade LegFill LuldBand MarketEvent News NotFresh Obstacle OptionFeed Order \
     OrderBookUpdate OrderClass OrderEvent OrderStatus OrderType OrderUpdate Overflow PerpetualPricing \
     PositionIntent Price PriceBook PriceLevel PriceSource Quote Reading RecvError RecvTimeoutError Side Sides \
-    Symbol TestFeed TimeInForce Timestamp TopOfBook Trade TradeCancel TradeCorrection TradingSession \
+    Symbol SymbolBudget TestFeed TimeInForce Timestamp TopOfBook Trade TradeCancel TradeCorrection TradingSession \
     TradingStatus TryRecvError";

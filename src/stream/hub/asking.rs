@@ -5,10 +5,9 @@
 
 use std::collections::HashSet;
 
-use super::{Entry, Hub, Sink, Standing, Told, Upstream};
+use super::{Entry, Hub, Sink, Standing, Told, Upstream, Word, budget::Grant};
 use crate::{
     error::Error,
-    event::Notice,
     stream::wishes::SubscriptionId,
     topic::Topic,
     venue::{Confirmed, Routed},
@@ -88,24 +87,47 @@ impl<E: Routed> Hub<E> {
             self.unwanted = false;
         }
         if self.restoring {
-            let restored = self.wanting(limit, None);
-            if !restored.is_empty() {
-                return Some(self.ask(restored, Asked::Restore));
+            let restored = self.wanting(None);
+            if !restored.is_empty()
+                && let Grant::Ask(topics) = self.grant(restored, None, limit)
+            {
+                return Some(self.ask(topics, Asked::Restore));
             }
             self.restoring = false;
         }
-        while let Some(id) = self.to_ask.front().copied() {
-            let topics = self
-                .slots
-                .get(&id)
-                .map_or_else(Vec::new, |slot| self.wanting(limit, Some(*slot)));
-            if topics.is_empty() {
-                self.to_ask.pop_front();
-                continue;
+        self.bring_back();
+        while let Some((id, slot)) = self.next_asker() {
+            let topics = self.wanting(Some(slot));
+            let (priority, correlation) = match &self.members[slot] {
+                Some(member) if !topics.is_empty() => (member.priority, &member.correlation),
+                _ => {
+                    self.to_ask.retain(|other| *other != id);
+                    continue;
+                }
+            };
+            match self.grant(topics, Some(priority), limit) {
+                Grant::Ask(topics) => {
+                    return Some(self.ask(topics, |topics| Asked::For(id, topics)));
+                }
+                Grant::Displace(topics) => {
+                    let by = correlation.clone();
+                    return Some(self.displace(topics, by, priority));
+                }
+                Grant::Nothing => self.turn_away(slot),
             }
-            return Some(self.ask(topics, |topics| Asked::For(id, topics)));
         }
         None
+    }
+
+    /// Who asks next: of those who have something to ask, whoever is worth most, and came first.
+    fn next_asker(&self) -> Option<(SubscriptionId, usize)> {
+        let askers = self.to_ask.iter().filter_map(|id| {
+            let slot = *self.slots.get(id)?;
+            let member = self.members[slot].as_ref()?;
+            Some((member.priority, (*id, slot)))
+        });
+        let first = askers.reduce(|best, other| if other.0 > best.0 { other } else { best });
+        first.map(|(_, asker)| asker)
     }
 
     fn ask(&mut self, topics: Vec<Topic>, asked: impl FnOnce(Vec<Topic>) -> Asked) -> Ask {
@@ -117,7 +139,7 @@ impl<E: Routed> Hub<E> {
     }
 
     /// Topics to ask for: those one member waits for, or, without a member, those that an earlier connection had.
-    fn wanting(&self, limit: usize, slot: Option<usize>) -> Vec<Topic> {
+    fn wanting(&self, slot: Option<usize>) -> Vec<Topic> {
         let range = slot.map_or(0..self.members.len(), |slot| slot..slot + 1);
         let mut topics: Vec<Topic> = self.members[range]
             .iter()
@@ -135,11 +157,10 @@ impl<E: Routed> Hub<E> {
             .collect();
         topics.sort();
         topics.dedup();
-        topics.truncate(limit);
         topics
     }
 
-    fn begin(&mut self, asked: Asked) {
+    pub(super) fn begin(&mut self, asked: Asked) {
         self.in_flight = Some(asked);
         self.seen = false;
     }
@@ -248,6 +269,9 @@ impl<E: Routed> Hub<E> {
 
     /// The venue refused the request in flight.
     pub(crate) fn refuse(&mut self, error: Error) {
+        if self.learn(&error) {
+            return self.forget_unwanted();
+        }
         match self.in_flight.take() {
             Some(Asked::For(id, topics)) => {
                 // Only this member's request was refused. Others who want one of the topics get a request of their
@@ -257,7 +281,7 @@ impl<E: Routed> Hub<E> {
                     self.entry(topic).upstream = Upstream::Absent;
                 }
                 if let Some(slot) = slot {
-                    self.answer(slot, &topics, Standing::Refused, Some(error));
+                    self.answer(slot, &topics, Word::Refused(error));
                 }
                 self.ask_again(&topics);
             }
@@ -276,7 +300,7 @@ impl<E: Routed> Hub<E> {
                 self.told.push(Told {
                     correlation: None,
                     topics: topics.clone(),
-                    refusal: Some(error.clone()),
+                    word: Word::Refused(error.clone()),
                 });
                 let uncovered = self.confirmed(|topic, entry| {
                     entry.covered && topics.contains(&Topic::new(topic.channel, "*"))
@@ -289,7 +313,7 @@ impl<E: Routed> Hub<E> {
         self.forget_unwanted();
     }
 
-    fn ask_again(&mut self, topics: &[Topic]) {
+    pub(super) fn ask_again(&mut self, topics: &[Topic]) {
         let mut waiting: Vec<SubscriptionId> = self
             .slots
             .iter()
@@ -328,11 +352,7 @@ impl<E: Routed> Hub<E> {
         if topics.is_empty() {
             return;
         }
-        let standing = if refusal.is_some() {
-            Standing::Refused
-        } else {
-            Standing::Confirmed
-        };
+        let word = refusal.map_or(Word::Confirmed, Word::Refused);
         let mut slots = Vec::new();
         for topic in topics {
             let entry = self.entry(topic);
@@ -346,21 +366,16 @@ impl<E: Routed> Hub<E> {
         slots.sort_unstable();
         slots.dedup();
         for slot in slots {
-            self.answer(slot, topics, standing, refusal.clone());
+            self.answer(slot, topics, word.clone());
         }
         self.forget_unwanted();
     }
 
-    pub(super) fn answer(
-        &mut self,
-        slot: usize,
-        topics: &[Topic],
-        standing: Standing,
-        refusal: Option<Error>,
-    ) {
+    pub(super) fn answer(&mut self, slot: usize, topics: &[Topic], word: Word) {
         let Some(member) = self.members[slot].as_mut() else {
             return;
         };
+        let standing = word.standing();
         let mut news = Vec::new();
         for topic in topics {
             if let Some(answer) = member.topics.get_mut(topic) {
@@ -370,22 +385,26 @@ impl<E: Routed> Hub<E> {
                 }
             }
         }
-        self.tell(slot, news, refusal);
+        self.tell(slot, news, Some(word));
     }
 
     /// Publishes a member's answers, and gives it notice of what is new.
-    pub(super) fn tell(&mut self, slot: usize, mut news: Vec<Topic>, refusal: Option<Error>) {
+    pub(super) fn tell(&mut self, slot: usize, mut news: Vec<Topic>, word: Option<Word>) {
         let Some(member) = self.members[slot].as_mut() else {
             return;
         };
-        if !news.is_empty() {
-            news.sort();
+        news.sort();
+        if let Some(word) = word.as_ref().filter(|_| !news.is_empty()) {
             self.told.push(Told {
                 correlation: member.correlation.clone(),
                 topics: news.clone(),
-                refusal: refusal.clone(),
+                word: word.clone(),
             });
         }
+        let refusal = match &word {
+            Some(Word::Refused(error)) => Some(error.clone()),
+            _ => None,
+        };
         let queue = match &member.sink {
             Sink::Queue(queue) => queue,
             Sink::Fold(fold) => {
@@ -396,20 +415,8 @@ impl<E: Routed> Hub<E> {
                 return fold.answers(member.version, &mut answers, refusal.as_ref());
             }
         };
-        if !news.is_empty() {
-            // The queue says whose it is when it is read.
-            let correlation = None;
-            queue.push_notice(match &refusal {
-                None => Notice::Confirmed {
-                    topics: news,
-                    correlation,
-                },
-                Some(error) => Notice::Refused {
-                    topics: news,
-                    error: error.clone(),
-                    correlation,
-                },
-            });
+        if let Some(word) = word.filter(|_| !news.is_empty()) {
+            queue.push_notice(word.notice(news));
         }
         let count = |standing| {
             member
