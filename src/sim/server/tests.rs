@@ -1,14 +1,21 @@
 //! What clients may say on the wire, and how: upgrades, codecs, fragments, pings.
 
-use std::{io::Read as _, net::TcpStream, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
 
 use tungstenite::{
     Error as WsError, Message, WebSocket,
     client::IntoClientRequest as _,
     handshake::client::Response,
-    protocol::frame::{
-        Frame,
-        coding::{Data, OpCode},
+    protocol::{
+        Role,
+        frame::{
+            Frame,
+            coding::{Data, OpCode},
+        },
     },
 };
 
@@ -87,13 +94,37 @@ fn credentials_in_headers_are_answered_unasked_by_two_frames() {
 }
 
 #[test]
-fn the_end_of_the_last_socket_counts_before_credentials_in_headers() {
+fn an_end_that_arrived_counts_before_credentials_in_headers_that_are_read_first() {
     let sim = quiet(|_| {});
-    let headers = [("APCA-API-KEY-ID", "PKONE"), ("APCA-API-SECRET-KEY", "s1")];
-    for _ in 0..50 {
-        let (mut socket, _) = upgrade(&sim, "/v2/iex", &headers);
-        assert_eq!(text(&mut socket), CONNECTED);
-        assert_eq!(text(&mut socket), AUTHENTICATED);
+    let credentials = [("APCA-API-KEY-ID", "PKONE"), ("APCA-API-SECRET-KEY", "s1")];
+    for round in 1..=30 {
+        // The newcomer has the lower number, so its turn comes first where both are ready.
+        let mut new = TcpStream::connect(sim.local_addr()).unwrap();
+        new.set_read_timeout(Some(GENEROUS)).unwrap();
+        let (mut old, _) = upgrade(&sim, "/v2/iex", &credentials);
+        assert_eq!(text(&mut old), CONNECTED);
+        assert_eq!(text(&mut old), AUTHENTICATED);
+        {
+            // The thread is kept from its poller until both have happened.
+            let _held = sim.shared.desk.lock();
+            sim.wake();
+            drop(old);
+            new.write_all(
+                b"GET /v2/iex HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+                APCA-API-KEY-ID: PKONE\r\nAPCA-API-SECRET-KEY: s1\r\n\r\n",
+            )
+            .unwrap();
+        }
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            new.read_exact(&mut byte).unwrap();
+            head.extend(byte);
+        }
+        let mut new = WebSocket::from_raw_socket(new, Role::Client, None);
+        assert_eq!(text(&mut new), CONNECTED);
+        assert_eq!(text(&mut new), AUTHENTICATED, "round {round}");
     }
     let stats = sim.stats();
     assert_eq!((stats.limit_errors, stats.most_open_per_key), (0, 1));
