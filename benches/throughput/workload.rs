@@ -9,7 +9,7 @@ pub const SYMBOLS: usize = 64;
 /// Every so many messages one is a trade, and the first of each frame is.
 const TRADE_EVERY: usize = 4;
 /// Added to the clock to make a trade's id of it, so that all ids have the same length.
-const ID_BASE: i64 = 1_000_000_000_000_000_000;
+const ID_BASE: i64 = 100_000_000_000_000_000;
 
 pub fn symbol(number: usize) -> String {
     let letter = |at: usize| char::from(b'A' + (at % 26) as u8);
