@@ -310,16 +310,20 @@ impl<E: Routed> Queue<E> {
             match front.queue.take()? {
                 Taken::Event(stamped, epoch) => {
                     add(&self.delivered, 1);
-                    let Some(data) = T::project(&stamped.event) else {
-                        continue;
-                    };
                     let received = stamped.received;
                     if front.until_lag == 0 {
                         front.until_lag = LAG_EVERY;
                         self.measure_lag(received);
                     }
                     front.until_lag -= 1;
-                    return Some(Update::Event(Event::new(data, received, epoch)));
+                    // Last of all: data is large, and each time that it is moved shows.
+                    if let Some(data) = T::project(&stamped.event) {
+                        return Some(Update::Event(Event {
+                            data,
+                            received,
+                            epoch,
+                        }));
+                    }
                 }
                 Taken::Declared(declared) => return Some(self.declare(declared)),
             }
