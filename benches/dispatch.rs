@@ -1,0 +1,76 @@
+//! What it costs to find those who want an event and to queue it for them: it grows with them, and not with the table.
+//! Each event matches one subscription; symbols × subscriptions is the table.
+//!
+//! `cargo bench --bench dispatch`
+
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    reason = "a bench fails by panicking"
+)]
+
+use divan::{Bencher, counter::ItemsCount};
+use trunkline::{
+    Code, Decimal, MarketEvent, Overflow, Quote, StreamHandle, Subscription, Timestamp,
+    alpaca::{self, Feed, MarketData},
+    testing,
+};
+
+fn main() {
+    divan::main();
+}
+
+/// The table, and how many of the events are read together.
+const TABLES: [(usize, usize); 3] = [(10, 1), (10_000, 1), (10_000, 1_000)];
+const EVENTS: usize = 10_000;
+
+#[divan::bench(args = TABLES)]
+fn one_by_one(bencher: Bencher<'_, '_>, (symbols, subscriptions): (usize, usize)) {
+    let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
+    let _held = subscribe(&handle, symbols, subscriptions);
+    bencher
+        .counter(ItemsCount::new(EVENTS))
+        .with_inputs(|| quotes(symbols))
+        .bench_local_values(|quotes| quotes.into_iter().for_each(|quote| feed.event(quote)));
+}
+
+/// All symbols, shared out among the subscriptions. Nobody reads: every event also pushes an old one out.
+fn subscribe(
+    handle: &StreamHandle<MarketData>,
+    symbols: usize,
+    subscriptions: usize,
+) -> Vec<Subscription<Quote>> {
+    (0..subscriptions)
+        .map(|number| {
+            let share = (number..symbols).step_by(subscriptions).map(symbol);
+            let topics = alpaca::quotes(share).queue(8, Overflow::DropOldest);
+            handle.subscribe(topics).unwrap()
+        })
+        .collect()
+}
+
+/// Quotes of all symbols, in turns that jump about the table.
+fn quotes(symbols: usize) -> Vec<MarketEvent> {
+    let turn = |number: usize| number * 7_919 % symbols;
+    (0..EVENTS).map(|number| quote(turn(number))).collect()
+}
+
+fn symbol(number: usize) -> String {
+    format!("S{number}")
+}
+
+fn quote(number: usize) -> MarketEvent {
+    MarketEvent::Quote(Quote {
+        symbol: symbol(number).into(),
+        bid_exchange: "V".into(),
+        bid_price: Decimal::new(15_025, 2),
+        bid_size: Decimal::ONE,
+        ask_exchange: "V".into(),
+        ask_price: Decimal::new(15_027, 2),
+        ask_size: Decimal::TWO,
+        exchange: Code::default(),
+        conditions: ["R"].iter().collect(),
+        tape: "C".into(),
+        timestamp: Timestamp::from_nanos(1_773_757_805_123_456_789),
+    })
+}
