@@ -77,7 +77,8 @@
 //! Each subscription has a queue of its own, whose length and [`Overflow`] policy it picks
 //! ([`Topics::queue`]). A reader that is too slow loses events of its own, is told so where the hole is
 //! ([`Update::Dropped`]), and delays neither the socket nor another reader. Of order updates none may be lost: their
-//! subscriptions end in place of dropping, and other policies are refused ([`Error::LossyQueue`]).
+//! subscriptions end in place of dropping, and other policies are refused ([`Error::LossyQueue`]). What sharing costs, and what the knobs
+//! trade, is on the page [`performance`].
 //!
 //! # Whose operation it was
 //! A stream is shared, and what happens to it concerns many. `correlated("order-7")` on a [`Manager`], a
@@ -180,6 +181,7 @@ mod key;
 mod manager;
 mod market;
 mod order;
+pub mod performance;
 mod phase;
 mod price;
 mod price_book;
