@@ -17,11 +17,13 @@ use super::{
     control::{to_json, to_msgpack},
     msgpack::notation,
 };
+#[cfg(any(feature = "sim", test))]
+use crate::order::OrderClass;
 use crate::{
     alpaca::Codec,
     event::Unparsed,
     market::{Code, Timestamp},
-    order::{Amendment, Fill, LegFill, Order, OrderClass, OrderEvent, OrderUpdate},
+    order::{Amendment, Fill, LegFill, Order, OrderEvent, OrderUpdate},
     venue::Message,
 };
 

@@ -520,6 +520,34 @@ fn what_is_shared_counts_once_and_is_worth_what_its_highest_holder_is() {
 }
 
 #[test]
+fn of_two_that_are_worth_the_same_the_later_one_makes_room() {
+    let mut story = Story::with(SymbolBudget::of(2), 2, Counts::Symbols);
+    let first = story.subscribe("first", 0, quotes(&["B"]));
+    let second = story.subscribe("second", 0, quotes(&["A"]));
+    words(&second);
+    let high = story.subscribe("high", 1, quotes(&["C"]));
+    assert_eq!(words(&first), ["confirmed: quotes:B (correlation first)"]);
+    assert!(words(&second)[0].starts_with("displaced: quotes:A"));
+    drop(high);
+}
+
+#[test]
+fn what_was_taken_comes_back_in_the_place_of_what_is_worth_less_by_now() {
+    let mut story = Story::with(SymbolBudget::of(2), 2, Counts::Symbols);
+    let low = story.subscribe("low", 0, quotes(&["A"]));
+    let high = story.subscribe("high", 5, quotes(&["A"]));
+    let other = story.subscribe("other", 2, quotes(&["B"]));
+    let top = story.subscribe("top", 3, quotes(&["C"]));
+    assert!(words(&other)[1].starts_with("displaced: quotes:B"));
+    words(&low);
+    drop(high);
+    story.0.settle();
+    assert!(words(&low)[0].starts_with("displaced: quotes:A"));
+    assert_eq!(words(&other), ["confirmed: quotes:B (correlation other)"]);
+    drop(top);
+}
+
+#[test]
 fn a_limit_is_learned_from_refusals_and_forgotten_with_the_connection() {
     let mut story = Story::with(SymbolBudget::learned(), 3, Counts::Symbols);
     let many = story.subscribe("many", 0, quotes(&["A", "B", "C", "D", "E"]));
@@ -562,5 +590,19 @@ fn a_venue_that_counts_pairs_is_found_out() {
         story.0.bench.health().budget.unwrap().to_string(),
         "4 of 4 topics"
     );
+    drop((one, two));
+}
+
+#[test]
+fn what_was_learned_of_symbols_says_nothing_of_pairs() {
+    let mut story = Story::with(SymbolBudget::learned(), 4, Counts::Topics);
+    let symbols = ["A", "B", "C", "D", "E"];
+    let one = story.subscribe("one", 0, quotes(&symbols));
+    let used = |story: &Story| story.0.bench.health().budget.unwrap().to_string();
+    assert_eq!(used(&story), "4 of 4 symbols", "so it seems");
+    story.0.market.limit = 6;
+    let trades = ["A", "B", "C", "D"].map(|symbol| Topic::new(TRADES, symbol));
+    let two = story.subscribe("two", 0, trades.to_vec());
+    assert_eq!(used(&story), "6 of 6 topics");
     drop((one, two));
 }
