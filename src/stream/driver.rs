@@ -430,10 +430,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             let (incoming, read_at) = match self.transport.read() {
                 Ok(Some(read)) => read,
                 Ok(None) => break,
-                Err(fault) => {
-                    self.flush();
-                    return self.fault(now, fault);
-                }
+                Err(fault) => return self.fault(now, fault),
             };
             if let Link::Live(live) = &mut self.link {
                 live.liveness.heard(read_at);
@@ -462,7 +459,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                         // The session knew what it means.
                         return;
                     }
-                    self.flush();
                     let why = frame.map_or_else(
                         || "closed by the peer, without a code".to_owned(),
                         |(code, reason)| {
