@@ -165,6 +165,9 @@ pub(crate) fn named(correlation: Option<&CorrelationId>) -> &str {
 /// Holders for a reader: the first few, and how many more.
 pub(crate) fn list(holders: &[BudgetHolder]) -> String {
     const SHOWN: usize = 8;
+    if holders.is_empty() {
+        return "nobody".to_owned();
+    }
     let mut text = holders
         .iter()
         .take(SHOWN)
