@@ -121,9 +121,13 @@ impl Manager {
         credentials: &Credentials,
         timeout: Duration,
     ) -> Result<StreamHandle<V>> {
-        // Told of no stream: its name may be where they stand.
-        keep_out_of_the_request(venue, credentials)?;
         let key = StreamKey::new(venue.endpoint(), credentials);
+        // The search costs more than all the rest of joining a stream. Who joins one has its endpoint and credentials,
+        // which were searched when it was opened, and sends no request.
+        if !claims().is_taken(&key) {
+            // Told of no stream: its name may be where they stand.
+            keep_out_of_the_request(venue, credentials)?;
+        }
         self.acquire(venue, credentials, &key, timeout)
             .map_err(|error| error.told(&key, None, self.correlation.as_ref()))
     }

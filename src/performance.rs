@@ -6,30 +6,35 @@
 //! cores, over loopback. The messages carry every field that the venue sends. trunkline's events have exact decimals and
 //! nanosecond timestamps, and can be kept; each subscriber is a thread of its own and receives everything.
 //!
-//! - *The floor* is one thread, tungstenite and serde_json, into a struct of binary floats that borrows its texts and
-//!   leaves the time as it came. Nothing of it outlives the frame, or could be sent to another thread.
+//! - *The floor* is one thread, tungstenite and serde_json, into a struct of binary floats and texts of its own, which
+//!   can be kept and handed on. The time stays a text.
+//! - *Borrowing*, the same leaves the texts in the frame, which takes care: nothing outlives it, or could go to another
+//!   thread.
 //! - *Naive sharing* is that with an `Arc` of each message, made to last, into a channel for each of four threads.
 //!
-//! | at full speed, 1 / 10 / 50 messages per frame | thousand messages per second | processor time per message, ns |
-//! |---|--:|--:|
-//! | tungstenite, not decoded | 8,584 / 15,873 / 15,132 | 115 / 34 / 25 |
-//! | the floor: 1 consumer | 2,837 / 3,542 / 3,579 | 352 / 281 / 278 |
-//! | naive sharing: 4 consumers | 1,069 / 1,187 / 1,168 | 1,834 / 1,553 / 1,658 |
-//! | trunkline, 1 subscriber | 3,100 / 4,345 / 4,373 | 379 / 286 / 276 |
-//! | trunkline, 4 subscribers | 2,770 / 3,475 / 4,037 | 529 / 460 / 449 |
-//! | trunkline, 16 subscribers | 1,504 / 1,598 / 1,674 | 1,199 / 1,130 / 1,119 |
-//! | trunkline, 64 subscribers of one symbol each | 2,164 / 2,516 / 2,590 | 600 / 547 / 537 |
+//! | at full speed, 1 / 10 / 50 messages per frame | thousand messages per second | times the floor | processor time per message, ns |
+//! |---|--:|--:|--:|
+//! | tungstenite, not decoded | 8,525 / 16,492 / 13,754 | | 114 / 47 / 20 |
+//! | the floor: 1 consumer | 1,736 / 1,869 / 1,779 | 1 | 576 / 533 / 554 |
+//! | the floor, borrowing | 2,826 / 3,572 / 3,621 | 1.6 / 1.9 / 2.0 | 354 / 279 / 274 |
+//! | naive sharing: 4 consumers | 1,161 / 1,151 / 1,120 | 0.7 / 0.6 / 0.6 | 1,593 / 1,666 / 1,739 |
+//! | trunkline, 1 subscriber | 3,084 / 4,476 / 4,697 | 1.8 / 2.4 / 2.6 | 369 / 280 / 270 |
+//! | trunkline, 4 subscribers | 2,762 / 3,899 / 4,079 | 1.6 / 2.1 / 2.3 | 520 / 444 / 441 |
+//! | trunkline, 16 subscribers | 1,503 / 1,671 / 1,632 | 0.9 / 0.9 / 0.9 | 1,197 / 1,131 / 1,112 |
+//! | trunkline, 64 subscribers of one symbol each | 2,117 / 2,556 / 2,508 | 1.2 / 1.4 / 1.4 | 607 / 547 / 532 |
 //!
-//! The processor time is that of all threads of the client together. Another subscriber of everything costs about 60 ns
-//! per message. trunkline allocates at most once in some hundred messages; the process held 7 to 13 MiB at its peak.
+//! So four threads that each receive everything, with exact prices, cost less processor time than one thread with
+//! floats by hand. The processor time is that of all threads of the client together. Another subscriber of everything
+//! costs some 55 ns per message. trunkline allocates at most once in some hundred messages, the floor nine times for
+//! each; the process held 7 to 12 MiB at its peak.
 //!
 //! | at a pace, one message per frame: 10,000 / 50,000 / 200,000 per second | median latency, µs | processor time per message, ns |
 //! |---|--:|--:|
-//! | the floor | 5 / 7 / 12 | 3,371 / 1,050 / 590 |
-//! | naive sharing: 4 consumers | 39 / 45 / 58 | 36,120 / 10,775 / 4,248 |
-//! | trunkline, 1 subscriber | 25 / 24 / 37 | 15,096 / 4,128 / 1,507 |
-//! | trunkline, 4 subscribers | 32 / 33 / 56 | 32,790 / 8,047 / 2,778 |
-//! | trunkline, 4 subscribers, `linger` of 200 µs | 178 / 199 / 205 | 16,718 / 3,887 / 1,404 |
+//! | the floor | 5 / 8 / 18 | 3,773 / 1,419 / 757 |
+//! | naive sharing: 4 consumers | 39 / 42 / 58 | 32,160 / 10,678 / 4,262 |
+//! | trunkline, 1 subscriber | 25 / 24 / 53 | 15,801 / 4,264 / 2,015 |
+//! | trunkline, 4 subscribers | 33 / 34 / 57 | 32,892 / 8,330 / 2,816 |
+//! | trunkline, 4 subscribers, `linger` of 200 µs | 176 / 201 / 204 | 16,928 / 3,992 / 1,406 |
 //!
 //! The latency is from the server's write to the consumer's handler. At a pace nearly all of the time goes into waking
 //! threads that sleep: two switches and one system call for each. That is the price of handing anything to another

@@ -53,6 +53,41 @@ struct Typed<'a> {
     t: &'a str,
 }
 
+/// The same with texts of its own, so that it can be kept, or handed to somebody.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "what is only received is not looked into")]
+struct Kept {
+    #[serde(rename = "T")]
+    kind: String,
+    #[serde(rename = "S")]
+    symbol: String,
+    #[serde(default)]
+    bx: String,
+    #[serde(default)]
+    bp: f64,
+    #[serde(default)]
+    bs: f64,
+    #[serde(default)]
+    ax: String,
+    #[serde(default)]
+    ap: f64,
+    #[serde(rename = "as", default)]
+    ask_size: f64,
+    #[serde(default)]
+    i: i64,
+    #[serde(default)]
+    x: String,
+    #[serde(default)]
+    p: f64,
+    #[serde(default)]
+    s: f64,
+    #[serde(default)]
+    c: Vec<String>,
+    #[serde(default)]
+    z: String,
+    t: String,
+}
+
 /// Condition codes, without an allocation.
 #[derive(Clone, Copy, Default)]
 struct Codes<'a>([&'a str; 4]);
@@ -168,8 +203,31 @@ pub fn frames(port: u16, workload: &Workload) -> Result<Figures> {
     Ok(meter.stop(workload.messages, first, Vec::new()))
 }
 
-/// One thread, nothing shared: the floor.
+/// One thread, nothing shared, messages that can be kept: the floor.
 pub fn alone(port: u16, workload: &Workload) -> Result<Figures> {
+    let mut socket = connect(port)?;
+    let mut latencies = Vec::with_capacity(workload.latencies());
+    let meter = ready();
+    let (mut first, mut got) = (0, 0);
+    while got < workload.messages {
+        let text = text_of(socket.read()?)?;
+        if first == 0 {
+            first = meter::now();
+        }
+        let messages: Vec<Kept> = serde_json::from_str(&text)?;
+        got += messages.len();
+        for message in messages {
+            if workload.rate.is_some() && message.kind == "t" {
+                latencies.push(meter::now().saturating_sub(sent_at(message.i)));
+            }
+            black_box(message);
+        }
+    }
+    Ok(meter.stop(workload.messages, first, latencies))
+}
+
+/// The same with messages that borrow from their frame, and go with it.
+pub fn borrowed(port: u16, workload: &Workload) -> Result<Figures> {
     let mut socket = connect(port)?;
     let mut latencies = Vec::with_capacity(workload.latencies());
     let meter = ready();

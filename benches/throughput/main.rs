@@ -132,6 +132,11 @@ const CLIENTS: &[Client] = &[
         paced: true,
     },
     Client {
+        name: "the floor, borrowing from the frame",
+        run: by_hand::borrowed,
+        paced: false,
+    },
+    Client {
         name: "the floor + Arc into 4 channels",
         run: |port, workload| by_hand::shared(port, workload, 4),
         paced: true,

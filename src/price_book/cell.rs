@@ -127,9 +127,10 @@ impl<const N: usize> Side<N> {
     /// The venue's word on the topic. Nothing comes of it unless that is a yes.
     pub(super) fn settle(&self, standing: Standing, refusal: Option<&Error>) {
         let word = match standing {
-            Standing::Pending | Standing::Displaced => PENDING,
+            Standing::Pending => PENDING,
             Standing::Confirmed => CONFIRMED,
-            Standing::Refused => REFUSED,
+            // Taken for somebody else, it is as good as refused until it is back.
+            Standing::Refused | Standing::Displaced => REFUSED,
         };
         if word != CONFIRMED {
             self.cut();

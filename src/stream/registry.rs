@@ -263,6 +263,11 @@ impl<S: Clone> Registry<S> {
         }
     }
 
+    /// Whether the key has a slot now.
+    pub(crate) fn is_taken(&self, key: &StreamKey) -> bool {
+        self.slots.lock().by_key.contains_key(key)
+    }
+
     /// The streams that `scope` has acquired and that are in the table.
     pub(crate) fn streams(&self, scope: ScopeId) -> Vec<S> {
         let slots = self.slots.lock();

@@ -24,8 +24,8 @@ pub(crate) trait Fold<E>: Send + Sync {
     /// Takes in the picked events of a batch, in order.
     fn fold(&self, batch: &Batch<E>, picks: &[u32]);
 
-    /// How the venue's answers stand, for all of its topics as of a version of them. `refusal` is why those are refused
-    /// that were not before.
+    /// How the venue's answers stand, for all of its topics as of a version of them. `refusal` is why those are refused,
+    /// or displaced, that were not before.
     fn answers(
         &self,
         version: u64,

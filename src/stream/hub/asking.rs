@@ -401,10 +401,6 @@ impl<E: Routed> Hub<E> {
                 word: word.clone(),
             });
         }
-        let refusal = match &word {
-            Some(Word::Refused(error)) => Some(error.clone()),
-            _ => None,
-        };
         let queue = match &member.sink {
             Sink::Queue(queue) => queue,
             Sink::Fold(fold) => {
@@ -412,8 +408,16 @@ impl<E: Routed> Hub<E> {
                     .topics
                     .iter()
                     .map(|(topic, answer)| (topic, answer.now));
-                return fold.answers(member.version, &mut answers, refusal.as_ref());
+                let why = match &word {
+                    Some(Word::Refused(error) | Word::Displaced(error)) => Some(error),
+                    Some(Word::Confirmed) | None => None,
+                };
+                return fold.answers(member.version, &mut answers, why);
             }
+        };
+        let refusal = match &word {
+            Some(Word::Refused(error)) => Some(error.clone()),
+            _ => None,
         };
         if let Some(word) = word.filter(|_| !news.is_empty()) {
             queue.push_notice(word.notice(news));

@@ -548,6 +548,40 @@ fn what_was_taken_comes_back_in_the_place_of_what_is_worth_less_by_now() {
 }
 
 #[test]
+fn a_price_book_says_that_it_was_displaced_and_goes_on_when_it_is_back() {
+    let mut story = Story::with(SymbolBudget::of(1), 1, Counts::Symbols);
+    let book = story
+        .0
+        .bench
+        .handle()
+        .correlated("book")
+        .prices(["A"])
+        .unwrap();
+    story.0.settle();
+    assert!(book.unconfirmed().is_empty());
+    let high = story.subscribe("high", 1, quotes(&["B"]));
+    let why: Vec<_> = book
+        .unconfirmed()
+        .into_iter()
+        .map(|(_, why)| why.unwrap())
+        .collect();
+    assert_eq!(why.len(), 2, "quotes and trades");
+    assert!(
+        why.iter()
+            .all(|why| matches!(why, Error::Displaced { by: Some(_), .. }))
+    );
+    let second = std::time::Duration::from_secs(1);
+    let error = book.wait_price("A", second, second).unwrap_err();
+    assert_eq!(
+        (error.code(), error.correlation()),
+        ("displaced", Some("book"))
+    );
+    drop(high);
+    story.0.settle();
+    assert!(book.unconfirmed().is_empty());
+}
+
+#[test]
 fn a_limit_is_learned_from_refusals_and_forgotten_with_the_connection() {
     let mut story = Story::with(SymbolBudget::learned(), 3, Counts::Symbols);
     let many = story.subscribe("many", 0, quotes(&["A", "B", "C", "D", "E"]));
