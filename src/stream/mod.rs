@@ -2,14 +2,15 @@
 //!
 //! # Locks
 //! Each is private to its file. A thread holds one at a time, and never across I/O, a join, a send, a destructor or
-//! user code. (The one exception to "a send" is argued in `queue.rs`.)
+//! user code. (Two exceptions are argued in `queue.rs`: the token of the end is sent under the tail, and a reader swaps
+//! tail and front with both held.)
 //!
 //! | lock | file | protects | its Condvar |
 //! |---|---|---|---|
 //! | claim table | `registry.rs` | which stream holds which key | the end of a draining stream |
 //! | lifecycle | `lifecycle.rs` | the phase | a change of it |
 //! | wishes | `wishes.rs` | what callers want | none: the waker |
-//! | queue, tail | `queue.rs` | what the stream's thread pushed | none: the wake token |
+//! | queue, tail | `queue.rs` | what the stream's thread pushed | the first of it; in `select!` the wake token |
 //! | queue, front | `queue.rs` | what the reader left | none |
 //! | queue, answers | `queue.rs` | what the venue confirmed | an answer |
 //! | refusal, reported | `price_book/cell.rs` | why a topic was refused, how the last trade was named | none |
