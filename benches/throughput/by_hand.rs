@@ -205,47 +205,63 @@ pub fn frames(port: u16, workload: &Workload) -> Result<Figures> {
 
 /// One thread, nothing shared, messages that can be kept: the floor.
 pub fn alone(port: u16, workload: &Workload) -> Result<Figures> {
-    let mut socket = connect(port)?;
-    let mut latencies = Vec::with_capacity(workload.latencies());
-    let meter = ready();
-    let (mut first, mut got) = (0, 0);
-    while got < workload.messages {
-        let text = text_of(socket.read()?)?;
-        if first == 0 {
-            first = meter::now();
-        }
-        let messages: Vec<Kept> = serde_json::from_str(&text)?;
-        got += messages.len();
-        for message in messages {
-            if workload.rate.is_some() && message.kind == "t" {
-                latencies.push(meter::now().saturating_sub(sent_at(message.i)));
-            }
+    receive(port, workload, |text, seen| {
+        for message in serde_json::from_str::<Vec<Kept>>(text)? {
+            seen.saw(&message.kind, message.i);
             black_box(message);
         }
-    }
-    Ok(meter.stop(workload.messages, first, latencies))
+        Ok(())
+    })
 }
 
 /// The same with messages that borrow from their frame, and go with it.
 pub fn borrowed(port: u16, workload: &Workload) -> Result<Figures> {
+    receive(port, workload, |text, seen| {
+        decode(text, |message| {
+            seen.saw(message.kind, message.i);
+            black_box(message);
+        })
+    })
+}
+
+/// What one thread has received.
+struct Seen {
+    messages: usize,
+    paced: bool,
+    latencies: Vec<u64>,
+}
+
+impl Seen {
+    fn saw(&mut self, kind: &str, id: i64) {
+        self.messages += 1;
+        if self.paced && kind == "t" {
+            let late = meter::now().saturating_sub(sent_at(id));
+            self.latencies.push(late);
+        }
+    }
+}
+
+fn receive(
+    port: u16,
+    workload: &Workload,
+    mut read: impl FnMut(&str, &mut Seen) -> Result<()>,
+) -> Result<Figures> {
     let mut socket = connect(port)?;
-    let mut latencies = Vec::with_capacity(workload.latencies());
+    let mut seen = Seen {
+        messages: 0,
+        paced: workload.rate.is_some(),
+        latencies: Vec::with_capacity(workload.latencies()),
+    };
     let meter = ready();
-    let (mut first, mut got) = (0, 0);
-    while got < workload.messages {
+    let mut first = 0;
+    while seen.messages < workload.messages {
         let text = text_of(socket.read()?)?;
         if first == 0 {
             first = meter::now();
         }
-        decode(&text, |message| {
-            got += 1;
-            if workload.rate.is_some() && message.kind == "t" {
-                latencies.push(meter::now().saturating_sub(sent_at(message.i)));
-            }
-            black_box(message);
-        })?;
+        read(&text, &mut seen)?;
     }
-    Ok(meter.stop(workload.messages, first, latencies))
+    Ok(meter.stop(workload.messages, first, seen.latencies))
 }
 
 /// A message that outlives its frame.

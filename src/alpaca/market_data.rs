@@ -46,7 +46,8 @@ pub struct MarketData {
     codec: Codec,
     account: Option<Account>,
     calendar: Calendar,
-    budget: Option<SymbolBudget>,
+    /// What the user says of the plan, if anything: that it is so much, or that none is to be kept to.
+    budget: Option<Option<SymbolBudget>>,
 }
 
 impl MarketData {
@@ -57,7 +58,7 @@ impl MarketData {
             codec: feed.default_codec(),
             account: None,
             calendar: feed.calendar(),
-            budget: Some(feed.symbol_budget()),
+            budget: None,
         }
     }
 
@@ -83,17 +84,7 @@ impl MarketData {
     /// assumed there, but learned.
     #[must_use]
     pub fn at(self, endpoint: Endpoint) -> Self {
-        let own = Self::of(self.feed);
-        let budget = if endpoint == own.endpoint {
-            own.budget
-        } else {
-            Some(SymbolBudget::learned())
-        };
-        Self {
-            endpoint,
-            budget,
-            ..self
-        }
+        Self { endpoint, ..self }
     }
 
     /// What your plan grants to one connection. By default 30 symbols on [`Feed::Iex`](super::Feed), which is what the
@@ -101,7 +92,10 @@ impl MarketData {
     /// is refused.
     #[must_use]
     pub fn symbol_budget(self, budget: Option<SymbolBudget>) -> Self {
-        Self { budget, ..self }
+        Self {
+            budget: Some(budget),
+            ..self
+        }
     }
 
     /// When the market trades, if not as the built-in calendar says. Data is expected only then.
@@ -144,9 +138,8 @@ impl Venue for MarketData {
     }
 
     fn settings(&self) -> Vec<(&'static str, String)> {
-        let budget = self
-            .budget
-            .map_or_else(|| "none".to_owned(), |of| of.to_string());
+        let budget = Venue::symbol_budget(self);
+        let budget = budget.map_or_else(|| "none".to_owned(), |budget| budget.to_string());
         vec![("codec", self.codec.to_string()), ("symbol budget", budget)]
     }
 
@@ -216,7 +209,14 @@ impl Venue for MarketData {
     }
 
     fn symbol_budget(&self) -> Option<SymbolBudget> {
-        self.budget
+        self.budget.unwrap_or_else(|| {
+            let is_own = self.endpoint == Self::of(self.feed).endpoint;
+            Some(if is_own {
+                self.feed.symbol_budget()
+            } else {
+                SymbolBudget::learned()
+            })
+        })
     }
 
     fn session(&self, credentials: Credentials) -> MarketDataSession {
@@ -428,6 +428,24 @@ mod tests {
         out.clear();
         session.handle_frame(now, Frame::Text(last), &mut out);
         does(&mut out)
+    }
+
+    #[test]
+    fn what_a_plan_grants_is_assumed_at_the_venue_and_whatever_the_user_says_holds_anywhere() {
+        let iex = || super::super::stocks(Feed::Iex);
+        let proxy: Endpoint = "ws://localhost/v2/iex".parse().unwrap();
+        let budget = |venue: MarketData| Venue::symbol_budget(&venue);
+        assert_eq!(budget(iex()), Some(SymbolBudget::of(30)));
+        assert_eq!(
+            budget(iex().at(proxy.clone())),
+            Some(SymbolBudget::learned())
+        );
+        for given in [None, Some(SymbolBudget::of(200))] {
+            assert_eq!(budget(iex().symbol_budget(given)), given);
+            // In either order.
+            assert_eq!(budget(iex().symbol_budget(given).at(proxy.clone())), given);
+            assert_eq!(budget(iex().at(proxy.clone()).symbol_budget(given)), given);
+        }
     }
 
     #[test]
