@@ -443,12 +443,14 @@ fn dropping_the_last_subscription_stops_listening_and_a_new_one_listens_again() 
         while let Some(request) = venue.hear() {
             let listens = request.contains("trade_updates");
             let _ = tell.send(listens);
-            venue.say(if listens {
-                LISTENING
+            if listens {
+                venue.say(LISTENING);
+                venue.say(report(1));
             } else {
-                r#"{"stream":"listening","data":{"streams":[]}}"#
-            });
-            venue.say(report(u8::from(listens)));
+                // On its way when the venue was told to stop: nobody is left whom it could be for.
+                venue.say(report(0));
+                venue.say(r#"{"stream":"listening","data":{"streams":[]}}"#);
+            }
         }
     });
     let account = open(&peer, patient());
