@@ -14,6 +14,7 @@ mod quote;
 mod timestamp;
 mod trade;
 
+pub(crate) use self::names::Word;
 pub use self::{
     bar::{Bar, Interval},
     event::{

@@ -9,30 +9,45 @@ use std::{
     sync::Arc,
 };
 
-use smol_str::SmolStr;
-
 /// A ticker symbol, as the venue spells it.
 ///
-/// Cheap to clone; up to 23 bytes, which covers every option symbol, without an allocation. Hashes, orders and
+/// Cheap to clone; up to 22 bytes, which covers every option symbol, without an allocation. Hashes, orders and
 /// compares as the `str` it holds, so a `HashMap<Symbol, _>` can be asked with a `&str`.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
-pub struct Symbol(SmolStr);
+pub struct Symbol(Text<22>);
 
 /// A short code of a venue: an exchange, a tape, a taker's side. Empty where there is none.
 ///
 /// Sixteen bytes, of which up to fourteen are text: every event has several.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
-pub struct Code(Text);
+pub struct Code(Text<14>);
 
 macro_rules! text {
     ($name:ident) => {
         impl $name {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                self.0.as_str()
+            }
+
             /// Whether it is empty.
             #[must_use]
             pub fn is_empty(&self) -> bool {
                 self.as_str().is_empty()
+            }
+        }
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self(text.into())
+            }
+        }
+        impl From<Word> for $name {
+            #[inline(always)]
+            fn from(word: Word) -> Self {
+                Self(word.into())
             }
         }
         impl Deref for $name {
@@ -91,46 +106,12 @@ macro_rules! text {
 text!(Symbol);
 text!(Code);
 
-impl Symbol {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl From<&str> for Symbol {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
-impl Code {
-    /// The text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-
-    /// A code of one letter, which must be ASCII.
-    #[inline]
-    pub(crate) fn letter(letter: u8) -> Self {
-        Self(Text::short([letter]))
-    }
-}
-
-impl From<&str> for Code {
-    fn from(text: &str) -> Self {
-        Self(text.into())
-    }
-}
-
 /// Condition codes, in the venue's order. A code may be a single space.
 ///
 /// Held as one text in which each code is closed by a unit separator, so that the usual one to four codes need no
 /// allocation.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Conditions(Text);
+pub struct Conditions(Text<14>);
 
 const CLOSE: &str = "\u{1f}";
 
@@ -150,11 +131,13 @@ impl Conditions {
         self.0.push(code);
         self.0.push(CLOSE);
     }
+}
 
-    /// One code of one letter, which must be ASCII.
-    #[inline]
-    pub(crate) fn letter(letter: u8) -> Self {
-        Self(Text::short([letter, CLOSE.as_bytes()[0]]))
+impl From<Word> for Conditions {
+    /// Of a word that [codes were pushed](Word::push_code) to.
+    #[inline(always)]
+    fn from(word: Word) -> Self {
+        Self(word.into())
     }
 }
 
@@ -181,26 +164,16 @@ impl serde::Serialize for Conditions {
     }
 }
 
-/// Text that is nearly always a few letters, in two words. Equal texts are equal in their bytes, too.
+/// A text that is nearly always at most `N` bytes long. Equal texts are equal in their bytes, too.
 #[derive(Clone, PartialEq, Eq)]
-enum Text {
+enum Text<const N: usize> {
     /// Its length, and its bytes in front of zeros.
-    Short(u8, [u8; SHORT]),
+    Short(u8, [u8; N]),
     // Not `Arc<str>`, which is two words by itself.
     Long(Arc<String>),
 }
 
-const SHORT: usize = 14;
-
-impl Text {
-    #[inline]
-    fn short<const N: usize>(letters: [u8; N]) -> Self {
-        const { assert!(N <= SHORT) };
-        let mut bytes = [0; SHORT];
-        bytes[..N].copy_from_slice(&letters);
-        Self::Short(N as u8, bytes)
-    }
-
+impl<const N: usize> Text<N> {
     fn as_str(&self) -> &str {
         match self {
             // It was made from whole `str`s.
@@ -218,7 +191,7 @@ impl Text {
                 match bytes.get_mut(start..start + more.len()) {
                     Some(place) => {
                         place.copy_from_slice(more.as_bytes());
-                        // Not longer than `SHORT`.
+                        // Not longer than `N`.
                         *len += more.len() as u8;
                     }
                     None => *self = Self::Long(Arc::new([self.as_str(), more].concat())),
@@ -229,14 +202,14 @@ impl Text {
     }
 }
 
-impl Default for Text {
+impl<const N: usize> Default for Text<N> {
     #[inline]
     fn default() -> Self {
-        Self::short([])
+        Self::Short(0, [0; N])
     }
 }
 
-impl From<&str> for Text {
+impl<const N: usize> From<&str> for Text<N> {
     fn from(text: &str) -> Self {
         let mut short = Self::default();
         short.push(text);
@@ -244,26 +217,79 @@ impl From<&str> for Text {
     }
 }
 
-impl Hash for Text {
+impl<const N: usize> From<Word> for Text<N> {
+    #[inline(always)]
+    fn from(word: Word) -> Self {
+        const { assert!(N >= Word::MOST) };
+        let mut bytes = [0; N];
+        bytes[..Word::MOST].copy_from_slice(&word.bytes.to_le_bytes());
+        Self::Short(word.len, bytes)
+    }
+}
+
+/// A text of at most eight bytes, which fits into a register: the first byte is the lowest of the word, and zeros stand
+/// behind the last.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Word {
+    bytes: u64,
+    len: u8,
+}
+
+impl Word {
+    pub(crate) const MOST: usize = size_of::<u64>();
+
+    /// The text, if it is short enough.
+    pub(crate) fn new(text: &str) -> Option<Self> {
+        let mut bytes = [0; Self::MOST];
+        bytes
+            .get_mut(..text.len())?
+            .copy_from_slice(text.as_bytes());
+        Some(Self {
+            bytes: u64::from_le_bytes(bytes),
+            len: text.len() as u8,
+        })
+    }
+
+    /// The first so many of these bytes, which have to be less than all of them, if they are ASCII.
+    #[inline(always)]
+    pub(crate) fn ascii(bytes: [u8; Self::MOST], len: u8) -> Option<Self> {
+        let above = 1_u64.checked_shl(u32::from(len) * 8)?;
+        let bytes = u64::from_le_bytes(bytes) & (above - 1);
+        (bytes & HIGH_BITS == 0).then_some(Self { bytes, len })
+    }
+
+    /// One more [condition code](Conditions) of one letter, which must be ASCII. None where there is no room.
+    #[inline(always)]
+    pub(crate) fn push_code(&mut self, letter: u8) -> Option<()> {
+        let code = u64::from(letter) | u64::from(CLOSE.as_bytes()[0]) << 8;
+        self.bytes |= code.checked_shl(u32::from(self.len) * 8)?;
+        self.len += 2;
+        Some(())
+    }
+}
+
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+
+impl<const N: usize> Hash for Text<N> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.as_str().hash(state);
     }
 }
 
-impl PartialOrd for Text {
+impl<const N: usize> PartialOrd for Text<N> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Text {
+impl<const N: usize> Ord for Text<N> {
     fn cmp(&self, other: &Self) -> Ordering {
         self.as_str().cmp(other.as_str())
     }
 }
 
 #[cfg(feature = "serde")]
-impl serde::Serialize for Text {
+impl<const N: usize> serde::Serialize for Text<N> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
     }
@@ -276,7 +302,7 @@ mod tests {
     #[test]
     fn an_option_symbol_needs_no_allocation_and_hashes_as_str() {
         let symbol = Symbol::from("MSFT260619C00450000");
-        assert!(!symbol.0.is_heap_allocated());
+        assert!(matches!(symbol.0, Text::Short(..)));
         let map = std::collections::HashMap::from([(symbol, 1)]);
         assert_eq!(map.get("MSFT260619C00450000"), Some(&1));
     }

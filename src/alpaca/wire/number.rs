@@ -147,8 +147,18 @@ pub(super) fn parse(digits: &str) -> Result<Decimal, String> {
 
 /// The shortest decimal that reads back as the same float.
 pub(super) fn shortest(float: f64) -> Result<Decimal, String> {
-    // Prices have few decimals. Where a float is the nearest to an integer of at most 15 digits over a power of ten, it
-    // is so to one of them only, and the smallest power gives the shortest.
+    match short(float) {
+        Some((digits, scale)) => Ok(Decimal::new(digits, scale)),
+        None => parse_float(format_args!("{float:e}")),
+    }
+}
+
+/// The digits of the shortest decimal that reads back as the same float, and how many of them stand behind the point,
+/// if they are few.
+///
+/// Prices have few decimals. Where a float is the nearest to an integer of at most 15 digits over a power of ten, it is
+/// so to one of them only, and the smallest power gives the shortest.
+pub(super) fn short(float: f64) -> Option<(i64, u32)> {
     for (decimals, power) in (0_u32..).zip(POWERS) {
         let whole = (float * power).round();
         if whole.abs() >= FIFTEEN_DIGITS {
@@ -156,10 +166,10 @@ pub(super) fn shortest(float: f64) -> Result<Decimal, String> {
         }
         if whole / power == float {
             // It is whole, and has 15 digits.
-            return Ok(Decimal::new(whole as i64, decimals));
+            return Some((whole as i64, decimals));
         }
     }
-    parse_float(format_args!("{float:e}"))
+    None
 }
 
 const POWERS: [f64; 9] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];

@@ -11,9 +11,7 @@ mod msgpack;
 use rust_decimal::Decimal;
 
 use super::super::Codec;
-use crate::market::{
-    Bar, Code, Conditions, Interval, MarketEvent, Quote, Symbol, Timestamp, Trade,
-};
+use crate::market::{Bar, Code, Conditions, Interval, MarketEvent, Quote, Timestamp, Trade, Word};
 
 /// How much of a frame was usual.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -35,7 +33,7 @@ pub(super) fn scan(frame: &[u8], codec: Codec, each: impl FnMut(MarketEvent)) ->
     }
 }
 
-fn items(mut frame: impl Tokens, mut each: impl FnMut(MarketEvent)) -> Scanned {
+fn items<'a>(mut frame: impl Tokens<'a>, mut each: impl FnMut(MarketEvent)) -> Scanned {
     let mut count = 0;
     while let Some(is_last) = frame.item() {
         if is_last {
@@ -50,7 +48,7 @@ fn items(mut frame: impl Tokens, mut each: impl FnMut(MarketEvent)) -> Scanned {
 }
 
 /// A frame in one of the codecs. Everything fails at what is unusual; then the frame is of no more use.
-trait Tokens {
+trait Tokens<'a> {
     /// The beginning of the next item, or whether the frame is whole without one.
     fn item(&mut self) -> Option<bool>;
     /// The one letter that says an item's kind, which is the first thing it says.
@@ -59,12 +57,74 @@ trait Tokens {
     fn end(&mut self) -> bool;
     /// Passes the key of the item's next pair, if it is this.
     fn key(&mut self, key: Key) -> bool;
-    fn symbol(&mut self) -> Option<Symbol>;
-    fn code(&mut self) -> Option<Code>;
-    fn conditions(&mut self) -> Option<Conditions>;
-    fn decimal(&mut self) -> Option<Decimal>;
+    fn text(&mut self) -> Option<Text<'a>>;
+    fn codes(&mut self) -> Option<Codes<'a>>;
+    fn number(&mut self) -> Option<Number>;
     fn integer(&mut self) -> Option<u64>;
     fn timestamp(&mut self) -> Option<Timestamp>;
+    /// What `codes` passed, again.
+    fn conditions(list: &'a [u8]) -> Option<Conditions>;
+}
+
+// What was read of an item stays in words and slices until all of it was, because those fit into registers. A value of
+// sixteen bytes is stored in pieces; whoever moves it loads it whole, and has to wait until all of its pieces are there.
+
+/// A text, and the same as a word if it is short enough for one.
+#[derive(Clone, Copy, Default)]
+struct Text<'a> {
+    bytes: &'a [u8],
+    word: Word,
+}
+
+impl<'a> Text<'a> {
+    #[inline(always)]
+    fn read<T: From<Word> + From<&'a str>>(self) -> T {
+        if self.bytes.len() <= Word::MOST {
+            return self.word.into();
+        }
+        self.as_str().into()
+    }
+
+    fn as_str(self) -> &'a str {
+        // It was one when it was passed.
+        str::from_utf8(self.bytes).unwrap_or_default()
+    }
+}
+
+/// Condition codes.
+#[derive(Clone, Copy)]
+enum Codes<'a> {
+    /// Those that are a few letters.
+    Letters(Word),
+    /// The list.
+    Any(&'a [u8]),
+}
+
+impl<'a> Codes<'a> {
+    #[inline(always)]
+    fn read<T: Tokens<'a>>(self) -> Conditions {
+        match self {
+            Self::Letters(word) => word.into(),
+            // They were some when they were passed.
+            Self::Any(list) => T::conditions(list).unwrap_or_default(),
+        }
+    }
+}
+
+/// A number: its digits, and how many of them stand behind the point, which are 28 at most.
+#[derive(Clone, Copy)]
+struct Number {
+    digits: u64,
+    scale: u32,
+    is_negative: bool,
+}
+
+impl Number {
+    #[inline(always)]
+    fn read(self) -> Decimal {
+        let (low, middle) = (self.digits as u32, (self.digits >> 32) as u32);
+        Decimal::from_parts(low, middle, 0, self.is_negative, self.scale)
+    }
 }
 
 /// A key as it is written in each codec.
@@ -86,7 +146,7 @@ macro_rules! key {
 
 // Each kind hands its event out by itself: so it is written once, to where it is wanted.
 #[inline(always)]
-fn event<T: Tokens>(item: &mut T, each: &mut impl FnMut(MarketEvent)) -> Option<()> {
+fn event<'a, T: Tokens<'a>>(item: &mut T, each: &mut impl FnMut(MarketEvent)) -> Option<()> {
     match item.kind()? {
         b'q' => each(MarketEvent::Quote(quote(item)?)),
         b't' => each(MarketEvent::Trade(trade(item)?)),
@@ -119,90 +179,90 @@ macro_rules! pairs {
 }
 
 #[inline(always)]
-fn quote<T: Tokens>(item: &mut T) -> Option<Quote> {
+fn quote<'a, T: Tokens<'a>>(item: &mut T) -> Option<Quote> {
     pairs!(item:
-        "S" => symbol = symbol,
-        "bx" => bid_exchange = code,
-        "bp" => bid_price = decimal,
-        "bs" => bid_size = decimal,
-        "ax" => ask_exchange = code,
-        "ap" => ask_price = decimal,
-        "as" => ask_size = decimal,
-        "c" => conditions = conditions,
-        "z" => tape = code,
+        "S" => symbol = text,
+        "bx" => bid_exchange = text,
+        "bp" => bid_price = number,
+        "bs" => bid_size = number,
+        "ax" => ask_exchange = text,
+        "ap" => ask_price = number,
+        "as" => ask_size = number,
+        "c" => conditions = codes,
+        "z" => tape = text,
         "t" => timestamp = timestamp,
-        "x" => exchange = code,
+        "x" => exchange = text,
     );
     Some(Quote {
-        symbol: symbol?,
-        bid_exchange: bid_exchange.unwrap_or_default(),
-        bid_price: bid_price?,
-        bid_size: bid_size?,
-        ask_exchange: ask_exchange.unwrap_or_default(),
-        ask_price: ask_price?,
-        ask_size: ask_size?,
-        exchange: exchange.unwrap_or_default(),
-        conditions: conditions.unwrap_or_default(),
-        tape: tape.unwrap_or_default(),
+        symbol: symbol?.read(),
+        bid_exchange: bid_exchange.unwrap_or_default().read(),
+        bid_price: bid_price?.read(),
+        bid_size: bid_size?.read(),
+        ask_exchange: ask_exchange.unwrap_or_default().read(),
+        ask_price: ask_price?.read(),
+        ask_size: ask_size?.read(),
+        exchange: exchange.unwrap_or_default().read(),
+        conditions: conditions.map_or_else(Conditions::default, Codes::read::<T>),
+        tape: tape.unwrap_or_default().read(),
         timestamp: timestamp?,
     })
 }
 
 #[inline(always)]
-fn trade<T: Tokens>(item: &mut T) -> Option<Trade> {
+fn trade<'a, T: Tokens<'a>>(item: &mut T) -> Option<Trade> {
     pairs!(item:
-        "S" => symbol = symbol,
+        "S" => symbol = text,
         "i" => id = integer,
-        "x" => exchange = code,
-        "p" => price = decimal,
-        "s" => size = decimal,
-        "c" => conditions = conditions,
-        "z" => tape = code,
+        "x" => exchange = text,
+        "p" => price = number,
+        "s" => size = number,
+        "c" => conditions = codes,
+        "z" => tape = text,
         "t" => timestamp = timestamp,
-        "tks" => taker_side = code,
+        "tks" => taker_side = text,
     );
     Some(Trade {
-        symbol: symbol?,
+        symbol: symbol?.read(),
         id: match id {
             Some(id) => Some(i64::try_from(id).ok()?),
             None => None,
         },
-        exchange: exchange.unwrap_or_default(),
-        price: price?,
-        size: size?,
-        taker_side: taker_side.unwrap_or_default(),
-        conditions: conditions.unwrap_or_default(),
-        tape: tape.unwrap_or_default(),
+        exchange: exchange.unwrap_or_default().read(),
+        price: price?.read(),
+        size: size?.read(),
+        taker_side: taker_side.unwrap_or_default().read(),
+        conditions: conditions.map_or_else(Conditions::default, Codes::read::<T>),
+        tape: tape.unwrap_or_default().read(),
         update: Code::default(),
         timestamp: timestamp?,
     })
 }
 
 #[inline(always)]
-fn bar<T: Tokens>(item: &mut T, interval: Interval) -> Option<Bar> {
+fn bar<'a, T: Tokens<'a>>(item: &mut T, interval: Interval) -> Option<Bar> {
     pairs!(item:
-        "S" => symbol = symbol,
-        "o" => open = decimal,
-        "h" => high = decimal,
-        "l" => low = decimal,
-        "c" => close = decimal,
-        "v" => volume = decimal,
+        "S" => symbol = text,
+        "o" => open = number,
+        "h" => high = number,
+        "l" => low = number,
+        "c" => close = number,
+        "v" => volume = number,
         "n" => trade_count = integer,
-        "vw" => vwap = decimal,
+        "vw" => vwap = number,
         "t" => timestamp = timestamp,
-        "x" => exchange = code,
+        "x" => exchange = text,
     );
     Some(Bar {
-        symbol: symbol?,
+        symbol: symbol?.read(),
         interval,
-        open: open?,
-        high: high?,
-        low: low?,
-        close: close?,
-        volume: volume?,
+        open: open?.read(),
+        high: high?.read(),
+        low: low?.read(),
+        close: close?.read(),
+        volume: volume?.read(),
         trade_count,
-        vwap,
-        exchange: exchange.unwrap_or_default(),
+        vwap: vwap.map(Number::read),
+        exchange: exchange.unwrap_or_default().read(),
         timestamp: timestamp?,
     })
 }

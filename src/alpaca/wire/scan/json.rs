@@ -7,10 +7,8 @@
 //! Words are little-endian on every machine: the first byte of the text is the lowest. A word that reaches beyond the
 //! text is filled up with zeros, which no token can hold; so no token ends behind the text.
 
-use rust_decimal::Decimal;
-
-use super::{Key, Tokens};
-use crate::market::{Code, Conditions, Symbol, Timestamp};
+use super::{Codes, Key, Number, Text, Tokens};
+use crate::market::{Conditions, Timestamp, Word};
 
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
@@ -27,7 +25,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl Tokens for Cursor<'_> {
+impl<'a> Tokens<'a> for Cursor<'a> {
     #[inline(always)]
     fn item(&mut self) -> Option<bool> {
         if !self.is_open {
@@ -66,58 +64,71 @@ impl Tokens for Cursor<'_> {
         true
     }
 
+    /// Printable ASCII without escapes.
     #[inline(always)]
-    fn symbol(&mut self) -> Option<Symbol> {
-        self.text().map(Symbol::from)
+    fn text(&mut self) -> Option<Text<'a>> {
+        self.pass(b'"')?;
+        let ahead = self.word();
+        let (end, is_end) = end_of_text(ahead)?;
+        if is_end {
+            let len = end as u8 / 8;
+            let (bytes, rest) = self.rest.split_at_checked(len.into())?;
+            self.rest = rest;
+            self.pass(b'"')?;
+            let word = Word::ascii(ahead.to_le_bytes(), len)?;
+            return Some(Text { bytes, word });
+        }
+        let (text, rest) = long_text(self.rest)?;
+        self.rest = rest;
+        Some(text)
     }
 
     #[inline(always)]
-    fn code(&mut self) -> Option<Code> {
-        match self.letter() {
-            Some(letter) => Some(Code::letter(letter)),
-            None => self.text().map(Code::from),
-        }
-    }
-
-    #[inline(always)]
-    fn conditions(&mut self) -> Option<Conditions> {
-        // Nearly always it is one letter.
-        if let [b'[', b'"', letter, b'"', b']', ..] = *self.rest
-            && is_plain(letter)
-        {
-            self.advance(5)?;
-            return Some(Conditions::letter(letter));
-        }
+    fn codes(&mut self) -> Option<Codes<'a>> {
+        let list = self.rest;
         self.pass(b'[')?;
-        let mut conditions = Conditions::default();
+        let mut word = Word::default();
         if self.pass(b']').is_some() {
-            return Some(conditions);
+            return Some(Codes::Letters(word));
         }
-        loop {
-            conditions.push(self.text()?);
-            if self.pass(b',').is_none() {
-                return self.pass(b']').map(|()| conditions);
+        while let [b'"', letter, b'"', behind, ref rest @ ..] = *self.rest
+            && is_plain(letter)
+            && word.push_code(letter).is_some()
+        {
+            self.rest = rest;
+            match behind {
+                b',' => {}
+                b']' => return Some(Codes::Letters(word)),
+                _ => return None,
             }
         }
+        (_, self.rest) = conditions(list)?;
+        Some(Codes::Any(list))
+    }
+
+    fn conditions(list: &'a [u8]) -> Option<Conditions> {
+        conditions(list).map(|(conditions, _)| conditions)
     }
 
     /// A number without sign and exponent, of at most 18 digits: with its scale it is exactly what its text says.
     #[inline(always)]
-    fn decimal(&mut self) -> Option<Decimal> {
+    fn number(&mut self) -> Option<Number> {
         let word = self.word();
         let others = above_nine(word ^ repeat(b'0'));
         let whole = before(others);
         // Cleared of its lowest bit. Where there is none, the number is longer than the word.
         let behind = others & others.wrapping_sub(1);
         if behind == 0 {
-            return self.long_decimal();
+            let (number, rest) = long_number(self.rest)?;
+            self.rest = rest;
+            return Some(number);
         }
         if !is_whole(word, whole / 8) {
             return None;
         }
         if (word >> whole) as u8 != b'.' {
             self.advance(whole as usize / 8)?;
-            return Decimal::try_new(digits(word, whole), 0).ok();
+            return Some(positive(digits(word, whole), 0));
         }
         let end = before(behind);
         let scale = end / 8 - whole / 8 - 1;
@@ -128,7 +139,7 @@ impl Tokens for Cursor<'_> {
         let head = (1 << whole) - 1;
         let together = (word & head) | ((word >> 8) & !head);
         self.advance(end as usize / 8)?;
-        Decimal::try_new(digits(together, end - 8), scale).ok()
+        Some(positive(digits(together, end - 8), scale))
     }
 
     /// A whole number without sign, of at most 18 digits.
@@ -177,56 +188,6 @@ impl<'a> Cursor<'a> {
         (*first == byte).then(|| self.rest = rest)
     }
 
-    /// A string of one letter.
-    #[inline(always)]
-    fn letter(&mut self) -> Option<u8> {
-        match *self.rest {
-            [b'"', letter, b'"', ..] if is_plain(letter) => {
-                self.advance(3)?;
-                Some(letter)
-            }
-            _ => None,
-        }
-    }
-
-    /// A string of printable ASCII without escapes.
-    #[inline(always)]
-    fn text(&mut self) -> Option<&'a str> {
-        self.pass(b'"')?;
-        let text = self.rest;
-        loop {
-            let word = self.word();
-            let quotes = zero_bytes(word ^ repeat(b'"'));
-            let odd =
-                zero_bytes(word ^ repeat(b'\\')) | below_space(word) | (word & repeat(HIGH_BIT));
-            // In either mask only the lowest bit is sure, which is the one that counts.
-            let (end, odd) = (before(quotes), before(odd));
-            if odd < end {
-                return None;
-            }
-            self.advance(end as usize / 8)?;
-            if quotes != 0 {
-                let len = text.len() - self.rest.len();
-                self.advance(1)?;
-                return str::from_utf8(text.get(..len)?).ok();
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn long_decimal(&mut self) -> Option<Decimal> {
-        let (whole, digits) = self.whole()?;
-        if self.pass(b'.').is_none() {
-            return Decimal::try_new(whole, 0).ok();
-        }
-        let (fraction, scale) = self.digits()?;
-        if digits + scale > MAX_DIGITS {
-            return None;
-        }
-        let power = POWERS.get(scale as usize)?;
-        Decimal::try_new(whole * power + fraction, scale).ok()
-    }
-
     /// Digits without a leading zero, and how many.
     #[inline(always)]
     fn whole(&mut self) -> Option<(i64, u32)> {
@@ -269,6 +230,74 @@ impl<'a> Cursor<'a> {
         self.rest = self.rest.get(bytes..)?;
         Some(())
     }
+}
+
+// These take what is left and give back what they leave: a cursor that others change lies in memory.
+
+/// The rest of a string that does not end in its first eight bytes, and what stands behind it.
+#[inline(never)]
+fn long_text(text: &[u8]) -> Option<(Text<'_>, &[u8])> {
+    let mut cursor = Cursor::new(text);
+    loop {
+        let (end, is_end) = end_of_text(cursor.word())?;
+        cursor.advance(end as usize / 8)?;
+        if is_end {
+            let bytes = text.get(..text.len() - cursor.rest.len())?;
+            cursor.advance(1)?;
+            let word = Word::new(str::from_utf8(bytes).ok()?).unwrap_or_default();
+            return Some((Text { bytes, word }, cursor.rest));
+        }
+    }
+}
+
+/// Any list of strings, and what stands behind it.
+#[inline(never)]
+fn conditions(list: &[u8]) -> Option<(Conditions, &[u8])> {
+    let mut cursor = Cursor::new(list);
+    let mut conditions = Conditions::default();
+    cursor.pass(b'[')?;
+    loop {
+        conditions.push(cursor.text()?.as_str());
+        if cursor.pass(b',').is_none() {
+            cursor.pass(b']')?;
+            return Some((conditions, cursor.rest));
+        }
+    }
+}
+
+/// A number that may not end in its first eight bytes, and what stands behind it.
+#[inline(never)]
+fn long_number(number: &[u8]) -> Option<(Number, &[u8])> {
+    let mut cursor = Cursor::new(number);
+    let (whole, digits) = cursor.whole()?;
+    if cursor.pass(b'.').is_none() {
+        return Some((positive(whole, 0), cursor.rest));
+    }
+    let (fraction, scale) = cursor.digits()?;
+    if digits + scale > MAX_DIGITS {
+        return None;
+    }
+    let digits = whole * POWERS.get(scale as usize)? + fraction;
+    Some((positive(digits, scale), cursor.rest))
+}
+
+#[inline(always)]
+const fn positive(digits: i64, scale: u32) -> Number {
+    Number {
+        digits: digits as u64,
+        scale,
+        is_negative: false,
+    }
+}
+
+/// Where a string ends in a word, or how much of the word it is without an end. None where something odd comes first.
+#[inline(always)]
+fn end_of_text(word: u64) -> Option<(u32, bool)> {
+    let quotes = zero_bytes(word ^ repeat(b'"'));
+    let odd = zero_bytes(word ^ repeat(b'\\')) | below_space(word) | (word & repeat(HIGH_BIT));
+    // In either mask only the lowest bit is sure, which is the one that counts.
+    let (end, odd) = (before(quotes), before(odd));
+    (odd >= end).then_some((end, quotes != 0))
 }
 
 #[cold]

@@ -3,13 +3,11 @@
 //! Unusual are nil, numbers and texts in the place of others, 32-bit floats, maps of more than 15 pairs, and times that
 //! are not the extension's two short forms.
 
-use rust_decimal::Decimal;
-
 use super::{
     super::{number, time},
-    Key, Tokens,
+    Codes, Key, Number, Text, Tokens,
 };
-use crate::market::{Code, Conditions, Symbol, Timestamp};
+use crate::market::{Conditions, Timestamp, Word};
 
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
@@ -36,7 +34,7 @@ impl<'a> Cursor<'a> {
     }
 }
 
-impl Tokens for Cursor<'_> {
+impl<'a> Tokens<'a> for Cursor<'a> {
     #[inline(always)]
     fn item(&mut self) -> Option<bool> {
         if self.items == 0 {
@@ -78,50 +76,72 @@ impl Tokens for Cursor<'_> {
     }
 
     #[inline(always)]
-    fn symbol(&mut self) -> Option<Symbol> {
-        self.text().map(Symbol::from)
-    }
-
-    #[inline(always)]
-    fn code(&mut self) -> Option<Code> {
-        match self.letter() {
-            Some(letter) => Some(Code::letter(letter)),
-            None => self.text().map(Code::from),
+    fn text(&mut self) -> Option<Text<'a>> {
+        let len = match self.byte()? {
+            short @ 0xa0..=0xbf => short & 0x1f,
+            0xd9 => self.byte()?,
+            _ => return None,
+        };
+        let ahead = self.rest.first_chunk();
+        let bytes = self.take(len.into())?;
+        if let Some(ahead) = ahead
+            && let Some(word) = Word::ascii(*ahead, len)
+        {
+            return Some(Text { bytes, word });
         }
+        let text = str::from_utf8(bytes).ok()?;
+        let word = Word::new(text).unwrap_or_default();
+        Some(Text { bytes, word })
     }
 
     /// A list for stocks, and one text for options.
     #[inline(always)]
-    fn conditions(&mut self) -> Option<Conditions> {
-        if let [0x91, 0xa1, letter @ 0..0x80, ..] = *self.rest {
-            self.take(3)?;
-            return Some(Conditions::letter(letter));
-        }
-        if let Some(letter) = self.letter() {
-            return Some(Conditions::letter(letter));
-        }
-        let mut conditions = Conditions::default();
-        if let [count @ 0x90..=0x9f, rest @ ..] = self.rest {
-            self.rest = rest;
-            for _ in 0..count & 0x0f {
-                conditions.push(self.text()?);
+    fn codes(&mut self) -> Option<Codes<'a>> {
+        let list = self.rest;
+        let (letters, mut rest) = match list.split_first()? {
+            (0xa1, _) => (1, list),
+            (short @ 0x90..=0x9f, rest) => (short & 0x0f, rest),
+            _ => (u8::MAX, list),
+        };
+        let mut word = Word::default();
+        for _ in 0..letters {
+            match *rest {
+                [0xa1, letter @ 0..0x80, ref behind @ ..] if word.push_code(letter).is_some() => {
+                    rest = behind;
+                }
+                _ => {
+                    (_, self.rest) = conditions(list)?;
+                    return Some(Codes::Any(list));
+                }
             }
-        } else {
-            let text = self.text()?;
-            if !text.is_empty() {
-                conditions.push(text);
-            }
         }
-        Some(conditions)
+        self.rest = rest;
+        Some(Codes::Letters(word))
+    }
+
+    fn conditions(list: &'a [u8]) -> Option<Conditions> {
+        conditions(list).map(|(conditions, _)| conditions)
     }
 
     #[inline(always)]
-    fn decimal(&mut self) -> Option<Decimal> {
-        if let [0xcb, rest @ ..] = self.rest {
-            self.rest = rest;
-            return number::shortest(f64::from_be_bytes(self.array()?)).ok();
+    fn number(&mut self) -> Option<Number> {
+        let [0xcb, rest @ ..] = self.rest else {
+            return Some(Number {
+                digits: self.integer()?,
+                scale: 0,
+                is_negative: false,
+            });
+        };
+        self.rest = rest;
+        let float = f64::from_be_bytes(self.array()?);
+        match number::short(float) {
+            Some((digits, scale)) => Some(Number {
+                digits: digits.unsigned_abs(),
+                scale,
+                is_negative: digits < 0,
+            }),
+            None => long_number(float),
         }
-        self.integer().map(Decimal::from)
     }
 
     #[inline(always)]
@@ -168,24 +188,37 @@ impl<'a> Cursor<'a> {
         self.rest = rest;
         Some(taken)
     }
+}
 
-    /// A text of one ASCII letter.
-    #[inline(always)]
-    fn letter(&mut self) -> Option<u8> {
-        let [0xa1, letter @ 0..0x80, ref rest @ ..] = *self.rest else {
-            return None;
-        };
-        self.rest = rest;
-        Some(letter)
+/// Any list of texts, or one that is not empty. And what stands behind it.
+#[inline(never)]
+fn conditions(list: &[u8]) -> Option<(Conditions, &[u8])> {
+    let mut cursor = Cursor {
+        rest: list,
+        items: 0,
+        pairs: 0,
+    };
+    let mut conditions = Conditions::default();
+    if let [count @ 0x90..=0x9f, rest @ ..] = list {
+        cursor.rest = rest;
+        for _ in 0..count & 0x0f {
+            conditions.push(cursor.text()?.as_str());
+        }
+    } else {
+        let text = cursor.text()?.as_str();
+        if !text.is_empty() {
+            conditions.push(text);
+        }
     }
+    Some((conditions, cursor.rest))
+}
 
-    #[inline(always)]
-    fn text(&mut self) -> Option<&'a str> {
-        let len = match self.byte()? {
-            short @ 0xa0..=0xbf => short & 0x1f,
-            0xd9 => self.byte()?,
-            _ => return None,
-        };
-        str::from_utf8(self.take(len.into())?).ok()
-    }
+#[inline(never)]
+fn long_number(float: f64) -> Option<Number> {
+    let number = number::shortest(float).ok()?;
+    Some(Number {
+        digits: number.mantissa().unsigned_abs().try_into().ok()?,
+        scale: number.scale(),
+        is_negative: number.is_sign_negative(),
+    })
 }

@@ -9,6 +9,7 @@ use crate::{
         wire::{Incoming, decode, decode_behind, msgpack::token::skip, server},
     },
     event::Unparsed,
+    market::{Code, Symbol},
 };
 
 /// A frame as the scanner and serde read it together, and as serde reads it alone.
