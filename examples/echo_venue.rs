@@ -87,8 +87,8 @@ impl Routed for Text {
 
 impl Payload for Text {
     type Source = Self;
-    fn project(text: &Self) -> Option<Self> {
-        Some(text.clone())
+    fn project(text: &Self) -> Option<impl FnOnce() -> Self> {
+        Some(|| text.clone())
     }
 }
 

@@ -306,8 +306,8 @@ impl Routed for OrderUpdate {
 
 impl Payload for OrderUpdate {
     type Source = Self;
-    fn project(update: &Self) -> Option<Self> {
-        Some(update.clone())
+    fn project(update: &Self) -> Option<impl FnOnce() -> Self> {
+        Some(|| update.clone())
     }
 }
 

@@ -44,7 +44,7 @@
 //!
 //! # Where it goes
 //! The stream's thread reads until the socket is dry, and makes one batch of the events, which all queues share. A batch
-//! is handed on when nothing is left to read, when it is full (2,048 events), and before any declaration: so batching
+//! is handed on when nothing is left to read, when it is full (4,096 events), and before any declaration: so batching
 //! never makes an event wait for one that has not arrived. Each subscription notes which events are its own. One that
 //! gets less than a quarter of a batch gets copies, so that a slow reader keeps what is its own and not the rest.
 //! Readers take one update at a time, out of all that was queued when they last looked.

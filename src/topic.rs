@@ -100,13 +100,14 @@ pub(crate) fn list(topics: &[Topic]) -> String {
 
 /// What a subscription yields: the venue's events of type `Source`, seen as `Self`.
 ///
-/// Implement it for your own venue's event type (with `Source = Self`, returning a clone) to subscribe to that.
+/// Implement it for your own venue's event type to subscribe to that, with `Source = Self` and `Some(|| event.clone())`.
 pub trait Payload: Sized + 'static {
     /// The event type of the venues that this can be read from.
     type Source: Send + Sync + 'static;
 
-    /// This view of `event`, or nothing where the event is of another kind.
-    fn project(event: &Self::Source) -> Option<Self>;
+    /// What makes this view of `event`, or nothing where the event is of another kind. It is made where the reader
+    /// wants it: moving a large event costs as much as making it.
+    fn project(event: &Self::Source) -> Option<impl FnOnce() -> Self>;
 }
 
 /// Topics to subscribe to, typed by what they yield, and the queue that holds what was not read yet.

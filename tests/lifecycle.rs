@@ -63,8 +63,8 @@ impl Routed for Said {
 impl Payload for Said {
     type Source = Self;
 
-    fn project(event: &Self) -> Option<Self> {
-        Some(event.clone())
+    fn project(event: &Self) -> Option<impl FnOnce() -> Self> {
+        Some(|| event.clone())
     }
 }
 

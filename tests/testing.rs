@@ -174,3 +174,35 @@ fn the_line_ends_with_its_feed_and_with_its_last_holder() {
     second.close(WAIT).unwrap();
     feed.event(quote("KO", 1));
 }
+
+/// What a half-read subscription holds back goes to whoever asks for its channel, in order, and the channel fires for it.
+#[test]
+fn what_was_taken_out_and_not_read_is_there_for_select() {
+    let (feed, quotes) = testing::subscription(alpaca::quotes(["KO"]));
+    feed.events((1..=4).map(|bid| quote("KO", bid)));
+    let mut bids = Vec::new();
+    let mut note = |update: Update<Quote>| {
+        if let Update::Event(quote) = update {
+            bids.push(quote.bid_price);
+        }
+    };
+    while waiting(&quotes) > 3 {
+        note(quotes.recv().unwrap());
+    }
+    let channel = quotes.receiver().clone();
+    let mut delivery = channel.recv_timeout(WAIT).unwrap();
+    note(delivery.next().unwrap());
+    drop(delivery);
+    note(quotes.recv().unwrap());
+    feed.event(quote("KO", 5));
+    // The one that was queued when it fired first, and the one that came since.
+    while waiting(&quotes) > 0 {
+        channel.recv_timeout(WAIT).unwrap().for_each(&mut note);
+    }
+    assert_eq!(bids, (1..=5).map(Decimal::from).collect::<Vec<_>>());
+}
+
+/// How many events of it wait.
+fn waiting(quotes: &Subscription<Quote>) -> u64 {
+    quotes.health().events_queued
+}

@@ -131,20 +131,32 @@ impl Routed for MarketEvent {
 
 impl Payload for MarketEvent {
     type Source = Self;
-    fn project(event: &Self) -> Option<Self> {
-        Some(event.clone())
+    #[inline]
+    fn project(event: &Self) -> Option<impl FnOnce() -> Self> {
+        Some(|| event.clone())
     }
 }
 
 impl Payload for TradeEvent {
     type Source = MarketEvent;
-    fn project(event: &MarketEvent) -> Option<Self> {
-        match event {
-            MarketEvent::Trade(trade) => Some(Self::Trade(trade.clone())),
-            MarketEvent::Correction(correction) => Some(Self::Correction(correction.clone())),
-            MarketEvent::Cancel(cancel) => Some(Self::Cancel(cancel.clone())),
-            _ => None,
+    #[inline]
+    fn project(event: &MarketEvent) -> Option<impl FnOnce() -> Self> {
+        enum Kind<'a> {
+            Trade(&'a Trade),
+            Correction(&'a Box<TradeCorrection>),
+            Cancel(&'a Box<TradeCancel>),
         }
+        let kind = match event {
+            MarketEvent::Trade(trade) => Kind::Trade(trade),
+            MarketEvent::Correction(correction) => Kind::Correction(correction),
+            MarketEvent::Cancel(cancel) => Kind::Cancel(cancel),
+            _ => return None,
+        };
+        Some(move || match kind {
+            Kind::Trade(trade) => Self::Trade(trade.clone()),
+            Kind::Correction(correction) => Self::Correction(correction.clone()),
+            Kind::Cancel(cancel) => Self::Cancel(cancel.clone()),
+        })
     }
 }
 
@@ -152,13 +164,13 @@ macro_rules! payload {
     ($($payload:ident from $variant:ident),+ $(,)?) => {$(
         impl Payload for $payload {
             type Source = MarketEvent;
-            fn project(event: &MarketEvent) -> Option<Self> {
-                if let MarketEvent::$variant(data) = event {
-                    let data: &Self = data;
-                    Some(data.clone())
-                } else {
-                    None
-                }
+            #[inline]
+            fn project(event: &MarketEvent) -> Option<impl FnOnce() -> Self> {
+                let MarketEvent::$variant(data) = event else {
+                    return None;
+                };
+                let data: &Self = data;
+                Some(|| data.clone())
             }
         }
     )+};

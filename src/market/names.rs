@@ -11,18 +11,18 @@ use std::{
 
 /// A ticker symbol, as the venue spells it.
 ///
-/// Cheap to clone; up to 22 bytes, which covers every option symbol, without an allocation. Hashes, orders and
+/// Cheap to clone; up to 23 bytes, which covers every option symbol, without an allocation. Hashes, orders and
 /// compares as the `str` it holds, so a `HashMap<Symbol, _>` can be asked with a `&str`.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
-pub struct Symbol(Text<22>);
+pub struct Symbol(Text<23>);
 
 /// A short code of a venue: an exchange, a tape, a taker's side. Empty where there is none.
 ///
-/// Sixteen bytes, of which up to fourteen are text: every event has several.
+/// Sixteen bytes, of which up to fifteen are text: every event has several.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
-pub struct Code(Text<14>);
+pub struct Code(Text<15>);
 
 macro_rules! text {
     ($name:ident) => {
@@ -111,7 +111,7 @@ text!(Code);
 /// Held as one text in which each code is closed by a unit separator, so that the usual one to four codes need no
 /// allocation.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
-pub struct Conditions(Text<14>);
+pub struct Conditions(Text<15>);
 
 const CLOSE: &str = "\u{1f}";
 
@@ -167,34 +167,75 @@ impl serde::Serialize for Conditions {
 /// A text that is nearly always at most `N` bytes long. Equal texts are equal in their bytes, too.
 #[derive(Clone, PartialEq, Eq)]
 enum Text<const N: usize> {
-    /// Its length, and its bytes in front of zeros.
-    Short(u8, [u8; N]),
+    Short(Short<N>),
     // Not `Arc<str>`, which is two words by itself.
     Long(Arc<String>),
 }
+
+/// Its length, and its bytes in front of zeros. The length leaves room for the kind of text in the same byte, so that a
+/// clone is a move of the whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Short<const N: usize> {
+    len: Len,
+    bytes: [u8; N],
+}
+
+impl<const N: usize> Short<N> {
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len as usize]
+    }
+
+    /// With more behind it, if there is room.
+    fn and(&self, more: &[u8]) -> Option<Self> {
+        let mut bytes = self.bytes;
+        let (start, end) = (self.len as usize, self.len as usize + more.len());
+        bytes.get_mut(start..end)?.copy_from_slice(more);
+        Some(Self {
+            len: Len::new(end)?,
+            bytes,
+        })
+    }
+}
+
+macro_rules! lengths {
+    ($($number:literal $name:ident)+) => {
+        /// The length of a short text.
+        #[derive(Clone, Copy, Default, PartialEq, Eq)]
+        #[repr(u8)]
+        enum Len { #[default] L0, $($name),+ }
+
+        impl Len {
+            #[inline(always)]
+            const fn new(length: usize) -> Option<Self> {
+                match length {
+                    0 => Some(Self::L0),
+                    $($number => Some(Self::$name),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+lengths!(
+    1 L1 2 L2 3 L3 4 L4 5 L5 6 L6 7 L7 8 L8 9 L9 10 L10 11 L11 12 L12 13 L13 14 L14 15 L15 16
+    L16 17 L17 18 L18 19 L19 20 L20 21 L21 22 L22 23 L23
+);
 
 impl<const N: usize> Text<N> {
     fn as_str(&self) -> &str {
         match self {
             // It was made from whole `str`s.
-            Self::Short(len, bytes) => {
-                std::str::from_utf8(&bytes[..usize::from(*len)]).unwrap_or_default()
-            }
+            Self::Short(short) => std::str::from_utf8(short.as_bytes()).unwrap_or_default(),
             Self::Long(text) => text,
         }
     }
 
     fn push(&mut self, more: &str) {
         match self {
-            Self::Short(len, bytes) => {
-                let start = usize::from(*len);
-                match bytes.get_mut(start..start + more.len()) {
-                    Some(place) => {
-                        place.copy_from_slice(more.as_bytes());
-                        // Not longer than `N`.
-                        *len += more.len() as u8;
-                    }
-                    None => *self = Self::Long(Arc::new([self.as_str(), more].concat())),
+            Self::Short(short) => {
+                *self = match short.and(more.as_bytes()) {
+                    Some(longer) => Self::Short(longer),
+                    None => Self::Long(Arc::new([self.as_str(), more].concat())),
                 }
             }
             Self::Long(text) => Arc::make_mut(text).push_str(more),
@@ -205,7 +246,11 @@ impl<const N: usize> Text<N> {
 impl<const N: usize> Default for Text<N> {
     #[inline]
     fn default() -> Self {
-        Self::Short(0, [0; N])
+        const { assert!(Len::new(N).is_some()) };
+        Self::Short(Short {
+            len: Len::default(),
+            bytes: [0; N],
+        })
     }
 }
 
@@ -223,7 +268,10 @@ impl<const N: usize> From<Word> for Text<N> {
         const { assert!(N >= Word::MOST) };
         let mut bytes = [0; N];
         bytes[..Word::MOST].copy_from_slice(&word.bytes.to_le_bytes());
-        Self::Short(word.len, bytes)
+        Self::Short(Short {
+            len: word.len,
+            bytes,
+        })
     }
 }
 
@@ -232,7 +280,7 @@ impl<const N: usize> From<Word> for Text<N> {
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Word {
     bytes: u64,
-    len: u8,
+    len: Len,
 }
 
 impl Word {
@@ -246,15 +294,16 @@ impl Word {
             .copy_from_slice(text.as_bytes());
         Some(Self {
             bytes: u64::from_le_bytes(bytes),
-            len: text.len() as u8,
+            len: Len::new(text.len())?,
         })
     }
 
     /// The first so many of these bytes, which have to be less than all of them, if they are ASCII.
     #[inline(always)]
-    pub(crate) fn ascii(bytes: [u8; Self::MOST], len: u8) -> Option<Self> {
-        let above = 1_u64.checked_shl(u32::from(len) * 8)?;
+    pub(crate) fn ascii(bytes: [u8; Self::MOST], len: usize) -> Option<Self> {
+        let above = 1_u64.checked_shl(len as u32 * 8)?;
         let bytes = u64::from_le_bytes(bytes) & (above - 1);
+        let len = Len::new(len)?;
         (bytes & HIGH_BITS == 0).then_some(Self { bytes, len })
     }
 
@@ -262,8 +311,9 @@ impl Word {
     #[inline(always)]
     pub(crate) fn push_code(&mut self, letter: u8) -> Option<()> {
         let code = u64::from(letter) | u64::from(CLOSE.as_bytes()[0]) << 8;
-        self.bytes |= code.checked_shl(u32::from(self.len) * 8)?;
-        self.len += 2;
+        let len = self.len as usize;
+        self.bytes |= code.checked_shl(len as u32 * 8)?;
+        self.len = Len::new(len + 2)?;
         Some(())
     }
 }
@@ -313,7 +363,7 @@ mod tests {
             "",
             "V",
             " ",
-            "fourteen bytes",
+            "fifteen  bytes!",
             "fifteen bytes..",
             "é".repeat(8).as_str(),
         ] {
@@ -333,7 +383,7 @@ mod tests {
             &["@", " ", "TI"][..],
             &[],
             &[""],
-            &["fourteen bytes", "I"],
+            &["fifteen  bytes!", "I"],
             &["@", "F", "T", "I", "6", "X", "Y", "Z", "long"],
         ] {
             assert_eq!(

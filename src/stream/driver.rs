@@ -906,7 +906,7 @@ fn utc_of(transport: &impl Transport, at: Instant) -> Timestamp {
 }
 
 /// How much is read before the wishes are looked at again, so that a flood cannot keep a stop waiting.
-const FRAMES_PER_TURN: usize = 2_048;
+const FRAMES_PER_TURN: usize = 4_096;
 const TURN: Duration = Duration::from_millis(5);
 /// When a batch is handed on even though more is there to be read.
-const EVENTS_PER_BATCH: usize = 2_048;
+const EVENTS_PER_BATCH: usize = 4_096;

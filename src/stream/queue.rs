@@ -12,11 +12,17 @@
 //! none is made for a reader that is awake. The token is sent all the same. One that stays in the channel is stale:
 //! it lets a `select!` look once in vain.
 //!
-//! **Two stages.** `tail` is where the stream's thread pushes. The reader swaps it with `front`, once that is read, and
-//! works through it: so its share of the contended lock is one swap, however much is queued, and the memory of both is
-//! used again. For the swap it holds both, `front` first, or a second delivery could come between and lose what the
-//! first has taken; the stream's thread only ever takes `tail`. `front` belongs to one reader, and is never contended;
-//! that is why a user's `Payload` may be projected under it, and why its counters need no atomic addition.
+//! **Two stages.** `tail` is where the stream's thread pushes. The reader swaps it with a [`Front`], once that is read,
+//! and works through it: so its share of the contended lock is one swap, however much is queued, and the memory of both
+//! is used again. The stream's thread only ever takes `tail`.
+//!
+//! A front belongs to one reader at a time, which is why a user's `Payload` may be projected while it is held, and why its
+//! counters need no atomic addition. As long as nobody has asked for the channel, that reader is the subscription: it
+//! keeps the front to itself, and needs no lock to read an update that was taken out. When it hands out the channel it
+//! puts the front into `shared`, for good, since deliveries may be read wherever the channel was cloned to; the token
+//! for what is in it lies in the channel, because nobody could receive it until then. For the swap a reader of the
+//! shared front holds both locks, `shared` first, or a second delivery could come between and lose what the first has
+//! taken.
 
 use std::{
     sync::{
@@ -27,7 +33,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{
     batch::Batch,
@@ -66,10 +72,20 @@ struct Tail<E> {
     waiting: bool,
 }
 
-struct Front<E> {
+/// What a reader has taken out of the queue, and not read yet.
+pub(super) struct Front<E> {
     queue: Entries<E>,
     /// Events until the next look at the clock.
     until_lag: u32,
+}
+
+impl<E> Front<E> {
+    pub(super) fn new() -> Self {
+        Self {
+            queue: Entries::new(),
+            until_lag: 0,
+        }
+    }
 }
 
 /// The queue. See the module's documentation.
@@ -81,7 +97,7 @@ pub(crate) struct Queue<E> {
     process: Process,
     tail: Mutex<Tail<E>>,
     filled: Condvar,
-    front: Mutex<Front<E>>,
+    shared: Mutex<Front<E>>,
     answers: Mutex<Answers>,
     answered: Condvar,
     routed: AtomicU64,
@@ -153,10 +169,7 @@ impl<E: Routed> Queue<E> {
                 waiting: false,
             }),
             filled: Condvar::new(),
-            front: Mutex::new(Front {
-                queue: Entries::new(),
-                until_lag: 0,
-            }),
+            shared: Mutex::new(Front::new()),
             answers: Mutex::new(Answers::default()),
             answered: Condvar::new(),
             routed: AtomicU64::new(0),
@@ -291,24 +304,30 @@ impl<E: Routed> Queue<E> {
 
     // ---- the reader ----
 
-    /// The next update, or nothing where none is queued.
-    #[inline]
-    pub(crate) fn pop<T: Payload<Source = E>>(&self) -> Option<Update<T>> {
-        if let Some(update) = self.pop_taken() {
-            return Some(update);
-        }
-        self.take();
-        self.pop_taken()
+    /// The front that deliveries read.
+    pub(super) fn shared(&self) -> MutexGuard<'_, Front<E>> {
+        self.shared.lock()
     }
 
-    /// The next update of what was taken out already.
+    /// The next update that stands in front, as `wrap` makes something of it. Where there is none, `refill` brings more,
+    /// or says what to return instead.
+    ///
+    /// The update is made where its reader wants it, in whatever that wraps it in: it is large, and each move shows.
     #[inline]
-    pub(crate) fn pop_taken<T: Payload<Source = E>>(&self) -> Option<Update<T>> {
-        let mut front = self.front.lock();
-        let front = &mut *front;
+    pub(super) fn read<T: Payload<Source = E>, R>(
+        &self,
+        front: &mut Front<E>,
+        wrap: impl FnOnce(Update<T>) -> R,
+        mut refill: impl FnMut(&mut Front<E>) -> Result<(), R>,
+    ) -> R {
         loop {
-            match front.queue.take()? {
-                Taken::Event(stamped, epoch) => {
+            match front.queue.take() {
+                None => {
+                    if let Err(instead) = refill(front) {
+                        return instead;
+                    }
+                }
+                Some(Taken::Event(stamped, epoch)) => {
                     add(&self.delivered, 1);
                     let received = stamped.received;
                     if front.until_lag == 0 {
@@ -316,16 +335,15 @@ impl<E: Routed> Queue<E> {
                         self.measure_lag(received);
                     }
                     front.until_lag -= 1;
-                    // Last of all: data is large, and each time that it is moved shows.
-                    if let Some(data) = T::project(&stamped.event) {
-                        return Some(Update::Event(Event {
-                            data,
+                    if let Some(project) = T::project(&stamped.event) {
+                        return wrap(Update::Event(Event {
+                            data: project(),
                             received,
                             epoch,
                         }));
                     }
                 }
-                Taken::Declared(declared) => return Some(self.declare(declared)),
+                Some(Taken::Declared(declared)) => return wrap(self.declare(declared)),
             }
         }
     }
@@ -353,21 +371,21 @@ impl<E: Routed> Queue<E> {
         }
     }
 
-    /// Takes out all that is queued, if what was taken before is read.
-    pub(crate) fn take(&self) {
-        let mut front = self.front.lock();
+    /// Takes out all that is queued, if what was taken before is read. Says whether there is something to read.
+    pub(super) fn take(&self, front: &mut Front<E>) -> bool {
         if !front.queue.is_empty() {
-            return;
+            return true;
         }
         if self.process.is_parent() {
             front.queue = self.forked();
-            return;
+            return !front.queue.is_empty();
         }
         front.queue.clear();
         let mut tail = self.tail.lock();
         std::mem::swap(&mut tail.queue, &mut front.queue);
         // Nothing comes after the end, and the end is told once.
         tail.discarded |= front.queue.is_ended();
+        !front.queue.is_empty()
     }
 
     /// Blocks until something is queued, or `deadline`; says whether anything may be.
@@ -403,7 +421,7 @@ impl<E: Routed> Queue<E> {
         if self.process.is_parent() {
             return;
         }
-        let in_front = !self.front.lock().queue.is_empty();
+        let in_front = !self.shared().queue.is_empty();
         if in_front || !self.tail.lock().queue.is_empty() {
             self.token.send();
         }
@@ -444,7 +462,7 @@ impl<E: Routed> Queue<E> {
             tail.discarded = true;
             std::mem::replace(&mut tail.queue, Entries::new())
         };
-        let front = std::mem::replace(&mut self.front.lock().queue, Entries::new());
+        let front = std::mem::replace(&mut self.shared().queue, Entries::new());
         drop((front, tail));
     }
 

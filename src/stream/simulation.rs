@@ -692,10 +692,7 @@ impl Reader {
                 self.all_before(u64::MAX);
             }
         }
-        assert!(
-            self.subscription.receiver().is_empty(),
-            "{name}: it fires after its end"
-        );
+        assert!(!self.subscription.fires(), "{name}: it fires after its end");
         assert_eq!(
             self.subscription.try_recv().unwrap_err(),
             TryRecvError::Ended
@@ -807,7 +804,7 @@ impl Reader {
         }
         let declares = self.breaks_told < self.breaks.len() && !self.overflowed;
         assert!(
-            !self.subscription.receiver().is_empty() || (queued == 0 && !declares),
+            self.subscription.fires() || (queued == 0 && !declares),
             "{name}: something waits, and nothing fires"
         );
         if let Some(seen) = self.seen.filter(|_| !line.stopped) {

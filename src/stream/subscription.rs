@@ -1,7 +1,7 @@
 //! Subscription and Delivery: the reader's side of a queue.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt,
     marker::PhantomData,
     sync::{Arc, Weak},
@@ -12,7 +12,7 @@ use crossbeam_channel::Receiver;
 
 use super::{
     handle::Lease,
-    queue::Queue,
+    queue::{Front, Queue},
     wishes::{FIRST_VERSION, SubscriptionId},
 };
 use crate::{
@@ -62,6 +62,8 @@ use crate::{
 pub struct Subscription<T: Payload<Source: Routed>> {
     queue: Arc<Queue<T::Source>>,
     receiver: Receiver<Delivery<T>>,
+    /// What was taken out of the queue, until the channel is handed out: deliveries share it from then on.
+    own: RefCell<Option<Front<T::Source>>>,
     id: SubscriptionId,
     version: Cell<u64>,
     /// Below the queue on purpose: the lease goes last, after the subscription was taken off the stream.
@@ -78,6 +80,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         Self {
             queue,
             receiver,
+            own: RefCell::new(Some(Front::new())),
             id,
             version: Cell::new(FIRST_VERSION),
             lease,
@@ -90,7 +93,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`RecvError`] once [`Update::Ended`] was taken.
     #[inline]
     pub fn recv(&self) -> Result<Update<T>, RecvError> {
-        self.wait(None).map_err(|_| RecvError)
+        self.next(Ok, || self.more(None).map_err(|_| Err(RecvError)))
     }
 
     /// The next update, if one is queued. Never blocks.
@@ -98,14 +101,13 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// [`TryRecvError::Empty`], or [`TryRecvError::Ended`] once [`Update::Ended`] was taken.
     pub fn try_recv(&self) -> Result<Update<T>, TryRecvError> {
-        let empty = || {
-            if self.queue.is_over() {
+        self.next(Ok, || {
+            Err(Err(if self.queue.is_over() {
                 TryRecvError::Ended
             } else {
                 TryRecvError::Empty
-            }
-        };
-        self.queue.pop().ok_or_else(empty)
+            }))
+        })
     }
 
     /// The next update. Blocks for `timeout` at most.
@@ -114,7 +116,8 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Ended`] once [`Update::Ended`] was taken.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Update<T>, RecvTimeoutError> {
         // A time-out beyond what the clock can express is none.
-        self.wait(clock::now().checked_add(timeout))
+        let deadline = clock::now().checked_add(timeout);
+        self.next(Ok, || self.more(deadline).map_err(Err))
     }
 
     /// The next update. Blocks until `deadline` at most.
@@ -122,7 +125,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Ended`] once [`Update::Ended`] was taken.
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Update<T>, RecvTimeoutError> {
-        self.wait(Some(deadline))
+        self.next(Ok, || self.more(Some(deadline)).map_err(Err))
     }
 
     /// Updates until [`Update::Ended`], which is the last. Blocks for each. `&subscription` iterates likewise.
@@ -134,7 +137,16 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// once [`Update::Ended`] was taken.
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Delivery<T>> {
+        if let Some(front) = self.own.take() {
+            *self.queue.shared() = front;
+        }
         &self.receiver
+    }
+
+    /// Whether the channel would fire, without a reason to share the front.
+    #[cfg(test)]
+    pub(super) fn fires(&self) -> bool {
+        !self.receiver.is_empty()
     }
 
     /// Blocks until the venue has confirmed every topic, for `timeout` at most: from here on their events are seen.
@@ -215,18 +227,42 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         self.lease.correlation().map(CorrelationId::as_str)
     }
 
+    /// The next update, wrapped. Where none is queued, `more` waits for one, or says what to return instead.
     #[inline]
-    fn wait(&self, deadline: Option<Instant>) -> Result<Update<T>, RecvTimeoutError> {
+    fn next<R>(&self, wrap: impl FnOnce(Update<T>) -> R, more: impl Fn() -> Result<(), R>) -> R {
+        if let Some(front) = &mut *self.own.borrow_mut() {
+            return self.queue.read(front, wrap, |front| {
+                if self.queue.take(front) {
+                    Ok(())
+                } else {
+                    more()
+                }
+            });
+        }
+        // Others read the front, too: it is not held while this one waits.
         loop {
-            if let Some(update) = self.queue.pop() {
-                return Ok(update);
+            let mut front = self.queue.shared();
+            self.queue.take(&mut front);
+            let update = self.queue.read(&mut front, Some, |_| Err(None));
+            drop(front);
+            if let Some(update) = update {
+                return wrap(update);
             }
-            if self.queue.is_over() {
-                return Err(RecvTimeoutError::Ended);
+            if let Err(instead) = more() {
+                return instead;
             }
-            if !self.queue.wait(deadline) {
-                return Err(RecvTimeoutError::Timeout);
-            }
+        }
+    }
+
+    /// Blocks until something is queued.
+    #[cold]
+    fn more(&self, deadline: Option<Instant>) -> Result<(), RecvTimeoutError> {
+        if self.queue.is_over() {
+            Err(RecvTimeoutError::Ended)
+        } else if self.queue.wait(deadline) {
+            Ok(())
+        } else {
+            Err(RecvTimeoutError::Timeout)
         }
     }
 }
@@ -267,7 +303,8 @@ impl<T: Payload<Source: Routed>> Iterator for Iter<'_, T> {
     type Item = Update<T>;
     #[inline]
     fn next(&mut self) -> Option<Update<T>> {
-        self.subscription.recv().ok()
+        let subscription = self.subscription;
+        subscription.next(Some, || subscription.more(None).map_err(|_| None))
     }
 }
 
@@ -301,10 +338,11 @@ impl<T: Payload<Source: Routed>> Iterator for Delivery<T> {
     fn next(&mut self) -> Option<Update<T>> {
         if self.opened.is_none() {
             let queue = self.queue.upgrade()?;
-            queue.take();
+            queue.take(&mut queue.shared());
             self.opened = Some(queue);
         }
-        self.opened.as_ref()?.pop_taken()
+        let queue = self.opened.as_ref()?;
+        queue.read(&mut queue.shared(), Some, |_| Err(None))
     }
 }
 

@@ -1226,8 +1226,8 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
     }
     impl Payload for News {
         type Source = Self;
-        fn project(event: &Self) -> Option<Self> {
-            Some(event.clone())
+        fn project(event: &Self) -> Option<impl FnOnce() -> Self> {
+            Some(|| event.clone())
         }
     }
     let bench = Bench::live();
@@ -1250,7 +1250,9 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
         ),
         (2, 1, 1)
     );
-    let update = queue.pop::<News>().unwrap();
+    let mut front = queue.shared();
+    assert!(queue.take(&mut front));
+    let update: Update<News> = queue.read(&mut front, Some, |_| Err(None)).unwrap();
     assert_eq!(update.event().unwrap().unwrap().data, News(2));
     assert_eq!(queue.health(1).events_queued, 0);
 }

@@ -71,8 +71,8 @@ impl<'a> Tokens<'a> for Cursor<'a> {
         let ahead = self.word();
         let (end, is_end) = end_of_text(ahead)?;
         if is_end {
-            let len = end as u8 / 8;
-            let (bytes, rest) = self.rest.split_at_checked(len.into())?;
+            let len = end as usize / 8;
+            let (bytes, rest) = self.rest.split_at_checked(len)?;
             self.rest = rest;
             self.pass(b'"')?;
             let word = Word::ascii(ahead.to_le_bytes(), len)?;

@@ -85,7 +85,7 @@ impl<'a> Tokens<'a> for Cursor<'a> {
         let ahead = self.rest.first_chunk();
         let bytes = self.take(len.into())?;
         if let Some(ahead) = ahead
-            && let Some(word) = Word::ascii(*ahead, len)
+            && let Some(word) = Word::ascii(*ahead, len.into())
         {
             return Some(Text { bytes, word });
         }
