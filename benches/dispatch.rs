@@ -43,7 +43,7 @@ fn subscribe(
     (0..subscriptions)
         .map(|number| {
             let share = (number..symbols).step_by(subscriptions).map(symbol);
-            let topics = alpaca::quotes(share).queue(8, Overflow::DropOldest);
+            let topics = alpaca::quotes(share).queue(1, Overflow::DropOldest);
             handle.subscribe(topics).unwrap()
         })
         .collect()

@@ -143,8 +143,8 @@ impl Payload for TradeEvent {
     fn project(event: &MarketEvent) -> Option<impl FnOnce() -> Self> {
         enum Kind<'a> {
             Trade(&'a Trade),
-            Correction(&'a Box<TradeCorrection>),
-            Cancel(&'a Box<TradeCancel>),
+            Correction(&'a TradeCorrection),
+            Cancel(&'a TradeCancel),
         }
         let kind = match event {
             MarketEvent::Trade(trade) => Kind::Trade(trade),
@@ -154,8 +154,8 @@ impl Payload for TradeEvent {
         };
         Some(move || match kind {
             Kind::Trade(trade) => Self::Trade(trade.clone()),
-            Kind::Correction(correction) => Self::Correction(correction.clone()),
-            Kind::Cancel(cancel) => Self::Cancel(cancel.clone()),
+            Kind::Correction(correction) => Self::Correction(correction.clone().into()),
+            Kind::Cancel(cancel) => Self::Cancel(cancel.clone().into()),
         })
     }
 }

@@ -1,4 +1,5 @@
-//! What a queue holds: runs of shared batches, in order, mixed with declarations where they happened. No locks here.
+//! What a queue holds: runs of shared batches, and events of its own where those would be few of many, in order, mixed
+//! with declarations where they happened. No locks here.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -10,7 +11,7 @@ use crate::{
     event::{EndReason, Gap, Notice},
     market::Symbol,
     topic::{Channel, Overflow, QueueLimit},
-    venue::{Routed, Stamped},
+    venue::Stamped,
 };
 
 /// What a queue takes of a batch.
@@ -31,12 +32,21 @@ pub(super) struct Run<E> {
 
 pub(super) enum Entry<E> {
     Run(Run<E>),
+    One(One<E>),
     Gap(Gap),
     Dropped(u64),
     Notice(Notice),
 }
 
-/// Entries in order, and how many events are in their runs.
+/// An event that is shared with nobody.
+pub(super) struct One<E> {
+    stamped: Stamped<E>,
+    epoch: u64,
+    /// It was lent out, and goes when the next is asked for.
+    read: bool,
+}
+
+/// Entries in order, and how many events are among them.
 pub(super) struct Entries<E> {
     entries: VecDeque<Entry<E>>,
     events: usize,
@@ -56,8 +66,31 @@ pub(super) struct Inserted {
     pub(super) overflowed: bool,
 }
 
-/// Runs that were pushed out, to be destroyed after the lock was let go.
-pub(super) type Trimmed<E> = Vec<Run<E>>;
+/// What was pushed out, to be destroyed after the lock was let go.
+pub(super) type Spent<E> = Vec<Entry<E>>;
+
+/// What a push needs room for outside of the lock, in memory that is used again. Empty between two of them.
+pub(crate) struct Scratch<E> {
+    pub(super) events: Vec<Stamped<E>>,
+    pub(super) topics: Vec<(Channel, Symbol)>,
+    pub(super) spent: Spent<E>,
+}
+
+impl<E> Scratch<E> {
+    pub(crate) fn new() -> Self {
+        Self {
+            events: Vec::new(),
+            topics: Vec::new(),
+            spent: Vec::new(),
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.events.clear();
+        self.topics.clear();
+        self.spent.clear();
+    }
+}
 
 /// What stands in front, taken out.
 pub(super) enum Taken<'a, E> {
@@ -100,22 +133,44 @@ impl<E> Run<E> {
     }
 }
 
-impl<E: Routed> Run<E> {
-    /// Its events as runs of their own, each with the topic it is the newest of.
-    pub(super) fn singles(&self) -> Vec<((Channel, Symbol), Self)> {
-        let single = |position| {
-            let Stamped { event, received } = self.at(position);
-            // One without a symbol belongs to its whole channel.
-            let symbol = event.symbols().first().cloned();
-            let topic = (event.channel(), symbol.unwrap_or_else(|| "*".into()));
-            let event = Stamped {
-                event: event.clone(),
-                received: *received,
-            };
-            let batch = Batch::new(vec![event], self.batch.epoch);
-            (topic, Self::new(Arc::new(batch), Picks::All))
-        };
-        (self.next..self.end).map(single).collect()
+impl<E> Entry<E> {
+    pub(super) fn one(stamped: Stamped<E>, epoch: u64) -> Self {
+        Self::One(One {
+            stamped,
+            epoch,
+            read: false,
+        })
+    }
+
+    /// How many events of it are left.
+    fn events(&self) -> usize {
+        match self {
+            Self::Run(run) => run.len(),
+            Self::One(one) => usize::from(!one.read),
+            Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => 0,
+        }
+    }
+
+    /// Leaves out so many of its first events.
+    fn skip(&mut self, count: usize) {
+        match self {
+            Self::Run(run) => run.next += count,
+            Self::One(one) => one.read |= count > 0,
+            Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => {}
+        }
+    }
+
+    /// Leaves out so many of its last events.
+    fn cut(&mut self, count: usize) {
+        match self {
+            Self::Run(run) => run.end -= count,
+            other => other.skip(count),
+        }
+    }
+
+    /// Whether it was read to its end. Its last event was lent out: it is removed when the next is asked for.
+    fn is_read(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::One(_)) && self.events() == 0
     }
 }
 
@@ -131,7 +186,7 @@ impl<E> Entries<E> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        let read = matches!(self.entries.front(), Some(Entry::Run(run)) if run.len() == 0);
+        let read = self.entries.front().is_some_and(Entry::is_read);
         self.entries.len() == usize::from(read) && self.ended.is_none()
     }
 
@@ -151,32 +206,32 @@ impl<E> Entries<E> {
         self.ended.is_some()
     }
 
-    /// Takes in a run, as far as the limit allows, and declares what it does not.
+    /// Takes in events, as far as the limit allows, and declares what it does not.
     pub(super) fn insert(
         &mut self,
-        mut run: Run<E>,
+        mut entry: Entry<E>,
         limit: QueueLimit,
-        trimmed: &mut Trimmed<E>,
+        spent: &mut Spent<E>,
     ) -> Inserted {
         let mut inserted = Inserted::default();
-        let excess = (self.events + run.len()).saturating_sub(limit.events);
+        let excess = (self.events + entry.events()).saturating_sub(limit.events);
         match limit.overflow {
             Overflow::DropOldest | Overflow::Conflate => {
                 if excess > 0 {
                     let queued = excess.min(self.events);
-                    run.next += excess - queued;
-                    self.trim(queued, excess, trimmed);
+                    entry.skip(excess - queued);
+                    self.trim(queued, excess, spent);
                 }
-                self.append(run);
+                self.append(entry, spent);
             }
             Overflow::DropNewest => {
-                run.end -= excess;
-                self.append(run);
+                entry.cut(excess);
+                self.append(entry, spent);
                 self.lose(excess as u64);
             }
             Overflow::End => {
-                run.end -= excess;
-                self.append(run);
+                entry.cut(excess);
+                self.append(entry, spent);
                 inserted.overflowed = excess > 0;
             }
         }
@@ -184,24 +239,24 @@ impl<E> Entries<E> {
         inserted
     }
 
-    /// Takes in events of which only the newest of each topic counts: one that waits is replaced where it stands.
+    /// Takes in an event of which only the newest of its topic counts: one that waits is replaced where it stands.
     pub(super) fn conflate(
         &mut self,
-        singles: Vec<((Channel, Symbol), Run<E>)>,
+        topic: (Channel, Symbol),
+        entry: Entry<E>,
         limit: QueueLimit,
-        trimmed: &mut Trimmed<E>,
+        spent: &mut Spent<E>,
     ) -> Inserted {
-        let mut inserted = Inserted::default();
-        for (topic, run) in singles {
-            let waiting = self.newest.get(&topic).copied();
-            if let Some(Entry::Run(older)) = waiting.and_then(|at| self.entries.get_mut(at)) {
-                trimmed.push(std::mem::replace(older, run));
-                inserted.conflated += 1;
-                continue;
-            }
-            inserted.dropped += self.insert(run, limit, trimmed).dropped;
-            self.newest.insert(topic, self.entries.len() - 1);
+        let waiting = self.newest.get(&topic).copied();
+        if let Some(older @ Entry::One(_)) = waiting.and_then(|at| self.entries.get_mut(at)) {
+            spent.push(std::mem::replace(older, entry));
+            return Inserted {
+                conflated: 1,
+                ..Inserted::default()
+            };
         }
+        let inserted = self.insert(entry, limit, spent);
+        self.newest.insert(topic, self.entries.len() - 1);
         inserted
     }
 
@@ -253,17 +308,22 @@ impl<E> Entries<E> {
     /// What stands in front.
     #[inline]
     pub(super) fn take(&mut self) -> Option<Taken<'_, E>> {
-        // A run that was read to its end is removed when the next is asked for: its last event was lent out.
-        while matches!(self.entries.front(), Some(Entry::Run(run)) if run.len() == 0) {
+        while self.entries.front().is_some_and(Entry::is_read) {
             self.entries.pop_front();
         }
-        if let Some(Entry::Run(_)) = self.entries.front() {
+        if let Some(Entry::Run(_) | Entry::One(_)) = self.entries.front() {
             self.events -= 1;
-            let Some(Entry::Run(run)) = self.entries.front_mut() else {
-                return None;
-            };
-            run.next += 1;
-            return Some(Taken::Event(run.at(run.next - 1), run.batch.epoch));
+            match self.entries.front_mut() {
+                Some(Entry::Run(run)) => {
+                    run.next += 1;
+                    return Some(Taken::Event(run.at(run.next - 1), run.batch.epoch));
+                }
+                Some(Entry::One(one)) => {
+                    one.read = true;
+                    return Some(Taken::Event(&one.stamped, one.epoch));
+                }
+                _ => return None,
+            }
         }
         self.take_declared().map(Taken::Declared)
     }
@@ -277,14 +337,17 @@ impl<E> Entries<E> {
                 self.unparsed -= usize::from(matches!(notice, Notice::Unparsed(_)));
                 Some(Declared::Notice(notice))
             }
-            Some(Entry::Run(_)) | None => self.ended.take().map(Declared::Ended),
+            Some(Entry::Run(_) | Entry::One(_)) | None => self.ended.take().map(Declared::Ended),
         }
     }
 
-    fn append(&mut self, run: Run<E>) {
-        if run.len() > 0 {
-            self.events += run.len();
-            self.entries.push_back(Entry::Run(run));
+    fn append(&mut self, entry: Entry<E>, spent: &mut Spent<E>) {
+        match entry.events() {
+            0 => spent.push(entry),
+            events => {
+                self.events += events;
+                self.entries.push_back(entry);
+            }
         }
     }
 
@@ -292,7 +355,7 @@ impl<E> Entries<E> {
     ///
     /// Other declarations that stood among them come after the hole. They are still true, and no event is left between
     /// them, so for a reader it makes no difference where in the hole they stand.
-    fn trim(&mut self, mut queued: usize, lost: usize, trimmed: &mut Trimmed<E>) {
+    fn trim(&mut self, mut queued: usize, lost: usize, spent: &mut Spent<E>) {
         self.newest.clear();
         self.events -= queued;
         let mut hole = lost as u64;
@@ -303,14 +366,12 @@ impl<E> Entries<E> {
                     hole += *count;
                     self.entries.pop_front();
                 }
-                Some(Entry::Run(run)) if queued > 0 => {
-                    let here = run.len().min(queued);
-                    run.next += here;
+                Some(entry @ (Entry::Run(_) | Entry::One(_))) if queued > 0 => {
+                    let here = entry.events().min(queued);
+                    entry.skip(here);
                     queued -= here;
-                    if run.len() == 0
-                        && let Some(Entry::Run(run)) = self.entries.pop_front()
-                    {
-                        trimmed.push(run);
+                    if entry.is_read() {
+                        spent.extend(self.entries.pop_front());
                     }
                 }
                 // Also behind the last event that goes: two gaps may have come together.

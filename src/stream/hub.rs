@@ -23,7 +23,7 @@ pub(crate) use self::asking::Ask;
 use self::{asking::Asked, budget::Budget, by_symbol::BySymbol, recent::Recent};
 use super::{
     batch::Pool,
-    entries::Picks,
+    entries::{Picks, Scratch},
     sink::{Sink, Standing},
     wishes::{SubscriptionId, Wish},
 };
@@ -67,8 +67,7 @@ pub(crate) struct Hub<E> {
     /// Which members the batch at hand concerns. Kept for its memory.
     touched: Vec<usize>,
     batches: Pool<E>,
-    /// Those that hold copies, for one member each.
-    copies: Pool<E>,
+    scratch: Scratch<E>,
 }
 
 /// Somebody was told of topics.
@@ -139,11 +138,25 @@ struct Member<E> {
 }
 
 impl<E> Member<E> {
-    /// Whether it shares in a batch of `total` events, of which it gets a part. It gets copies otherwise: a few events
-    /// must not keep a large batch alive for as long as they wait.
-    fn shares(&self, total: usize) -> bool {
-        (total / PINNING..total).contains(&self.picks.len())
+    /// What it takes of a batch of `total` events.
+    fn share(&self, total: usize) -> Share {
+        let count = self.picks.len();
+        match &self.sink {
+            Sink::Queue(queue) if queue.conflates() => Share::Copies,
+            _ if count == 1 || count < total / PINNING => Share::Copies,
+            _ if count == total => Share::All,
+            _ => Share::Part,
+        }
     }
+}
+
+/// How a queue takes its part of a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Share {
+    All,
+    Part,
+    /// A few events must not keep a large batch alive for as long as they wait, and one is as quickly copied as shared.
+    Copies,
 }
 
 /// The venue's answer to one topic of one member, and what the member was last told of it: a reconnect that changes
@@ -198,7 +211,7 @@ impl<E: Routed> Hub<E> {
             told: Vec::new(),
             touched: Vec::new(),
             batches: Pool::new(MOST_BATCHES),
-            copies: Pool::new(MOST_COPIES),
+            scratch: Scratch::new(),
         }
     }
 
@@ -480,7 +493,7 @@ impl<E: Routed> Hub<E> {
             members,
             touched,
             batches,
-            copies,
+            scratch,
             ..
         } = self;
         let newest = events.last().map(|stamped| stamped.received);
@@ -490,7 +503,7 @@ impl<E: Routed> Hub<E> {
             batch.epoch = epoch;
             for slot in &*touched {
                 if let Some(member) = &mut members[*slot]
-                    && member.shares(total)
+                    && member.share(total) == Share::Part
                 {
                     member.picks_at = batch.picks.len();
                     batch.picks.extend_from_slice(&member.picks);
@@ -502,27 +515,14 @@ impl<E: Routed> Hub<E> {
                 continue;
             };
             member.heard = newest.unwrap_or(member.heard);
-            let count = member.picks.len();
-            match &member.sink {
-                Sink::Fold(fold) => fold.fold(&batch, &member.picks),
-                Sink::Queue(queue) if count == total => queue.push(&batch, Picks::All),
-                Sink::Queue(queue) if member.shares(total) => {
-                    let start = member.picks_at;
-                    queue.push(&batch, Picks::Range(start, start + count));
-                }
-                Sink::Queue(queue) => {
-                    let few = member.picks.iter().map(|index| {
-                        let Stamped { event, received } = &batch.events[*index as usize];
-                        Stamped {
-                            event: event.clone(),
-                            received: *received,
-                        }
-                    });
-                    let copy = copies.fill(|copy| {
-                        copy.events.extend(few);
-                        copy.epoch = epoch;
-                    });
-                    queue.push(&copy, Picks::All);
+            let share = member.share(total);
+            let part = Picks::Range(member.picks_at, member.picks_at + member.picks.len());
+            match (&member.sink, share) {
+                (Sink::Fold(fold), _) => fold.fold(&batch, &member.picks),
+                (Sink::Queue(queue), Share::All) => queue.push(&batch, Picks::All, scratch),
+                (Sink::Queue(queue), Share::Part) => queue.push(&batch, part, scratch),
+                (Sink::Queue(queue), Share::Copies) => {
+                    queue.push_copies(&batch, &member.picks, scratch);
                 }
             }
             member.picks.clear();
@@ -576,7 +576,7 @@ impl<E: Routed> Hub<E> {
     /// Gives back the memory that is kept for the next burst.
     pub(crate) fn release_memory(&mut self) {
         self.batches.clear();
-        self.copies.clear();
+        self.scratch = Scratch::new();
         self.touched = Vec::new();
         for member in self.members.iter_mut().flatten() {
             member.picks = Vec::new();
@@ -641,5 +641,3 @@ impl<E: Routed> Hub<E> {
 const PINNING: usize = 4;
 /// Batches that are used again: more are under way only where a reader is slow.
 const MOST_BATCHES: usize = 8;
-/// The same for copies.
-const MOST_COPIES: usize = 256;

@@ -25,6 +25,7 @@
 //! taken.
 
 use std::{
+    ops::ControlFlow,
     sync::{
         Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -37,7 +38,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{
     batch::Batch,
-    entries::{Declared, Entries, Inserted, Picks, Run, Taken},
+    entries::{Declared, Entries, Entry, Inserted, Picks, Run, Scratch, Taken},
     subscription::Delivery,
 };
 use crate::{
@@ -50,7 +51,7 @@ use crate::{
     phase::Phase,
     process::Process,
     topic::{Overflow, Payload, QueueLimit},
-    venue::Routed,
+    venue::{Routed, Stamped},
 };
 
 /// What the venue has answered so far, for `wait_confirmed`.
@@ -150,6 +151,12 @@ struct Counts {
     queued: u64,
 }
 
+impl<E> Queue<E> {
+    pub(crate) fn conflates(&self) -> bool {
+        self.limit.overflow == Overflow::Conflate
+    }
+}
+
 impl<E: Routed> Queue<E> {
     /// A queue, and the channel that its tokens come through.
     pub(crate) fn new<T: Payload<Source = E>>(
@@ -189,23 +196,74 @@ impl<E: Routed> Queue<E> {
 
     // ---- the stream's thread ----
 
-    /// Takes in the picked events of a batch, as the limit allows.
-    pub(crate) fn push(&self, batch: &Arc<Batch<E>>, picks: Picks) {
+    /// Takes in the picked events of a batch, as the limit allows. Not for one that conflates.
+    pub(crate) fn push(&self, batch: &Arc<Batch<E>>, picks: Picks, scratch: &mut Scratch<E>) {
         let run = Run::new(Arc::clone(batch), picks);
-        let count = run.len() as u64;
+        let count = run.len();
+        let run = Entry::Run(run);
+        self.insert(count, scratch, |queue, scratch| {
+            queue.insert(run, self.limit, &mut scratch.spent)
+        });
+    }
+
+    /// The same with copies: few events must not keep a large batch alive for as long as they wait, and what conflates
+    /// takes each by itself.
+    pub(crate) fn push_copies(&self, batch: &Batch<E>, picks: &[u32], scratch: &mut Scratch<E>) {
         // Events are cloned before the lock is taken, and destroyed after it was let go.
-        let singles = (self.limit.overflow == Overflow::Conflate).then(|| run.singles());
-        let mut trimmed = Vec::new();
+        let copies = picks.iter().map(|index| {
+            let Stamped { event, received } = &batch.events[*index as usize];
+            Stamped {
+                event: event.clone(),
+                received: *received,
+            }
+        });
+        scratch.events.extend(copies);
+        if self.conflates() {
+            let topics = scratch.events.iter().map(|stamped| {
+                // One without a symbol belongs to its whole channel.
+                let symbol = stamped.event.symbols().first().cloned();
+                (
+                    stamped.event.channel(),
+                    symbol.unwrap_or_else(|| "*".into()),
+                )
+            });
+            scratch.topics.extend(topics);
+        }
+        self.insert(picks.len(), scratch, |queue, scratch| {
+            let Scratch {
+                events,
+                topics,
+                spent,
+            } = scratch;
+            let mut inserted = Inserted::default();
+            let mut topics = topics.drain(..);
+            for stamped in events.drain(..) {
+                let entry = Entry::one(stamped, batch.epoch);
+                let one = match topics.next() {
+                    Some(topic) => queue.conflate(topic, entry, self.limit, spent),
+                    None => queue.insert(entry, self.limit, spent),
+                };
+                inserted.dropped += one.dropped;
+                inserted.conflated += one.conflated;
+                inserted.overflowed |= one.overflowed;
+            }
+            inserted
+        });
+    }
+
+    fn insert(
+        &self,
+        count: usize,
+        scratch: &mut Scratch<E>,
+        insert: impl FnOnce(&mut Entries<E>, &mut Scratch<E>) -> Inserted,
+    ) {
         let overflowed = self.change(|tail| {
-            add(&self.routed, count);
-            let inserted = match singles {
-                _ if tail.queue.is_ended() => Inserted {
-                    dropped: run.len(),
-                    ..Inserted::default()
-                },
-                Some(singles) => tail.queue.conflate(singles, self.limit, &mut trimmed),
-                None => tail.queue.insert(run, self.limit, &mut trimmed),
-            };
+            add(&self.routed, count as u64);
+            if tail.queue.is_ended() {
+                add(&self.dropped, count as u64);
+                return false;
+            }
+            let inserted = insert(&mut tail.queue, scratch);
             add(&self.dropped, inserted.dropped as u64);
             add(&self.conflated, inserted.conflated as u64);
             if inserted.overflowed {
@@ -213,7 +271,7 @@ impl<E: Routed> Queue<E> {
             }
             inserted.overflowed
         });
-        drop(trimmed);
+        scratch.clear();
         if overflowed {
             self.end_answers(&EndReason::Failed(self.overflow_error()));
         }
@@ -310,7 +368,7 @@ impl<E: Routed> Queue<E> {
     }
 
     /// The next update that stands in front, as `wrap` makes something of it. Where there is none, `refill` brings more,
-    /// or says what to return instead.
+    /// or breaks off with what to return instead.
     ///
     /// The update is made where its reader wants it, in whatever that wraps it in: it is large, and each move shows.
     #[inline]
@@ -318,12 +376,12 @@ impl<E: Routed> Queue<E> {
         &self,
         front: &mut Front<E>,
         wrap: impl FnOnce(Update<T>) -> R,
-        mut refill: impl FnMut(&mut Front<E>) -> Result<(), R>,
+        mut refill: impl FnMut(&mut Front<E>) -> ControlFlow<R>,
     ) -> R {
         loop {
             match front.queue.take() {
                 None => {
-                    if let Err(instead) = refill(front) {
+                    if let ControlFlow::Break(instead) = refill(front) {
                         return instead;
                     }
                 }

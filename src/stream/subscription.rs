@@ -4,6 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     fmt,
     marker::PhantomData,
+    ops::ControlFlow,
     sync::{Arc, Weak},
     time::{Duration, Instant},
 };
@@ -93,7 +94,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`RecvError`] once [`Update::Ended`] was taken.
     #[inline]
     pub fn recv(&self) -> Result<Update<T>, RecvError> {
-        self.next(Ok, || self.more(None).map_err(|_| Err(RecvError)))
+        self.next(Ok, || self.more(None).map_break(|_| Err(RecvError)))
     }
 
     /// The next update, if one is queued. Never blocks.
@@ -102,7 +103,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`TryRecvError::Empty`], or [`TryRecvError::Ended`] once [`Update::Ended`] was taken.
     pub fn try_recv(&self) -> Result<Update<T>, TryRecvError> {
         self.next(Ok, || {
-            Err(Err(if self.queue.is_over() {
+            ControlFlow::Break(Err(if self.queue.is_over() {
                 TryRecvError::Ended
             } else {
                 TryRecvError::Empty
@@ -117,7 +118,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Update<T>, RecvTimeoutError> {
         // A time-out beyond what the clock can express is none.
         let deadline = clock::now().checked_add(timeout);
-        self.next(Ok, || self.more(deadline).map_err(Err))
+        self.next(Ok, || self.more(deadline).map_break(Err))
     }
 
     /// The next update. Blocks until `deadline` at most.
@@ -125,7 +126,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Ended`] once [`Update::Ended`] was taken.
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Update<T>, RecvTimeoutError> {
-        self.next(Ok, || self.more(Some(deadline)).map_err(Err))
+        self.next(Ok, || self.more(Some(deadline)).map_break(Err))
     }
 
     /// Updates until [`Update::Ended`], which is the last. Blocks for each. `&subscription` iterates likewise.
@@ -229,11 +230,11 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
 
     /// The next update, wrapped. Where none is queued, `more` waits for one, or says what to return instead.
     #[inline]
-    fn next<R>(&self, wrap: impl FnOnce(Update<T>) -> R, more: impl Fn() -> Result<(), R>) -> R {
+    fn next<R>(&self, wrap: impl FnOnce(Update<T>) -> R, more: impl Fn() -> ControlFlow<R>) -> R {
         if let Some(front) = &mut *self.own.borrow_mut() {
             return self.queue.read(front, wrap, |front| {
                 if self.queue.take(front) {
-                    Ok(())
+                    ControlFlow::Continue(())
                 } else {
                     more()
                 }
@@ -241,14 +242,17 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         }
         // Others read the front, too: it is not held while this one waits.
         loop {
-            let mut front = self.queue.shared();
-            self.queue.take(&mut front);
-            let update = self.queue.read(&mut front, Some, |_| Err(None));
-            drop(front);
+            let update = self.queue.read(&mut self.queue.shared(), Some, |front| {
+                if self.queue.take(front) {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(None)
+                }
+            });
             if let Some(update) = update {
                 return wrap(update);
             }
-            if let Err(instead) = more() {
+            if let ControlFlow::Break(instead) = more() {
                 return instead;
             }
         }
@@ -256,13 +260,13 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
 
     /// Blocks until something is queued.
     #[cold]
-    fn more(&self, deadline: Option<Instant>) -> Result<(), RecvTimeoutError> {
+    fn more(&self, deadline: Option<Instant>) -> ControlFlow<RecvTimeoutError> {
         if self.queue.is_over() {
-            Err(RecvTimeoutError::Ended)
+            ControlFlow::Break(RecvTimeoutError::Ended)
         } else if self.queue.wait(deadline) {
-            Ok(())
+            ControlFlow::Continue(())
         } else {
-            Err(RecvTimeoutError::Timeout)
+            ControlFlow::Break(RecvTimeoutError::Timeout)
         }
     }
 }
@@ -304,7 +308,7 @@ impl<T: Payload<Source: Routed>> Iterator for Iter<'_, T> {
     #[inline]
     fn next(&mut self) -> Option<Update<T>> {
         let subscription = self.subscription;
-        subscription.next(Some, || subscription.more(None).map_err(|_| None))
+        subscription.next(Some, || subscription.more(None).map_break(|_| None))
     }
 }
 
@@ -342,7 +346,7 @@ impl<T: Payload<Source: Routed>> Iterator for Delivery<T> {
             self.opened = Some(queue);
         }
         let queue = self.opened.as_ref()?;
-        queue.read(&mut queue.shared(), Some, |_| Err(None))
+        queue.read(&mut queue.shared(), Some, |_| ControlFlow::Break(None))
     }
 }
 

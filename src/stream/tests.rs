@@ -1,12 +1,13 @@
 //! The driver on a transport without sockets, with the test as the peer and the clock.
 
 use std::{
+    ops::ControlFlow,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use super::{
-    Stream, StreamHandle, Subscription, batch::Batch, driver::Driver, entries::Picks,
+    Stream, StreamHandle, Subscription, batch::Batch, driver::Driver, entries::Scratch,
     handle::Lease, queue::Queue,
 };
 use crate::{
@@ -1233,13 +1234,14 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
     let bench = Bench::live();
     let limit = QueueLimit::new(10, Overflow::Conflate);
     let (queue, _receiver) = Queue::<News>::new::<News>(limit, &bench.stream.key, None);
+    let mut scratch = Scratch::new();
     for index in 1..=2 {
         let event = Stamped {
             event: News(index),
             received: bench.peer.now(),
         };
         let batch = Batch::new(vec![event], 1);
-        queue.push(&Arc::new(batch), Picks::All);
+        queue.push_copies(&batch, &[0], &mut scratch);
     }
     let health = queue.health(1);
     assert_eq!(
@@ -1252,7 +1254,9 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
     );
     let mut front = queue.shared();
     assert!(queue.take(&mut front));
-    let update: Update<News> = queue.read(&mut front, Some, |_| Err(None)).unwrap();
+    let update: Update<News> = queue
+        .read(&mut front, Some, |_| ControlFlow::Break(None))
+        .unwrap();
     assert_eq!(update.event().unwrap().unwrap().data, News(2));
     assert_eq!(queue.health(1).events_queued, 0);
 }
