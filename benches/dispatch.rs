@@ -20,21 +20,24 @@ fn main() {
     divan::main();
 }
 
-/// The table, and how many of the events are read together.
+/// Symbols, and the subscriptions that share them.
 const TABLES: [(usize, usize); 3] = [(10, 1), (10_000, 1), (10_000, 1_000)];
-const EVENTS: usize = 10_000;
+const EVENTS: usize = 1_000;
 
-#[divan::bench(args = TABLES)]
+#[divan::bench(args = TABLES, sample_count = 1_000)]
 fn one_by_one(bencher: Bencher<'_, '_>, (symbols, subscriptions): (usize, usize)) {
     let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
     let _held = subscribe(&handle, symbols, subscriptions);
+    // In turns that jump about the table, and come to all of it.
+    let mut turns = (0..).map(|turn: usize| turn * 7_919 % symbols);
     bencher
         .counter(ItemsCount::new(EVENTS))
-        .with_inputs(|| quotes(symbols))
+        .with_inputs(|| turns.by_ref().take(EVENTS).map(quote).collect::<Vec<_>>())
         .bench_local_values(|quotes| quotes.into_iter().for_each(|quote| feed.event(quote)));
 }
 
-/// All symbols, shared out among the subscriptions. Nobody reads: every event also pushes an old one out.
+/// All symbols, shared out among the subscriptions. Nobody reads: every event pushes the one
+/// before it out.
 fn subscribe(
     handle: &StreamHandle<MarketData>,
     symbols: usize,
@@ -47,12 +50,6 @@ fn subscribe(
             handle.subscribe(topics).unwrap()
         })
         .collect()
-}
-
-/// Quotes of all symbols, in turns that jump about the table.
-fn quotes(symbols: usize) -> Vec<MarketEvent> {
-    let turn = |number: usize| number * 7_919 % symbols;
-    (0..EVENTS).map(|number| quote(turn(number))).collect()
 }
 
 fn symbol(number: usize) -> String {

@@ -52,7 +52,8 @@ pub(super) struct Entries<E> {
     events: usize,
     /// Notices of unparsed items among the entries.
     unparsed: usize,
-    ended: Option<EndReason>,
+    /// In a box: it is large, rare, and in the way of what every push looks at.
+    ended: Option<Box<EndReason>>,
     /// Where the newest event of each topic stands. Only for queues that conflate, and only while nothing has moved.
     newest: HashMap<(Channel, Symbol), usize>,
 }
@@ -302,7 +303,7 @@ impl<E> Entries<E> {
 
     /// The end, behind everything. The first reason stays.
     pub(super) fn end(&mut self, reason: &EndReason) {
-        self.ended.get_or_insert_with(|| reason.clone());
+        self.ended.get_or_insert_with(|| Box::new(reason.clone()));
     }
 
     /// What stands in front.
@@ -337,7 +338,9 @@ impl<E> Entries<E> {
                 self.unparsed -= usize::from(matches!(notice, Notice::Unparsed(_)));
                 Some(Declared::Notice(notice))
             }
-            Some(Entry::Run(_) | Entry::One(_)) | None => self.ended.take().map(Declared::Ended),
+            Some(Entry::Run(_) | Entry::One(_)) | None => {
+                self.ended.take().map(|reason| Declared::Ended(*reason))
+            }
         }
     }
 

@@ -19,6 +19,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
+
 pub(crate) use self::asking::Ask;
 use self::{asking::Asked, budget::Budget, by_symbol::BySymbol, recent::Recent};
 use super::{
@@ -118,22 +120,26 @@ impl Word {
     }
 }
 
+/// What every event looks at comes first, in a line of the processor's cache: where there are many members, few of them
+/// stay near.
+#[repr(C, align(64))]
 struct Member<E> {
+    sink: Sink<E>,
+    /// Which events of the batch at hand it gets, and where they stand among the batch's picks.
+    picks: SmallVec<[u32; 4]>,
+    picks_at: usize,
+    /// When something arrived last.
+    heard: Instant,
     id: SubscriptionId,
     priority: i32,
-    sink: Sink<E>,
+    /// A gap was declared, and its end was not yet.
+    broken: bool,
     /// Whose it is.
     correlation: Option<CorrelationId>,
     topics: HashMap<Topic, Answer>,
     version: u64,
-    /// How often something has to arrive, in trading time, and when it did last.
+    /// How often something has to arrive, in trading time.
     expected: Option<Duration>,
-    heard: Instant,
-    /// A gap was declared, and its end was not yet.
-    broken: bool,
-    /// Which events of the batch at hand it gets, and where they stand among the batch's picks.
-    picks: Vec<u32>,
-    picks_at: usize,
     recent: Recent,
 }
 
@@ -176,7 +182,7 @@ impl Answer {
 /// A topic that has members, or that the venue still has to be told to stop.
 #[derive(Default)]
 struct Entry {
-    members: Vec<usize>,
+    members: SmallVec<[usize; 2]>,
     upstream: Upstream,
     /// Confirmed by the wildcard of its channel alone, which the venue listed in its place: it may go with that.
     covered: bool,
@@ -290,7 +296,7 @@ impl<E: Routed> Hub<E> {
             expected: wish.expected,
             heard: now,
             broken: false,
-            picks: Vec::new(),
+            picks: SmallVec::new(),
             picks_at: 0,
             recent: Recent::default(),
         };
@@ -579,7 +585,7 @@ impl<E: Routed> Hub<E> {
         self.scratch = Scratch::new();
         self.touched = Vec::new();
         for member in self.members.iter_mut().flatten() {
-            member.picks = Vec::new();
+            member.picks = SmallVec::new();
         }
     }
 
