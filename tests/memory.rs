@@ -1,4 +1,5 @@
-//! What a stream that waits for data holds on the heap. A binary of its own: the allocator counts all of the process.
+//! What a stream and its queues hold on the heap. A binary of its own: the allocator counts all of the process, and so
+//! the tests take turns.
 #![allow(clippy::unwrap_used, reason = "a test: it panics")]
 
 #[allow(dead_code, reason = "several binaries share it")]
@@ -10,17 +11,20 @@ use std::{
     process::{Child, Stdio},
 };
 
+use parking_lot::Mutex;
 use peak_alloc::PeakAlloc;
 use support::{WAIT, credentials, quick};
 use trunkline::{
-    Manager,
+    Code, Conditions, Decimal, Manager, MarketEvent, Overflow, Quote,
     alpaca::{self, Feed},
+    testing,
 };
 
 use self::example::example;
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
+static TURN: Mutex<()> = Mutex::new(());
 
 /// The simulator in a process of its own, so that its heap is not counted.
 struct Simulator(Child);
@@ -35,6 +39,7 @@ impl Drop for Simulator {
 #[test]
 fn an_idle_stream_holds_less_than_64_kib() {
     const STREAMS: usize = 8;
+    let _turn = TURN.lock();
     let child = example("simulator")
         .args(["--rate", "0"])
         .stdin(Stdio::null())
@@ -68,4 +73,47 @@ fn an_idle_stream_holds_less_than_64_kib() {
         .collect();
     let each = (HEAP.current_usage() - before) / idle.len();
     assert!(each < 64 << 10, "{each} bytes");
+}
+
+#[test]
+fn an_event_that_waits_keeps_itself_and_not_the_batch_it_came_in() {
+    const BATCHES: usize = 500;
+    const BATCH: usize = 400;
+    let _turn = TURN.lock();
+    let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
+    let few = alpaca::quotes(["FEW"]).queue(BATCHES, Overflow::End);
+    let slow = handle.subscribe(few).unwrap();
+    let quick = handle.subscribe(alpaca::quotes(["MANY"])).unwrap();
+    let batch: Vec<_> = (0..BATCH)
+        .map(|at| quote(if at == BATCH / 2 { "FEW" } else { "MANY" }))
+        .collect();
+    let round = || {
+        feed.events(batch.iter().cloned());
+        while quick.try_recv().is_ok() {}
+    };
+    round();
+    let before = HEAP.current_usage();
+    for _ in 1..BATCHES {
+        round();
+    }
+    let each = HEAP.current_usage().saturating_sub(before) / BATCHES;
+    assert_eq!(slow.health().events_queued, BATCHES as u64);
+    // A queue's memory grows by doubling.
+    assert!(each < 4 * size_of::<MarketEvent>(), "{each} bytes");
+}
+
+fn quote(symbol: &str) -> MarketEvent {
+    MarketEvent::Quote(Quote {
+        symbol: symbol.into(),
+        bid_exchange: "V".into(),
+        bid_price: Decimal::ONE,
+        bid_size: Decimal::ONE,
+        ask_exchange: "V".into(),
+        ask_price: Decimal::TWO,
+        ask_size: Decimal::ONE,
+        exchange: Code::default(),
+        conditions: Conditions::default(),
+        tape: "A".into(),
+        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
+    })
 }
