@@ -23,7 +23,7 @@ use std::{
 
 use super::{
     Account, Codec, DataFeed,
-    wire::{self, Incoming, SubscriptionRequest},
+    wire::{self, Incoming, Scanned, SubscriptionRequest},
 };
 use crate::{
     calendar::Calendar,
@@ -251,12 +251,14 @@ impl Session for MarketDataSession {
 
     fn handle_frame(&mut self, _now: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
         // By codec, not by opcode: JSON may come in binary frames.
-        let is_ready = matches!(self.state, State::Ready);
-        wire::decode(frame.bytes(), self.codec, |item| match item {
-            // Nearly every item, and looked at nowhere else.
-            Ok(Incoming::Event(event)) if is_ready => out.event(event),
-            item => self.handle_item(item, out),
-        });
+        let (frame, codec) = (frame.bytes(), self.codec);
+        let scanned = match self.state {
+            State::Ready => wire::scan(frame, codec, |event| out.event(event)),
+            _ => Scanned::Items(0),
+        };
+        if let Scanned::Items(scanned) = scanned {
+            wire::decode_behind(scanned, frame, codec, |item| self.handle_item(item, out));
+        }
     }
 
     fn request(&mut self, _now: Instant, request: Request<'_>, out: &mut Output<MarketEvent>) {

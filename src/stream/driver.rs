@@ -426,6 +426,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// Reads until nothing is left or the turn's budget is spent. Events lie in the output until then, so that a burst
     /// becomes few batches, and none waits for a message that is not there yet.
     fn read(&mut self, now: Instant) {
+        let turn_ends = now + TURN;
         for _ in 0..FRAMES_PER_TURN {
             let (incoming, read_at) = match self.transport.read() {
                 Ok(Some(read)) => read,
@@ -478,7 +479,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 }
             }
             // A batch of large messages is a long turn; a stop must not wait for many of them.
-            if read_at.saturating_duration_since(now) >= TURN {
+            if read_at >= turn_ends {
                 break;
             }
         }

@@ -4,6 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::Arc,
+    time::Instant,
 };
 
 use super::batch::Batch;
@@ -72,7 +73,9 @@ pub(super) type Spent<E> = Vec<Entry<E>>;
 
 /// What a push needs room for outside of the lock, in memory that is used again. Empty between two of them.
 pub(crate) struct Scratch<E> {
-    pub(super) events: Vec<Stamped<E>>,
+    /// Events that are about to be queued, each by itself.
+    pub(super) copies: VecDeque<Entry<E>>,
+    /// Where they conflate: the topic of each.
     pub(super) topics: Vec<(Channel, Symbol)>,
     pub(super) spent: Spent<E>,
 }
@@ -80,14 +83,14 @@ pub(crate) struct Scratch<E> {
 impl<E> Scratch<E> {
     pub(crate) fn new() -> Self {
         Self {
-            events: Vec::new(),
+            copies: VecDeque::new(),
             topics: Vec::new(),
             spent: Vec::new(),
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.events.clear();
+        self.copies.clear();
         self.topics.clear();
         self.spent.clear();
     }
@@ -134,15 +137,17 @@ impl<E> Run<E> {
     }
 }
 
-impl<E> Entry<E> {
-    pub(super) fn one(stamped: Stamped<E>, epoch: u64) -> Self {
-        Self::One(One {
-            stamped,
+impl<E> One<E> {
+    pub(super) fn new(event: E, received: Instant, epoch: u64) -> Self {
+        Self {
+            stamped: Stamped { event, received },
             epoch,
             read: false,
-        })
+        }
     }
+}
 
+impl<E> Entry<E> {
     /// How many events of it are left.
     fn events(&self) -> usize {
         match self {
@@ -240,8 +245,38 @@ impl<E> Entries<E> {
         inserted
     }
 
+    /// Takes in copies of events, as the limit allows.
+    pub(super) fn insert_copies(
+        &mut self,
+        limit: QueueLimit,
+        scratch: &mut Scratch<E>,
+    ) -> Inserted {
+        let Scratch {
+            copies,
+            topics,
+            spent,
+        } = scratch;
+        let mut inserted = Inserted::default();
+        if topics.is_empty() && self.events + copies.len() <= limit.events {
+            self.events += copies.len();
+            self.entries.append(copies);
+            return inserted;
+        }
+        let mut topics = topics.drain(..);
+        for copy in copies.drain(..) {
+            let one = match topics.next() {
+                Some(topic) => self.conflate(topic, copy, limit, spent),
+                None => self.insert(copy, limit, spent),
+            };
+            inserted.dropped += one.dropped;
+            inserted.conflated += one.conflated;
+            inserted.overflowed |= one.overflowed;
+        }
+        inserted
+    }
+
     /// Takes in an event of which only the newest of its topic counts: one that waits is replaced where it stands.
-    pub(super) fn conflate(
+    fn conflate(
         &mut self,
         topic: (Channel, Symbol),
         entry: Entry<E>,

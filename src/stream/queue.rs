@@ -38,7 +38,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{
     batch::Batch,
-    entries::{Declared, Entries, Entry, Inserted, Picks, Run, Scratch, Taken},
+    entries::{Declared, Entries, Entry, Inserted, One, Picks, Run, Scratch, Taken},
     subscription::Delivery,
 };
 use crate::{
@@ -214,44 +214,20 @@ impl<E: Routed> Queue<E> {
     /// takes each by itself.
     pub(crate) fn push_copies(&self, batch: &Batch<E>, picks: &[u32], scratch: &mut Scratch<E>) {
         // Events are cloned before the lock is taken, and destroyed after it was let go.
-        let copies = picks.iter().map(|index| {
+        for index in picks {
             let Stamped { event, received } = &batch.events[*index as usize];
-            Stamped {
-                event: event.clone(),
-                received: *received,
-            }
-        });
-        scratch.events.extend(copies);
-        if self.conflates() {
-            let topics = scratch.events.iter().map(|stamped| {
+            if self.conflates() {
                 // One without a symbol belongs to its whole channel.
-                let symbol = stamped.event.symbols().first().cloned();
-                (
-                    stamped.event.channel(),
-                    symbol.unwrap_or_else(|| "*".into()),
-                )
-            });
-            scratch.topics.extend(topics);
+                let symbol = event.symbols().first().cloned();
+                let topic = (event.channel(), symbol.unwrap_or_else(|| "*".into()));
+                scratch.topics.push(topic);
+            }
+            scratch
+                .copies
+                .push_back(Entry::One(One::new(event.clone(), *received, batch.epoch)));
         }
         self.insert(picks.len(), scratch, |queue, scratch| {
-            let Scratch {
-                events,
-                topics,
-                spent,
-            } = scratch;
-            let mut inserted = Inserted::default();
-            let mut topics = topics.drain(..);
-            for stamped in events.drain(..) {
-                let entry = Entry::one(stamped, batch.epoch);
-                let one = match topics.next() {
-                    Some(topic) => queue.conflate(topic, entry, self.limit, spent),
-                    None => queue.insert(entry, self.limit, spent),
-                };
-                inserted.dropped += one.dropped;
-                inserted.conflated += one.conflated;
-                inserted.overflowed |= one.overflowed;
-            }
-            inserted
+            queue.insert_copies(self.limit, scratch)
         });
     }
 

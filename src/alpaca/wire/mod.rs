@@ -20,11 +20,13 @@ use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::control::SubscriptionRequest;
+pub(crate) use self::{
+    control::SubscriptionRequest,
+    scan::{Scanned, scan},
+};
 use self::{
     control::{State, WireError, WireSuccess},
     market::Wire,
-    scan::Scanned,
 };
 use super::Codec;
 use crate::{
@@ -49,18 +51,9 @@ pub(crate) enum Incoming {
     Event(MarketEvent),
 }
 
-/// Reads a frame and hands out its items, in order. What stands behind a broken place in the frame is handed out as
-/// one unparsed item.
-#[inline]
-pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Incoming, Unparsed>)) {
-    let scanned = scan::scan(frame, codec, |event| each(Ok(Incoming::Event(event))));
-    if let Scanned::Items(scanned) = scanned {
-        decode_behind(scanned, frame, codec, each);
-    }
-}
-
-/// The same, without the scanner, for what follows so many items.
-fn decode_behind(
+/// Reads the items of a frame that stand behind so many that were [scanned](scan), and hands them out in order. What
+/// stands behind a broken place is handed out as one unparsed item.
+pub(crate) fn decode_behind(
     scanned: usize,
     frame: &[u8],
     codec: Codec,
@@ -70,6 +63,15 @@ fn decode_behind(
         Codec::Json => json::decode(frame, scanned, &mut each),
         Codec::MessagePack => msgpack::decode(frame, scanned, &mut each),
     });
+}
+
+/// All items of a frame, however each of them is read.
+#[cfg(test)]
+pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Incoming, Unparsed>)) {
+    let scanned = scan(frame, codec, |event| each(Ok(Incoming::Event(event))));
+    if let Scanned::Items(scanned) = scanned {
+        decode_behind(scanned, frame, codec, each);
+    }
 }
 
 /// Of many unparsed items in what `walk` hands out the first go on to `each`, and the others are counted in one more, at

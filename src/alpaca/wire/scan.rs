@@ -15,7 +15,7 @@ use crate::market::{Bar, Code, Conditions, Interval, MarketEvent, Quote, Timesta
 
 /// How much of a frame was usual.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Scanned {
+pub(crate) enum Scanned {
     Whole,
     /// So many items, and something else behind them.
     Items(usize),
@@ -23,7 +23,7 @@ pub(super) enum Scanned {
 
 /// Hands out the events of a frame, in order, up to the first unusual place.
 #[inline]
-pub(super) fn scan(frame: &[u8], codec: Codec, each: impl FnMut(MarketEvent)) -> Scanned {
+pub(crate) fn scan(frame: &[u8], codec: Codec, each: impl FnMut(MarketEvent)) -> Scanned {
     match codec {
         Codec::Json => items(json::Cursor::new(frame), each),
         Codec::MessagePack => match msgpack::Cursor::new(frame) {
