@@ -19,7 +19,7 @@ mod trunkline;
 mod workload;
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _, stdout},
+    io::{BufRead as _, BufReader, IsTerminal as _, Write as _, stderr, stdout},
     process::{Child, ChildStdout, Command, Stdio},
     time::{Duration, UNIX_EPOCH},
 };
@@ -211,19 +211,23 @@ fn compare(cli: &Cli) -> Result<()> {
     let rounds = if quick { 1 } else { cli.rounds.max(1) };
     let plan = plan(cli, quick);
     let mut runs = vec![Vec::new(); plan.len()];
+    let in_place = stderr().is_terminal();
     for round in 1..=rounds {
         for (at, (client, workload)) in plan.iter().enumerate() {
             let name = CLIENTS[*client].name;
-            eprint!(
-                "\rround {round} of {rounds}, run {} of {}: {name:<40}",
-                at + 1,
-                plan.len()
-            );
+            if in_place {
+                let (run, runs) = (at + 1, plan.len());
+                eprint!("\rround {round} of {rounds}, run {run} of {runs}: {name:<40}");
+            } else if at == 0 {
+                eprintln!("round {round} of {rounds}");
+            }
             let figures = measure(*client, workload).with_context(|| format!("{name} failed"))?;
             runs[at].push(figures);
         }
     }
-    eprintln!("\r{:<80}", "");
+    if in_place {
+        eprintln!("\r{:<80}", "");
+    }
     let medians: Vec<_> = runs.iter().map(|runs| Figures::median(runs)).collect();
     print_table(&plan, &medians, rounds);
     Ok(())
