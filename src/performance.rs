@@ -46,8 +46,8 @@
 //! The stream's thread reads until the socket is dry, and makes one batch of the events, which all queues share. A batch
 //! is handed on when nothing is left to read, when it is full (4,096 events), and before any declaration: so batching
 //! never makes an event wait for one that has not arrived. Each subscription notes which events are its own. One that
-//! gets less than a quarter of a batch gets copies, so that a slow reader keeps what is its own and not the rest.
-//! Readers take one update at a time, out of all that was queued when they last looked.
+//! gets less than a quarter of a batch gets copies, so that a slow reader keeps what is its own and not the rest; so does
+//! one that conflates. Readers take one update at a time, out of all that was queued when they last looked.
 //!
 //! What it costs to find those who want an event does not grow with the number of topics (`cargo bench --bench
 //! dispatch`). A thousand subscriptions that get one event in a thousand each cost more per event than one that gets
@@ -60,7 +60,7 @@
 //! | knob | more of it | less of it |
 //! |---|---|---|
 //! | [`Config::linger`](crate::Config::linger), default zero | fewer wake-ups: half of the processor time at 10,000 messages per second and four readers | no added latency. A linger adds up to itself and what the system's timers are late, some 50 µs on Linux; an event after a longer pause is not delayed |
-//! | [`Topics::queue`](crate::Topics::queue), default 65,536 events | a longer pause of the reader loses nothing | less memory that a stuck reader can hold: some 200 bytes per event, and as many events again that the reader has taken |
+//! | [`Topics::queue`](crate::Topics::queue), default 65,536 events | a longer pause of the reader loses nothing | less memory that a stuck reader can hold: some 200 to 400 bytes per event, and as many events again that the reader has taken |
 //! | [`Overflow`](crate::Overflow) | `DropOldest` and `DropNewest` cost nothing until the queue is full | `Conflate` copies each event and looks its topic up, and lets a slow reader skip what is stale; `End` proves that nothing is missing |
 //! | [`Config::read_buffer_size`](crate::Config::read_buffer_size), default 16 KiB | fewer reads where frames are large or come in bursts | less to clear: each read zeroes the free part of the buffer, 600 ns for 128 KiB |
 //! | [`Config::max_message_size`](crate::Config::max_message_size), default 4 MiB | larger messages are taken | a broken peer can make it hold less |

@@ -287,8 +287,9 @@ pub enum Overflow {
     DropOldest,
     /// Drop the events that do not fit: the reader finds the oldest events, then the hole.
     DropNewest,
-    /// Keep only the newest event of each topic: it takes the place of the older one that waits. More topics than the
-    /// queue is long, and the oldest events are dropped. What came before a gap is not replaced from behind it.
+    /// Keep only the newest event of each topic: it takes the place of the older one that waits. Where more waits than the
+    /// queue is long, the oldest events are dropped: with more topics than that, or behind a gap or a drop, since what came
+    /// before one is not replaced from behind it.
     Conflate,
     /// End the subscription: what was delivered has no hole.
     End,

@@ -14,7 +14,7 @@ mod quote;
 mod timestamp;
 mod trade;
 
-pub(crate) use self::names::Word;
+pub(crate) use self::names::Letters;
 pub use self::{
     bar::{Bar, Interval},
     event::{

@@ -44,10 +44,10 @@ macro_rules! text {
                 Self(text.into())
             }
         }
-        impl From<Word> for $name {
+        impl From<Letters> for $name {
             #[inline(always)]
-            fn from(word: Word) -> Self {
-                Self(word.into())
+            fn from(letters: Letters) -> Self {
+                Self(letters.into())
             }
         }
         impl Deref for $name {
@@ -133,11 +133,11 @@ impl Conditions {
     }
 }
 
-impl From<Word> for Conditions {
-    /// Of a word that [codes were pushed](Word::push_code) to.
+impl From<Letters> for Conditions {
+    // Of those that codes were pushed to.
     #[inline(always)]
-    fn from(word: Word) -> Self {
-        Self(word.into())
+    fn from(letters: Letters) -> Self {
+        Self(letters.into())
     }
 }
 
@@ -262,14 +262,14 @@ impl<const N: usize> From<&str> for Text<N> {
     }
 }
 
-impl<const N: usize> From<Word> for Text<N> {
+impl<const N: usize> From<Letters> for Text<N> {
     #[inline(always)]
-    fn from(word: Word) -> Self {
-        const { assert!(N >= Word::MOST) };
+    fn from(letters: Letters) -> Self {
+        const { assert!(N >= Letters::MOST) };
         let mut bytes = [0; N];
-        bytes[..Word::MOST].copy_from_slice(&word.bytes.to_le_bytes());
+        bytes[..Letters::MOST].copy_from_slice(&letters.bytes.to_le_bytes());
         Self::Short(Short {
-            len: word.len,
+            len: letters.len,
             bytes,
         })
     }
@@ -278,12 +278,12 @@ impl<const N: usize> From<Word> for Text<N> {
 /// A text of at most eight bytes, which fits into a register: the first byte is the lowest of the word, and zeros stand
 /// behind the last.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Word {
+pub(crate) struct Letters {
     bytes: u64,
     len: Len,
 }
 
-impl Word {
+impl Letters {
     pub(crate) const MOST: usize = size_of::<u64>();
 
     /// The text, if it is short enough.

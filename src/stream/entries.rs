@@ -68,31 +68,57 @@ pub(super) struct Inserted {
     pub(super) overflowed: bool,
 }
 
-/// What was pushed out, to be destroyed after the lock was let go.
-pub(super) type Spent<E> = Vec<Entry<E>>;
-
 /// What a push needs room for outside of the lock, in memory that is used again. Empty between two of them.
 pub(crate) struct Scratch<E> {
-    /// Events that are about to be queued, each by itself.
-    pub(super) copies: VecDeque<Entry<E>>,
-    /// Where they conflate: the topic of each.
+    /// What is about to be queued.
+    pub(super) load: VecDeque<Entry<E>>,
+    /// Where events conflate: the topic of each.
     pub(super) topics: Vec<(Channel, Symbol)>,
-    pub(super) spent: Spent<E>,
+    /// What was pushed out, or did not fit, to be destroyed after the lock was let go.
+    spent: Vec<Entry<E>>,
 }
 
 impl<E> Scratch<E> {
     pub(crate) fn new() -> Self {
         Self {
-            copies: VecDeque::new(),
+            load: VecDeque::new(),
             topics: Vec::new(),
             spent: Vec::new(),
         }
     }
 
     pub(super) fn clear(&mut self) {
-        self.copies.clear();
+        self.load.clear();
         self.topics.clear();
         self.spent.clear();
+    }
+
+    /// Leaves out so many of the first events of the load.
+    fn skip(&mut self, mut count: usize) {
+        while count > 0
+            && let Some(entry) = self.load.front_mut()
+        {
+            let here = entry.events().min(count);
+            entry.skip(here);
+            count -= here;
+            if entry.is_read() {
+                self.spent.extend(self.load.pop_front());
+            }
+        }
+    }
+
+    /// Leaves out so many of its last events.
+    fn cut(&mut self, mut count: usize) {
+        while count > 0
+            && let Some(entry) = self.load.back_mut()
+        {
+            let here = entry.events().min(count);
+            entry.cut(here);
+            count -= here;
+            if entry.is_read() {
+                self.spent.extend(self.load.pop_back());
+            }
+        }
     }
 }
 
@@ -198,7 +224,7 @@ impl<E> Entries<E> {
 
     /// Empties it, and keeps its memory, unless that is far more than is usual.
     pub(super) fn clear(&mut self) {
-        if self.entries.capacity() > KEPT {
+        if self.entries.capacity() * size_of::<Entry<E>>() > KEPT {
             *self = Self::new();
             return;
         }
@@ -212,87 +238,57 @@ impl<E> Entries<E> {
         self.ended.is_some()
     }
 
-    /// Takes in events, as far as the limit allows, and declares what it does not.
+    /// Takes in the events of the load, `count` of them, as far as the limit allows, and declares what it does not.
     pub(super) fn insert(
         &mut self,
-        mut entry: Entry<E>,
-        limit: QueueLimit,
-        spent: &mut Spent<E>,
-    ) -> Inserted {
-        let mut inserted = Inserted::default();
-        let excess = (self.events + entry.events()).saturating_sub(limit.events);
-        match limit.overflow {
-            Overflow::DropOldest | Overflow::Conflate => {
-                if excess > 0 {
-                    let queued = excess.min(self.events);
-                    entry.skip(excess - queued);
-                    self.trim(queued, excess, spent);
-                }
-                self.append(entry, spent);
-            }
-            Overflow::DropNewest => {
-                entry.cut(excess);
-                self.append(entry, spent);
-                self.lose(excess as u64);
-            }
-            Overflow::End => {
-                entry.cut(excess);
-                self.append(entry, spent);
-                inserted.overflowed = excess > 0;
-            }
-        }
-        inserted.dropped = excess;
-        inserted
-    }
-
-    /// Takes in copies of events, as the limit allows.
-    pub(super) fn insert_copies(
-        &mut self,
+        count: usize,
         limit: QueueLimit,
         scratch: &mut Scratch<E>,
     ) -> Inserted {
-        let Scratch {
-            copies,
-            topics,
-            spent,
-        } = scratch;
-        let mut inserted = Inserted::default();
-        if topics.is_empty() && self.events + copies.len() <= limit.events {
-            self.events += copies.len();
-            self.entries.append(copies);
-            return inserted;
+        if limit.overflow == Overflow::Conflate {
+            return self.conflate(limit, scratch);
         }
-        let mut topics = topics.drain(..);
-        for copy in copies.drain(..) {
-            let one = match topics.next() {
-                Some(topic) => self.conflate(topic, copy, limit, spent),
-                None => self.insert(copy, limit, spent),
-            };
-            inserted.dropped += one.dropped;
-            inserted.conflated += one.conflated;
-            inserted.overflowed |= one.overflowed;
+        let excess = (self.events + count).saturating_sub(limit.events);
+        if excess > 0 {
+            match limit.overflow {
+                Overflow::DropNewest | Overflow::End => scratch.cut(excess),
+                Overflow::DropOldest | Overflow::Conflate => {
+                    let queued = excess.min(self.events);
+                    scratch.skip(excess - queued);
+                    self.trim(queued, excess, &mut scratch.spent);
+                }
+            }
         }
-        inserted
+        self.events = (self.events + count).min(limit.events);
+        self.entries.append(&mut scratch.load);
+        if limit.overflow == Overflow::DropNewest {
+            self.lose(excess as u64);
+        }
+        Inserted {
+            dropped: excess,
+            conflated: 0,
+            overflowed: excess > 0 && limit.overflow == Overflow::End,
+        }
     }
 
-    /// Takes in an event of which only the newest of its topic counts: one that waits is replaced where it stands.
-    fn conflate(
-        &mut self,
-        topic: (Channel, Symbol),
-        entry: Entry<E>,
-        limit: QueueLimit,
-        spent: &mut Spent<E>,
-    ) -> Inserted {
-        let waiting = self.newest.get(&topic).copied();
-        if let Some(older @ Entry::One(_)) = waiting.and_then(|at| self.entries.get_mut(at)) {
-            spent.push(std::mem::replace(older, entry));
-            return Inserted {
-                conflated: 1,
-                ..Inserted::default()
-            };
+    /// The same where only the newest event of each topic counts: one that waits is replaced where it stands.
+    fn conflate(&mut self, limit: QueueLimit, scratch: &mut Scratch<E>) -> Inserted {
+        let mut inserted = Inserted::default();
+        for (topic, entry) in scratch.topics.drain(..).zip(scratch.load.drain(..)) {
+            let waiting = self.newest.get(&topic).copied();
+            if let Some(older @ Entry::One(_)) = waiting.and_then(|at| self.entries.get_mut(at)) {
+                scratch.spent.push(std::mem::replace(older, entry));
+                inserted.conflated += 1;
+                continue;
+            }
+            if self.events >= limit.events {
+                self.trim(1, 1, &mut scratch.spent);
+                inserted.dropped += 1;
+            }
+            self.events += 1;
+            self.entries.push_back(entry);
+            self.newest.insert(topic, self.entries.len() - 1);
         }
-        let inserted = self.insert(entry, limit, spent);
-        self.newest.insert(topic, self.entries.len() - 1);
         inserted
     }
 
@@ -347,6 +343,7 @@ impl<E> Entries<E> {
         while self.entries.front().is_some_and(Entry::is_read) {
             self.entries.pop_front();
         }
+        // Looked at twice: what is lent out of one arm stays borrowed in the others.
         if let Some(Entry::Run(_) | Entry::One(_)) = self.entries.front() {
             self.events -= 1;
             match self.entries.front_mut() {
@@ -379,21 +376,11 @@ impl<E> Entries<E> {
         }
     }
 
-    fn append(&mut self, entry: Entry<E>, spent: &mut Spent<E>) {
-        match entry.events() {
-            0 => spent.push(entry),
-            events => {
-                self.events += events;
-                self.entries.push_back(entry);
-            }
-        }
-    }
-
     /// Takes `queued` events off the head and declares `lost` where they were.
     ///
     /// Other declarations that stood among them come after the hole. They are still true, and no event is left between
     /// them, so for a reader it makes no difference where in the hole they stand.
-    fn trim(&mut self, mut queued: usize, lost: usize, spent: &mut Spent<E>) {
+    fn trim(&mut self, mut queued: usize, lost: usize, spent: &mut Vec<Entry<E>>) {
         self.newest.clear();
         self.events -= queued;
         let mut hole = lost as u64;
@@ -452,5 +439,5 @@ fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
 
 /// How many unparsed items may wait to be shown one by one.
 const MAX_UNPARSED: usize = 64;
-/// How many entries a queue that was emptied keeps room for.
-const KEPT: usize = 256;
+/// How much memory for entries a queue that was emptied keeps, in bytes.
+const KEPT: usize = 32 << 10;

@@ -144,12 +144,13 @@ struct Member<E> {
 }
 
 impl<E> Member<E> {
-    /// What it takes of a batch of `total` events.
-    fn share(&self, total: usize) -> Share {
+    /// What it takes of a batch of `total` events, of which so many members get something.
+    fn share(&self, total: usize, members: usize) -> Share {
         let count = self.picks.len();
+        let is_alone = count == 1 && members == 1;
         match &self.sink {
             Sink::Queue(queue) if queue.conflates() => Share::Copies,
-            _ if count == 1 || count < total / PINNING => Share::Copies,
+            _ if is_alone || count < total / PINNING => Share::Copies,
             _ if count == total => Share::All,
             _ => Share::Part,
         }
@@ -161,7 +162,8 @@ impl<E> Member<E> {
 enum Share {
     All,
     Part,
-    /// A few events must not keep a large batch alive for as long as they wait, and one is as quickly copied as shared.
+    /// A few events must not keep a large batch alive for as long as they wait. And a single one that nobody shares is
+    /// copied sooner than a batch is found for the next.
     Copies,
 }
 
@@ -504,12 +506,13 @@ impl<E: Routed> Hub<E> {
         } = self;
         let newest = events.last().map(|stamped| stamped.received);
         let total = events.len();
+        let sharers = touched.len();
         let batch = batches.fill(|batch| {
             std::mem::swap(&mut batch.events, events);
             batch.epoch = epoch;
             for slot in &*touched {
                 if let Some(member) = &mut members[*slot]
-                    && member.share(total) == Share::Part
+                    && member.share(total, sharers) == Share::Part
                 {
                     member.picks_at = batch.picks.len();
                     batch.picks.extend_from_slice(&member.picks);
@@ -521,7 +524,7 @@ impl<E: Routed> Hub<E> {
                 continue;
             };
             member.heard = newest.unwrap_or(member.heard);
-            let share = member.share(total);
+            let share = member.share(total, sharers);
             let part = Picks::Range(member.picks_at, member.picks_at + member.picks.len());
             match (&member.sink, share) {
                 (Sink::Fold(fold), _) => fold.fold(&batch, &member.picks),
@@ -559,7 +562,7 @@ impl<E: Routed> Hub<E> {
                 let Some(member) = self.members[*slot].as_mut() else {
                     continue;
                 };
-                // A batch is far from four thousand million events long: the driver flushes at a thousand or so.
+                // A batch is far from four thousand million events long: the driver flushes at a few thousand.
                 let index = index as u32;
                 // It came by its symbol, and by the wildcard again.
                 if member.picks.last() == Some(&index) {

@@ -38,7 +38,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{
     batch::Batch,
-    entries::{Declared, Entries, Entry, Inserted, One, Picks, Run, Scratch, Taken},
+    entries::{Declared, Entries, Entry, One, Picks, Run, Scratch, Taken},
     subscription::Delivery,
 };
 use crate::{
@@ -204,16 +204,16 @@ impl<E: Routed> Queue<E> {
     pub(crate) fn push(&self, batch: &Arc<Batch<E>>, picks: Picks, scratch: &mut Scratch<E>) {
         let run = Run::new(Arc::clone(batch), picks);
         let count = run.len();
-        let run = Entry::Run(run);
-        self.insert(count, scratch, |queue, scratch| {
-            queue.insert(run, self.limit, &mut scratch.spent)
-        });
+        scratch.clear();
+        scratch.load.push_back(Entry::Run(run));
+        self.insert(count, scratch);
     }
 
     /// The same with copies: few events must not keep a large batch alive for as long as they wait, and what conflates
     /// takes each by itself.
     pub(crate) fn push_copies(&self, batch: &Batch<E>, picks: &[u32], scratch: &mut Scratch<E>) {
         // Events are cloned before the lock is taken, and destroyed after it was let go.
+        scratch.clear();
         for index in picks {
             let Stamped { event, received } = &batch.events[*index as usize];
             if self.conflates() {
@@ -222,28 +222,21 @@ impl<E: Routed> Queue<E> {
                 let topic = (event.channel(), symbol.unwrap_or_else(|| "*".into()));
                 scratch.topics.push(topic);
             }
-            scratch
-                .copies
-                .push_back(Entry::One(One::new(event.clone(), *received, batch.epoch)));
+            let copy = One::new(event.clone(), *received, batch.epoch);
+            scratch.load.push_back(Entry::One(copy));
         }
-        self.insert(picks.len(), scratch, |queue, scratch| {
-            queue.insert_copies(self.limit, scratch)
-        });
+        self.insert(picks.len(), scratch);
     }
 
-    fn insert(
-        &self,
-        count: usize,
-        scratch: &mut Scratch<E>,
-        insert: impl FnOnce(&mut Entries<E>, &mut Scratch<E>) -> Inserted,
-    ) {
+    /// Takes in what the scratch is loaded with.
+    fn insert(&self, count: usize, scratch: &mut Scratch<E>) {
         let overflowed = self.change(|tail| {
             add(&self.routed, count as u64);
             if tail.queue.is_ended() {
                 add(&self.dropped, count as u64);
                 return false;
             }
-            let inserted = insert(&mut tail.queue, scratch);
+            let inserted = tail.queue.insert(count, self.limit, scratch);
             add(&self.dropped, inserted.dropped as u64);
             add(&self.conflated, inserted.conflated as u64);
             if inserted.overflowed {
@@ -459,8 +452,10 @@ impl<E: Routed> Queue<E> {
         if self.process.is_parent() {
             return;
         }
-        let in_front = !self.shared().queue.is_empty();
-        if in_front || !self.tail.lock().queue.is_empty() {
+        // The front is held to the end: a reader that came in between could take from it, or move the tail into it, and
+        // what was seen of either would be true no more.
+        let front = self.shared();
+        if !front.queue.is_empty() || !self.tail.lock().queue.is_empty() {
             self.token.send();
         }
     }
@@ -557,7 +552,7 @@ impl<E> std::fmt::Debug for Queue<E> {
     }
 }
 
-/// Adds to a counter that only one thread writes at a time: whoever holds the lock that guards it.
+/// Adds to a counter that only one thread writes at a time: whoever holds the tail, or a front.
 fn add(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed) + more, Ordering::Relaxed);
 }

@@ -51,7 +51,7 @@ pub(crate) enum Incoming {
     Event(MarketEvent),
 }
 
-/// Reads the items of a frame that stand behind so many that were [scanned](scan), and hands them out in order. What
+/// Reads the items of a frame that stand behind so many that were scanned, and hands them out in order. What
 /// stands behind a broken place is handed out as one unparsed item.
 pub(crate) fn decode_behind(
     scanned: usize,

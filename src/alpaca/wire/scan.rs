@@ -11,7 +11,9 @@ mod msgpack;
 use rust_decimal::Decimal;
 
 use super::super::Codec;
-use crate::market::{Bar, Code, Conditions, Interval, MarketEvent, Quote, Timestamp, Trade, Word};
+use crate::market::{
+    Bar, Code, Conditions, Interval, Letters, MarketEvent, Quote, Timestamp, Trade,
+};
 
 /// How much of a frame was usual.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,25 +64,25 @@ trait Tokens<'a> {
     fn number(&mut self) -> Option<Number>;
     fn integer(&mut self) -> Option<u64>;
     fn timestamp(&mut self) -> Option<Timestamp>;
-    /// What `codes` passed, again.
+    /// The list that `codes` passed.
     fn conditions(list: &'a [u8]) -> Option<Conditions>;
 }
 
 // What was read of an item stays in words and slices until all of it was, because those fit into registers. A value of
 // sixteen bytes is stored in pieces; whoever moves it loads it whole, and has to wait until all of its pieces are there.
 
-/// A text, and the same as a word if it is short enough for one.
+/// A text, and the same in a word if it is short enough for that.
 #[derive(Clone, Copy, Default)]
 struct Text<'a> {
     bytes: &'a [u8],
-    word: Word,
+    letters: Letters,
 }
 
 impl<'a> Text<'a> {
     #[inline(always)]
-    fn read<T: From<Word> + From<&'a str>>(self) -> T {
-        if self.bytes.len() <= Word::MOST {
-            return self.word.into();
+    fn read<T: From<Letters> + From<&'a str>>(self) -> T {
+        if self.bytes.len() <= Letters::MOST {
+            return self.letters.into();
         }
         self.as_str().into()
     }
@@ -95,7 +97,7 @@ impl<'a> Text<'a> {
 #[derive(Clone, Copy)]
 enum Codes<'a> {
     /// Those that are a few letters.
-    Letters(Word),
+    Few(Letters),
     /// The list.
     Any(&'a [u8]),
 }
@@ -104,7 +106,7 @@ impl<'a> Codes<'a> {
     #[inline(always)]
     fn read<T: Tokens<'a>>(self) -> Conditions {
         match self {
-            Self::Letters(word) => word.into(),
+            Self::Few(letters) => letters.into(),
             // They were some when they were passed.
             Self::Any(list) => T::conditions(list).unwrap_or_default(),
         }

@@ -8,7 +8,7 @@
 //! text is filled up with zeros, which no token can hold; so no token ends behind the text.
 
 use super::{Codes, Key, Number, Text, Tokens};
-use crate::market::{Conditions, Timestamp, Word};
+use crate::market::{Conditions, Letters, Timestamp};
 
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
@@ -75,8 +75,8 @@ impl<'a> Tokens<'a> for Cursor<'a> {
             let (bytes, rest) = self.rest.split_at_checked(len)?;
             self.rest = rest;
             self.pass(b'"')?;
-            let word = Word::ascii(ahead.to_le_bytes(), len)?;
-            return Some(Text { bytes, word });
+            let letters = Letters::ascii(ahead.to_le_bytes(), len)?;
+            return Some(Text { bytes, letters });
         }
         let (text, rest) = long_text(self.rest)?;
         self.rest = rest;
@@ -87,23 +87,23 @@ impl<'a> Tokens<'a> for Cursor<'a> {
     fn codes(&mut self) -> Option<Codes<'a>> {
         let list = self.rest;
         self.pass(b'[')?;
-        let mut word = Word::default();
+        let mut letters = Letters::default();
         if self.pass(b']').is_some() {
-            return Some(Codes::Letters(word));
+            return Some(Codes::Few(letters));
         }
         while let [b'"', letter, b'"', behind, ref rest @ ..] = *self.rest
             && is_plain(letter)
-            && word.push_code(letter).is_some()
+            && letters.push_code(letter).is_some()
         {
             self.rest = rest;
             match behind {
                 b',' => {}
-                b']' => return Some(Codes::Letters(word)),
+                b']' => return Some(Codes::Few(letters)),
                 _ => return None,
             }
         }
         (_, self.rest) = conditions(list)?;
-        Some(Codes::Any(list))
+        Some(Codes::Any(&list[..list.len() - self.rest.len()]))
     }
 
     fn conditions(list: &'a [u8]) -> Option<Conditions> {
@@ -244,8 +244,8 @@ fn long_text(text: &[u8]) -> Option<(Text<'_>, &[u8])> {
         if is_end {
             let bytes = text.get(..text.len() - cursor.rest.len())?;
             cursor.advance(1)?;
-            let word = Word::new(str::from_utf8(bytes).ok()?).unwrap_or_default();
-            return Some((Text { bytes, word }, cursor.rest));
+            let letters = Letters::new(str::from_utf8(bytes).ok()?).unwrap_or_default();
+            return Some((Text { bytes, letters }, cursor.rest));
         }
     }
 }

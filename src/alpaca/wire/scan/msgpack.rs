@@ -7,7 +7,7 @@ use super::{
     super::{number, time},
     Codes, Key, Number, Text, Tokens,
 };
-use crate::market::{Conditions, Timestamp, Word};
+use crate::market::{Conditions, Letters, Timestamp};
 
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
@@ -85,38 +85,40 @@ impl<'a> Tokens<'a> for Cursor<'a> {
         let ahead = self.rest.first_chunk();
         let bytes = self.take(len.into())?;
         if let Some(ahead) = ahead
-            && let Some(word) = Word::ascii(*ahead, len.into())
+            && let Some(letters) = Letters::ascii(*ahead, len.into())
         {
-            return Some(Text { bytes, word });
+            return Some(Text { bytes, letters });
         }
         let text = str::from_utf8(bytes).ok()?;
-        let word = Word::new(text).unwrap_or_default();
-        Some(Text { bytes, word })
+        let letters = Letters::new(text).unwrap_or_default();
+        Some(Text { bytes, letters })
     }
 
     /// A list for stocks, and one text for options.
     #[inline(always)]
     fn codes(&mut self) -> Option<Codes<'a>> {
         let list = self.rest;
-        let (letters, mut rest) = match list.split_first()? {
+        let (count, mut rest) = match list.split_first()? {
             (0xa1, _) => (1, list),
             (short @ 0x90..=0x9f, rest) => (short & 0x0f, rest),
             _ => (u8::MAX, list),
         };
-        let mut word = Word::default();
-        for _ in 0..letters {
+        let mut letters = Letters::default();
+        for _ in 0..count {
             match *rest {
-                [0xa1, letter @ 0..0x80, ref behind @ ..] if word.push_code(letter).is_some() => {
+                [0xa1, letter @ 0..0x80, ref behind @ ..]
+                    if letters.push_code(letter).is_some() =>
+                {
                     rest = behind;
                 }
                 _ => {
                     (_, self.rest) = conditions(list)?;
-                    return Some(Codes::Any(list));
+                    return Some(Codes::Any(&list[..list.len() - self.rest.len()]));
                 }
             }
         }
         self.rest = rest;
-        Some(Codes::Letters(word))
+        Some(Codes::Few(letters))
     }
 
     fn conditions(list: &'a [u8]) -> Option<Conditions> {
