@@ -47,14 +47,14 @@ pub(super) struct One<E> {
     read: bool,
 }
 
-/// Entries in order, and how many events are among them.
+/// Entries in order, and how many events are among them. What every push looks at comes first.
+#[repr(C)]
 pub(super) struct Entries<E> {
     entries: VecDeque<Entry<E>>,
     events: usize,
+    ended: Option<Box<EndReason>>,
     /// Notices of unparsed items among the entries.
     unparsed: usize,
-    /// In a box: it is large, rare, and in the way of what every push looks at.
-    ended: Option<Box<EndReason>>,
     /// Where the newest event of each topic stands. Only for queues that conflate, and only while nothing has moved.
     newest: HashMap<(Channel, Symbol), usize>,
 }

@@ -181,8 +181,10 @@ impl Answer {
     }
 }
 
-/// A topic that has members, or that the venue still has to be told to stop.
+/// A topic that has members, or that the venue still has to be told to stop. With its symbol it fills a line of the
+/// processor's cache, and lies in one.
 #[derive(Default)]
+#[repr(align(32))]
 struct Entry {
     members: SmallVec<[usize; 2]>,
     upstream: Upstream,

@@ -65,12 +65,13 @@ pub(crate) struct Answers {
     pub(crate) ended: Option<EndReason>,
 }
 
+#[repr(C)]
 struct Tail<E> {
-    queue: Entries<E>,
     /// The subscription was dropped: nothing is taken in any more.
     discarded: bool,
     /// A reader is blocked until it is not empty.
     waiting: bool,
+    queue: Entries<E>,
 }
 
 /// What a reader has taken out of the queue, and not read yet.
