@@ -413,15 +413,16 @@ impl<E: Routed> Queue<E> {
             return !front.queue.is_empty();
         }
         front.queue.clear();
-        let mut tail = self.tail.lock();
-        std::mem::swap(&mut tail.queue, &mut front.queue);
-        // Nothing comes after the end, and the end is told once.
-        tail.discarded |= front.queue.is_ended();
+        swap(&mut self.tail.lock(), front);
         !front.queue.is_empty()
     }
 
-    /// Blocks until something is queued, or `deadline`; says whether anything may be.
-    pub(crate) fn wait(&self, deadline: Option<Instant>) -> bool {
+    /// Blocks until something is queued, or `deadline`, and takes it out into `front`, if given one that is read. Says
+    /// whether there may be something to read.
+    pub(super) fn wait(&self, deadline: Option<Instant>, mut front: Option<&mut Front<E>>) -> bool {
+        if let Some(front) = &mut front {
+            front.queue.clear();
+        }
         let mut tail = self.tail.lock();
         while tail.queue.is_empty() && !tail.discarded {
             tail.waiting = true;
@@ -435,7 +436,11 @@ impl<E: Routed> Queue<E> {
             }
         }
         tail.waiting = false;
-        !tail.queue.is_empty() || tail.discarded
+        let filled = !tail.queue.is_empty();
+        if let Some(front) = front {
+            swap(&mut tail, front);
+        }
+        filled || tail.discarded
     }
 
     /// All that is left to read in a forked child: that there is nothing to read.
@@ -551,6 +556,13 @@ impl<E> std::fmt::Debug for Queue<E> {
             .field("limit", &self.limit)
             .finish_non_exhaustive()
     }
+}
+
+/// Takes out all that is queued, into a front that was cleared.
+fn swap<E>(tail: &mut Tail<E>, front: &mut Front<E>) {
+    std::mem::swap(&mut tail.queue, &mut front.queue);
+    // Nothing comes after the end, and the end is told once.
+    tail.discarded |= front.queue.is_ended();
 }
 
 /// Adds to a counter that only one thread writes at a time: whoever holds the tail, or a front.

@@ -94,7 +94,9 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`RecvError`] once [`Update::Ended`] was taken.
     #[inline]
     pub fn recv(&self) -> Result<Update<T>, RecvError> {
-        self.next(Ok, || self.more(None).map_break(|_| Err(RecvError)))
+        self.next(Ok, |front| {
+            self.more(front, None).map_break(|_| Err(RecvError))
+        })
     }
 
     /// The next update, if one is queued. Never blocks.
@@ -102,7 +104,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// [`TryRecvError::Empty`], or [`TryRecvError::Ended`] once [`Update::Ended`] was taken.
     pub fn try_recv(&self) -> Result<Update<T>, TryRecvError> {
-        self.next(Ok, || {
+        self.next(Ok, |_| {
             ControlFlow::Break(Err(if self.queue.is_over() {
                 TryRecvError::Ended
             } else {
@@ -118,7 +120,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Update<T>, RecvTimeoutError> {
         // A time-out beyond what the clock can express is none.
         let deadline = clock::now().checked_add(timeout);
-        self.next(Ok, || self.more(deadline).map_break(Err))
+        self.next(Ok, |front| self.more(front, deadline).map_break(Err))
     }
 
     /// The next update. Blocks until `deadline` at most.
@@ -126,7 +128,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Ended`] once [`Update::Ended`] was taken.
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Update<T>, RecvTimeoutError> {
-        self.next(Ok, || self.more(Some(deadline)).map_break(Err))
+        self.next(Ok, |front| self.more(front, Some(deadline)).map_break(Err))
     }
 
     /// Updates until [`Update::Ended`], which is the last. Blocks for each. `&subscription` iterates likewise.
@@ -228,15 +230,20 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         self.lease.correlation().map(CorrelationId::as_str)
     }
 
-    /// The next update, wrapped. Where none is queued, `more` waits for one, or says what to return instead.
+    /// The next update, wrapped. Where none is queued, `more` waits for one, and takes it out if it gets the front, or
+    /// says what to return instead.
     #[inline]
-    fn next<R>(&self, wrap: impl FnOnce(Update<T>) -> R, more: impl Fn() -> ControlFlow<R>) -> R {
+    fn next<R>(
+        &self,
+        wrap: impl FnOnce(Update<T>) -> R,
+        more: impl Fn(Option<&mut Front<T::Source>>) -> ControlFlow<R>,
+    ) -> R {
         if let Some(front) = &mut *self.own.borrow_mut() {
             return self.queue.read(front, wrap, |front| {
                 if self.queue.take(front) {
                     ControlFlow::Continue(())
                 } else {
-                    more()
+                    more(Some(front))
                 }
             });
         }
@@ -252,7 +259,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
             if let Some(update) = update {
                 return wrap(update);
             }
-            if let ControlFlow::Break(instead) = more() {
+            if let ControlFlow::Break(instead) = more(None) {
                 return instead;
             }
         }
@@ -260,10 +267,14 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
 
     /// Blocks until something is queued.
     #[cold]
-    fn more(&self, deadline: Option<Instant>) -> ControlFlow<RecvTimeoutError> {
+    fn more(
+        &self,
+        front: Option<&mut Front<T::Source>>,
+        deadline: Option<Instant>,
+    ) -> ControlFlow<RecvTimeoutError> {
         if self.queue.is_over() {
             ControlFlow::Break(RecvTimeoutError::Ended)
-        } else if self.queue.wait(deadline) {
+        } else if self.queue.wait(deadline, front) {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(RecvTimeoutError::Timeout)
@@ -308,7 +319,9 @@ impl<T: Payload<Source: Routed>> Iterator for Iter<'_, T> {
     #[inline]
     fn next(&mut self) -> Option<Update<T>> {
         let subscription = self.subscription;
-        subscription.next(Some, || subscription.more(None).map_break(|_| None))
+        subscription.next(Some, |front| {
+            subscription.more(front, None).map_break(|_| None)
+        })
     }
 }
 
