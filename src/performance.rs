@@ -2,7 +2,7 @@
 //!
 //! # Against clients written by hand
 //! `cargo bench --bench throughput` runs a firehose of stock quotes and trades of about 130 bytes in one process and a
-//! client in another, in turns, and prints a table of medians. This is five rounds of it on a virtual machine with two
+//! client in another, in turns, and prints a table of medians. This is seven rounds of it on a virtual machine with two
 //! cores, over loopback. The messages carry every field that the venue sends. trunkline's events have exact decimals and
 //! nanosecond timestamps, and can be kept; each subscriber is a thread of its own and receives everything.
 //!
@@ -14,27 +14,27 @@
 //!
 //! | at full speed, 1 / 10 / 50 messages per frame | thousand messages per second | times the floor | processor time per message, ns |
 //! |---|--:|--:|--:|
-//! | tungstenite, not decoded | 8,525 / 16,492 / 13,754 | | 114 / 47 / 20 |
-//! | the floor: 1 consumer | 1,736 / 1,869 / 1,779 | 1 | 576 / 533 / 554 |
-//! | the floor, borrowing | 2,826 / 3,572 / 3,621 | 1.6 / 1.9 / 2.0 | 354 / 279 / 274 |
-//! | naive sharing: 4 consumers | 1,161 / 1,151 / 1,120 | 0.7 / 0.6 / 0.6 | 1,593 / 1,666 / 1,739 |
-//! | trunkline, 1 subscriber | 3,084 / 4,476 / 4,697 | 1.8 / 2.4 / 2.6 | 369 / 280 / 270 |
-//! | trunkline, 4 subscribers | 2,762 / 3,899 / 4,079 | 1.6 / 2.1 / 2.3 | 520 / 444 / 441 |
-//! | trunkline, 16 subscribers | 1,503 / 1,671 / 1,632 | 0.9 / 0.9 / 0.9 | 1,197 / 1,131 / 1,112 |
-//! | trunkline, 64 subscribers of one symbol each | 2,117 / 2,556 / 2,508 | 1.2 / 1.4 / 1.4 | 607 / 547 / 532 |
+//! | tungstenite, not decoded | 9,015 / 15,243 / 14,568 | | 111 / 29 / 24 |
+//! | the floor: 1 consumer | 1,700 / 1,815 / 1,733 | 1 | 588 / 548 / 577 |
+//! | the floor, borrowing | 2,679 / 3,411 / 3,503 | 1.6 / 1.9 / 2.0 | 373 / 292 / 285 |
+//! | naive sharing: 4 consumers | 1,018 / 1,101 / 1,109 | 0.6 / 0.6 / 0.6 | 1,902 / 1,750 / 1,761 |
+//! | trunkline, 1 subscriber | 3,536 / 5,287 / 5,696 | 2.1 / 2.9 / 3.3 | 319 / 225 / 209 |
+//! | trunkline, 4 subscribers | 3,386 / 4,320 / 5,014 | 2.0 / 2.4 / 2.9 | 432 / 339 / 325 |
+//! | trunkline, 16 subscribers | 1,863 / 2,130 / 2,258 | 1.1 / 1.2 / 1.3 | 909 / 823 / 806 |
+//! | trunkline, 64 subscribers of one symbol each | 2,740 / 3,578 / 3,872 | 1.6 / 2.0 / 2.2 | 457 / 368 / 356 |
 //!
 //! So four threads that each receive everything, with exact prices, cost less processor time than one thread with
-//! floats by hand. The processor time is that of all threads of the client together. Another subscriber of everything
-//! costs some 55 ns per message. trunkline allocates at most once in some hundred messages, the floor nine times for
-//! each; the process held 7 to 12 MiB at its peak.
+//! floats by hand, and get more. The processor time is that of all threads of the client together. Another subscriber of
+//! everything costs some 40 ns per message. trunkline allocates at most once in a thousand messages, the floor nine times
+//! for each; the process held 8 to 15 MiB at its peak.
 //!
 //! | at a pace, one message per frame: 10,000 / 50,000 / 200,000 per second | median latency, µs | processor time per message, ns |
 //! |---|--:|--:|
-//! | the floor | 5 / 8 / 18 | 3,773 / 1,419 / 757 |
-//! | naive sharing: 4 consumers | 39 / 42 / 58 | 32,160 / 10,678 / 4,262 |
-//! | trunkline, 1 subscriber | 25 / 24 / 53 | 15,801 / 4,264 / 2,015 |
-//! | trunkline, 4 subscribers | 33 / 34 / 57 | 32,892 / 8,330 / 2,816 |
-//! | trunkline, 4 subscribers, `linger` of 200 µs | 176 / 201 / 204 | 16,928 / 3,992 / 1,406 |
+//! | the floor | 5 / 8 / 19 | 3,845 / 1,376 / 849 |
+//! | naive sharing: 4 consumers | 42 / 42 / 61 | 34,583 / 10,871 / 4,267 |
+//! | trunkline, 1 subscriber | 27 / 27 / 52 | 15,810 / 4,352 / 1,838 |
+//! | trunkline, 4 subscribers | 34 / 36 / 58 | 33,287 / 8,115 / 2,699 |
+//! | trunkline, 4 subscribers, `linger` of 200 µs | 177 / 200 / 206 | 17,383 / 4,073 / 1,332 |
 //!
 //! The latency is from the server's write to the consumer's handler. At a pace nearly all of the time goes into waking
 //! threads that sleep: two switches and one system call for each. That is the price of handing anything to another
@@ -50,8 +50,8 @@
 //! one that conflates. Readers take one update at a time, out of all that was queued when they last looked.
 //!
 //! What it costs to find those who want an event does not grow with the number of topics (`cargo bench --bench
-//! dispatch`). A thousand subscriptions that get one event in a thousand each cost more per event than one that gets
-//! all: each has a queue of its own to touch.
+//! dispatch`). A thousand subscriptions that get one event in a thousand each cost a fifth more per event than one that
+//! gets all: each has a queue of its own to touch, and they do not all stay in the nearest cache.
 //!
 //! An idle stream holds less than 64 KiB on the heap. After a burst, batches are kept for the next one, until the line
 //! has been quiet for [`Config::ping_interval`](crate::Config::ping_interval).
