@@ -283,6 +283,7 @@ impl<E> Entries<E> {
             }
             if self.events >= limit.events {
                 self.trim(1, 1, &mut scratch.spent);
+                self.newest.clear();
                 inserted.dropped += 1;
             }
             self.events += 1;
@@ -381,7 +382,6 @@ impl<E> Entries<E> {
     /// Other declarations that stood among them come after the hole. They are still true, and no event is left between
     /// them, so for a reader it makes no difference where in the hole they stand.
     fn trim(&mut self, mut queued: usize, lost: usize, spent: &mut Vec<Entry<E>>) {
-        self.newest.clear();
         self.events -= queued;
         let mut hole = lost as u64;
         let mut kept = VecDeque::new();

@@ -574,8 +574,11 @@ impl Transport for WebSocketTransport {
 
     fn wait(&mut self, deadline: Option<Instant>) {
         if std::mem::take(&mut self.busy) && !self.more && !self.linger.is_zero() {
-            // Bytes that come now gather in the socket. The poller tells of them below.
+            // Bytes that come now gather in the socket. They are read without asking the poller first: it will tell of
+            // what comes behind them, and of a wake that cut this short.
             self.waker.park(self.linger);
+            self.more = true;
+            return;
         }
         let timeout = if self.more {
             Some(Duration::ZERO)
