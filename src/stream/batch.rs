@@ -1,5 +1,5 @@
 //! Batches: events that were flushed together, shared by the queues they went to. Their memory is used again: a stream
-//! that has found its pace allocates nothing.
+//! that has found its pace makes no new ones.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -68,7 +68,8 @@ pub(super) struct Inserted {
     pub(super) overflowed: bool,
 }
 
-/// What a push needs room for outside of the lock, in memory that is used again. Empty between two of them.
+/// What a push needs room for outside of the lock, in memory that is used again. Each push clears it first, too: the clone
+/// of a user's event may have panicked in the one before.
 pub(crate) struct Scratch<E> {
     /// What is about to be queued.
     pub(super) load: VecDeque<Entry<E>>,

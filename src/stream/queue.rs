@@ -203,6 +203,7 @@ impl<E: Routed> Queue<E> {
 
     /// Takes in the picked events of a batch, as the limit allows. Not for one that conflates.
     pub(crate) fn push(&self, batch: &Arc<Batch<E>>, picks: Picks, scratch: &mut Scratch<E>) {
+        debug_assert!(!self.conflates(), "a run is not of one topic");
         let run = Run::new(Arc::clone(batch), picks);
         let count = run.len();
         scratch.clear();
