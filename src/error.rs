@@ -17,6 +17,7 @@ pub use self::{
 use crate::{
     correlation::{CorrelationId, Note},
     key::StreamKey,
+    market::Timestamp,
     phase::Phase,
     price::{NotFresh, Obstacle},
     symbol_budget::{self, BudgetHolder, Counts, named},
@@ -308,6 +309,23 @@ pub enum Error {
         leases: usize,
     },
 
+    /// Events of a subscription may be missing: what [`Update::strict`](crate::Update::strict) makes of a loss. The
+    /// subscription goes on; [`remedy`](Self::remedy) says what to do about what was missed.
+    #[error("{at}events may be missing{}: {missed}", since_note(.since))]
+    Missed {
+        /// The stream, and whose subscription it is.
+        at: At,
+        /// How they were missed.
+        missed: Missed,
+        /// UTC, by this machine's clock: whatever is missing came then or later.
+        since: Option<Timestamp>,
+        /// What to do about it.
+        remedy: Remedy,
+        /// Why the connection broke, if it did.
+        #[source]
+        cause: Option<Arc<Self>>,
+    },
+
     /// The subscription's queue was full, and its policy is to end.
     #[error("{at}the consumer was too slow for its queue of {capacity}, whose policy is to end")]
     Overflow {
@@ -377,6 +395,7 @@ impl Error {
             Self::NotFresh { .. } => "not_fresh",
             Self::NoPrice { .. } => "no_price",
             Self::StillShared { .. } => "still_shared",
+            Self::Missed { .. } => "missed",
             Self::Overflow { .. } => "overflow",
             Self::Spawn { .. } => "spawn",
             Self::Forked { .. } => "forked",
@@ -463,6 +482,11 @@ impl Error {
         self
     }
 
+    /// Where it happened, and for whom.
+    pub(crate) fn place(&self) -> At {
+        self.at().clone()
+    }
+
     fn at(&self) -> &At {
         match self {
             Self::InvalidCredentials { at, .. }
@@ -492,6 +516,7 @@ impl Error {
             | Self::NotFresh { at, .. }
             | Self::NoPrice { at, .. }
             | Self::StillShared { at, .. }
+            | Self::Missed { at, .. }
             | Self::Overflow { at, .. }
             | Self::Spawn { at, .. }
             | Self::Forked { at, .. }
@@ -528,6 +553,7 @@ impl Error {
             | Self::NotFresh { at, .. }
             | Self::NoPrice { at, .. }
             | Self::StillShared { at, .. }
+            | Self::Missed { at, .. }
             | Self::Overflow { at, .. }
             | Self::Spawn { at, .. }
             | Self::Forked { at, .. }
@@ -563,6 +589,15 @@ pub struct At {
 }
 
 impl At {
+    /// A subscription's, of a stream, whatever its phase.
+    pub(crate) fn of(stream: Option<&StreamKey>, correlation: Option<&CorrelationId>) -> Self {
+        Self {
+            stream: stream.cloned(),
+            phase: None,
+            correlation: correlation.cloned(),
+        }
+    }
+
     pub(crate) fn new(stream: &StreamKey, phase: Phase) -> Self {
         Self {
             stream: Some(stream.clone()),
@@ -583,6 +618,47 @@ impl fmt::Display for At {
             (Some(stream), _) => write!(f, "{stream}{note}: "),
             (None, Some(id)) => write!(f, "(correlation {id}): "),
             (None, None) => Ok(()),
+        }
+    }
+}
+
+/// How events were missed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missed {
+    /// The connection broke.
+    Gap,
+    /// The reader was too slow, and they did not fit into its queue.
+    Dropped {
+        /// How many events.
+        count: u64,
+        /// How many the queue holds.
+        capacity: usize,
+    },
+    /// The venue sent what could not be read.
+    Unparsed {
+        /// How many items.
+        count: u64,
+        /// What is wrong with the first.
+        why: Arc<str>,
+    },
+}
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gap => f.write_str("the connection broke"),
+            Self::Dropped { count, capacity } => write!(
+                f,
+                "the reader was too slow for its queue of {capacity}, which dropped {count}"
+            ),
+            Self::Unparsed { count: 1, why } => {
+                write!(f, "the venue sent what could not be read ({why})")
+            }
+            Self::Unparsed { count, why } => write!(
+                f,
+                "the venue sent {count} items that could not be read (the first: {why})"
+            ),
         }
     }
 }
@@ -681,6 +757,10 @@ impl StdError for Source {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source()
     }
+}
+
+fn since_note(since: &Option<Timestamp>) -> String {
+    since.map_or_else(String::new, |since| format!(" since {since}"))
 }
 
 fn retry_note(retry_in: &Option<Duration>) -> String {

@@ -9,16 +9,16 @@ use std::{
 
 use crate::{
     correlation::{CorrelationId, Note},
-    error::{Error, Result},
+    error::{At, Error, Missed, Result},
     key::StreamKey,
     market::Timestamp,
-    topic::{Topic, list},
+    topic::{Channel, Payload, Topic, list},
 };
 
 /// One thing read from a subscription.
 ///
 /// The enum is closed on purpose: a new way of losing data must be a compile error in a bot. What grows is
-/// [`Notice`], which loses nothing.
+/// [`Notice`]. A notice can tell of a loss, too: [`loss`](Self::loss) says for every update whether it does.
 #[derive(Clone, Debug)]
 #[cfg_attr(
     feature = "serde",
@@ -32,15 +32,15 @@ pub enum Update<T> {
     Gap(Gap),
     /// The reader was too slow, and events are missing here.
     Dropped(Dropped),
-    /// Something worth knowing happened. Nothing was lost.
+    /// Something worth knowing happened. [`loss`](Self::loss) says whether events may be missing for it.
     Notice(Notice),
     /// The last update. Nothing follows.
     Ended(Ended),
 }
 
 impl<T> Update<T> {
-    /// The event, if it is one. A [`Gap`], a [`Dropped`] and a [`Notice`] are passed over; use
-    /// [`strict`](Self::strict) where a loss must not be.
+    /// The event, if it is one. A [`Gap`], a [`Dropped`] and every [`Notice`] are passed over, also a notice that tells
+    /// of a loss. Use [`strict`](Self::strict) where a loss must not be passed over.
     ///
     /// # Errors
     /// The error that the stream or subscription ended with.
@@ -49,21 +49,6 @@ impl<T> Update<T> {
             Self::Event(event) => Ok(Some(event)),
             Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => Ok(None),
             Self::Ended(ended) => ended.into_result().map(|()| None),
-        }
-    }
-
-    /// The event, if it is one. Only a good end and a [`Notice`] are passed over, unless that says that events will be
-    /// missing.
-    ///
-    /// # Errors
-    /// The cause of a [`Gap`], [`Error::Overflow`] for [`Dropped`] events, [`Error::Displaced`], or the error that the stream or
-    /// subscription ended with.
-    pub fn strict(self) -> Result<Option<Event<T>>> {
-        match self {
-            Self::Gap(gap) => Err(gap.cause),
-            Self::Dropped(dropped) => Err(dropped.error),
-            Self::Notice(Notice::Displaced { error, .. }) => Err(error),
-            other => other.event(),
         }
     }
 
@@ -81,6 +66,75 @@ impl<T> Update<T> {
     }
 }
 
+impl<T: Payload> Update<T> {
+    /// The event, if it is one, and an error wherever events may be missing. A good end, and a [`Notice`] that tells of
+    /// no loss, are passed over.
+    ///
+    /// # Errors
+    /// The [`loss`](Self::loss) that the update tells of, or the error that the stream or subscription ended with.
+    pub fn strict(self) -> Result<Option<Event<T>>> {
+        match self.loss() {
+            Some(loss) => Err(loss),
+            None => self.event(),
+        }
+    }
+
+    /// The loss that this update tells of, as an error, or nothing if no event is missing for it. The end of a
+    /// subscription is no loss: nothing follows it, and [`Ended::into_result`] says whether it was a failure.
+    ///
+    /// | update | error |
+    /// |---|---|
+    /// | [`Gap`], [`Dropped`] | [`Error::Missed`] |
+    /// | [`Notice::Unparsed`], unless it [concerns](Unparsed::concerns) nobody | [`Error::Missed`] |
+    /// | [`Notice::Refused`] | why the topics were refused, or taken away later |
+    /// | [`Notice::Displaced`] | [`Error::Displaced`] |
+    /// | all others | none |
+    #[must_use]
+    pub fn loss(&self) -> Option<Error> {
+        let missed = |at: At, missed, since, cause: Option<&Error>| {
+            Some(Error::Missed {
+                at,
+                missed,
+                since,
+                remedy: T::after_loss(),
+                cause: cause.cloned().map(Arc::new),
+            })
+        };
+        // Without a catch-all arm: whoever adds an update or a notice decides here whether it tells of a loss.
+        match self {
+            Self::Event(_) | Self::Ended(_) => None,
+            Self::Gap(gap) => missed(gap.cause.place(), Missed::Gap, gap.last, Some(&gap.cause)),
+            Self::Dropped(dropped) => missed(
+                dropped.place(),
+                Missed::Dropped {
+                    count: dropped.count,
+                    capacity: dropped.capacity,
+                },
+                dropped.since,
+                None,
+            ),
+            Self::Notice(notice) => match notice {
+                Notice::Refused { error, .. } | Notice::Displaced { error, .. } => {
+                    Some(error.clone())
+                }
+                Notice::Unparsed(unparsed) if unparsed.concerns != Concerns::Nobody => missed(
+                    unparsed.place(),
+                    Missed::Unparsed {
+                        count: unparsed.more.saturating_add(1),
+                        why: Arc::clone(&unparsed.why),
+                    },
+                    unparsed.at,
+                    None,
+                ),
+                Notice::Unparsed(_)
+                | Notice::Confirmed { .. }
+                | Notice::Resumed { .. }
+                | Notice::Behind { .. } => None,
+            },
+        }
+    }
+}
+
 /// Data, and how it came here. Derefs to the data.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -94,15 +148,19 @@ pub struct Event<T> {
     pub received: Instant,
     /// Which connection of the stream brought it, counted from 1.
     pub epoch: u64,
+    /// The fields of the data that came in a form that could not be read, and are absent for that. Nearly always none.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "OddFields::is_empty"))]
+    pub odd_fields: OddFields,
 }
 
 impl<T> Event<T> {
-    /// An event, for tests of code that takes one.
+    /// An event without odd fields, for tests of code that takes one.
     pub fn new(data: T, received: Instant, epoch: u64) -> Self {
         Self {
             data,
             received,
             epoch,
+            odd_fields: OddFields::default(),
         }
     }
 }
@@ -117,6 +175,67 @@ impl<T> Deref for Event<T> {
 impl<T: fmt::Display> fmt::Display for Event<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.data.fmt(f)
+    }
+}
+
+/// The names of an event's fields that came in a form that could not be read, as the venue spells them.
+///
+/// The event is delivered all the same, and such a field is absent from it: empty, or `None`. Only a field without
+/// which the event means nothing costs the event, and that is told by [`Notice::Unparsed`]. An event without odd fields
+/// allocates nothing for them.
+///
+/// # Examples
+/// ```
+/// let odd: trunkline::OddFields = ["event_id", "order.hwm"].into_iter().collect();
+/// assert_eq!(odd.to_string(), "event_id order.hwm");
+/// assert!(trunkline::OddFields::default().is_empty());
+/// ```
+// One word wide, because every event in every queue has one.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct OddFields(Option<Arc<Box<[Box<str>]>>>);
+
+impl OddFields {
+    /// The names, in the order in which they were met.
+    pub fn iter(&self) -> impl Iterator<Item = &str> {
+        self.0
+            .iter()
+            .flat_map(|names| names.iter().map(AsRef::as_ref))
+    }
+
+    /// Whether every field could be read.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl<N: Into<Box<str>>> FromIterator<N> for OddFields {
+    fn from_iter<I: IntoIterator<Item = N>>(names: I) -> Self {
+        let names: Box<[Box<str>]> = names.into_iter().map(Into::into).collect();
+        Self((!names.is_empty()).then(|| Arc::new(names)))
+    }
+}
+
+impl fmt::Display for OddFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, name) in self.iter().enumerate() {
+            f.write_str(if place == 0 { "" } else { " " })?;
+            f.write_str(name)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for OddFields {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for OddFields {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.iter())
     }
 }
 
@@ -167,12 +286,22 @@ impl fmt::Display for Gap {
 pub struct Dropped {
     /// How many events are missing here.
     pub count: u64,
-    /// The same as an error, for [`Update::strict`].
+    /// How many events may wait in the subscription's queue.
+    pub capacity: usize,
+    /// UTC, by this machine's clock: all that is missing was read then or later. `None` where a test made it up.
+    pub since: Option<Timestamp>,
+    /// The stream.
     #[cfg_attr(feature = "serde", serde(skip))]
-    pub error: Error,
+    pub(crate) stream: StreamKey,
     /// Whose subscription it is.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub correlation: Option<CorrelationId>,
+}
+
+impl Dropped {
+    fn place(&self) -> At {
+        At::of(Some(&self.stream), self.correlation.as_ref())
+    }
 }
 
 impl fmt::Display for Dropped {
@@ -187,7 +316,7 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// Something worth knowing that loses nothing.
+/// Something worth knowing. Some notices tell of a loss: see [`Update::loss`].
 #[derive(Clone, Debug)]
 #[cfg_attr(
     feature = "serde",
@@ -205,7 +334,8 @@ pub enum Notice {
         #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         correlation: Option<CorrelationId>,
     },
-    /// The venue refused topics. The others of the subscription go on.
+    /// The venue refused topics, or takes away what it had confirmed: no events of them come. The others of the
+    /// subscription go on.
     #[non_exhaustive]
     Refused {
         /// The topics.
@@ -252,7 +382,8 @@ pub enum Notice {
         #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         correlation: Option<CorrelationId>,
     },
-    /// A message, or an item of one, that could not be read. Its neighbours were.
+    /// A message, or an item of one, that could not be read. Its neighbours were. It is shown to those whose events it
+    /// may have held: see [`Unparsed::concerns`].
     Unparsed(Unparsed),
 }
 
@@ -268,8 +399,12 @@ impl Notice {
 
     /// As the subscription of `stream` gets it whose scope this is.
     pub(crate) fn told(mut self, stream: &StreamKey, id: Option<&CorrelationId>) -> Self {
-        if let Self::Refused { error, .. } | Self::Displaced { error, .. } = &mut self {
-            *error = error.clone().told(stream, None, id);
+        match &mut self {
+            Self::Refused { error, .. } | Self::Displaced { error, .. } => {
+                *error = error.clone().told(stream, None, id);
+            }
+            Self::Unparsed(unparsed) => unparsed.stream = Some(stream.clone()),
+            Self::Confirmed { .. } | Self::Resumed { .. } | Self::Behind { .. } => {}
         }
         match &mut self {
             Self::Confirmed { correlation, .. }
@@ -323,27 +458,94 @@ pub struct Unparsed {
     pub raw: Arc<str>,
     /// What is wrong with it.
     pub why: Arc<str>,
+    /// Whose events may be missing for it.
+    pub concerns: Concerns,
     /// How many more there were behind this one, in the same message or while the reader was too slow to be shown
     /// each.
     pub more: u64,
+    /// UTC, by this machine's clock: when it was read.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub at: Option<Timestamp>,
     /// Whose subscription was shown it.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub correlation: Option<CorrelationId>,
+    /// The stream, once a subscription was shown it.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub(crate) stream: Option<StreamKey>,
+}
+
+/// Whose events may be missing because something could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Concerns {
+    /// Those who want events of this topic. The item's channel and symbol could be read, and no more.
+    Topic(Topic),
+    /// Those who want events of any symbol of this channel. The item's symbol could not be read.
+    Channel(Channel),
+    /// Everybody: it may have been an event of any topic.
+    Everybody,
+    /// Nobody: it is of a kind that no topic names. It is shown to everybody all the same.
+    Nobody,
+}
+
+impl Concerns {
+    /// The narrowest that holds both.
+    #[must_use]
+    pub(crate) fn and(self, other: Self) -> Self {
+        let channel = |concerns: &Self| match concerns {
+            Self::Topic(topic) => Some(topic.channel),
+            Self::Channel(channel) => Some(*channel),
+            Self::Everybody | Self::Nobody => None,
+        };
+        match (self, other) {
+            (one, other) if one == other => one,
+            (Self::Nobody, one) | (one, Self::Nobody) => one,
+            (one, other) => match (channel(&one), channel(&other)) {
+                (Some(one), Some(other)) if one == other => Self::Channel(one),
+                _ => Self::Everybody,
+            },
+        }
+    }
 }
 
 impl Unparsed {
     const SHOWN: usize = 4_096;
 
-    /// An item for a [`Session`](crate::venue::Session) to report.
+    /// An item for a [`Session`](crate::venue::Session) to report. It concerns everybody, unless
+    /// [`concerning`](Self::concerning) says otherwise.
     #[must_use]
     pub fn new(raw: &[u8], why: impl fmt::Display) -> Self {
         let shown = &raw[..raw.len().min(Self::SHOWN)];
         Self {
             raw: String::from_utf8_lossy(shown).into(),
             why: why.to_string().into(),
+            concerns: Concerns::Everybody,
             more: 0,
+            at: None,
             correlation: None,
+            stream: None,
         }
+    }
+
+    /// The same, where it is known whose events may be missing.
+    #[must_use]
+    pub fn concerning(self, concerns: Concerns) -> Self {
+        Self { concerns, ..self }
+    }
+
+    /// Counts `other`, which came behind this one, and is not shown by itself.
+    pub(crate) fn absorb(&mut self, other: &Self) {
+        self.more = self.more.saturating_add(other.more).saturating_add(1);
+        let own = std::mem::replace(&mut self.concerns, Concerns::Nobody);
+        self.concerns = own.and(other.concerns.clone());
+    }
+
+    fn place(&self) -> At {
+        At::of(self.stream.as_ref(), self.correlation.as_ref())
     }
 
     /// Whether it may be the beginning of something longer.

@@ -205,8 +205,11 @@ pub use self::{
     config::{AttemptBudget, Backoff, Config, Roots},
     correlation::CorrelationId,
     credentials::{Credentials, Fingerprint},
-    error::{At, CredentialsFault, Doing, Error, Rejection, RejectionKind, Remedy, Result, Source},
-    event::{Dropped, EndReason, Ended, Event, Gap, Notice, Unparsed, Update},
+    error::{
+        At, CredentialsFault, Doing, Error, Missed, Rejection, RejectionKind, Remedy, Result,
+        Source,
+    },
+    event::{Concerns, Dropped, EndReason, Ended, Event, Gap, Notice, OddFields, Unparsed, Update},
     health::{CounterValues, Health, ManagerHealth, SubscriptionHealth},
     key::{Endpoint, StreamKey},
     manager::{Manager, ShutdownGuard, StreamShutdown},

@@ -12,6 +12,7 @@ pub use self::words::{
     AssetClass, OrderClass, OrderStatus, OrderType, PositionIntent, Side, TimeInForce,
 };
 use crate::{
+    error::Remedy,
     market::{Code, Symbol, Timestamp},
     topic::{Channel, Payload},
     venue::Routed,
@@ -308,6 +309,11 @@ impl Payload for OrderUpdate {
     type Source = Self;
     fn project(update: &Self) -> Option<impl FnOnce() -> Self> {
         Some(|| update.clone())
+    }
+
+    /// A fill may be among what was missed.
+    fn after_loss() -> Remedy {
+        Remedy::Reconcile
     }
 }
 

@@ -4,7 +4,7 @@ use std::{fmt, marker::PhantomData, str::FromStr, time::Duration};
 
 use crate::{
     correlation::CorrelationId,
-    error::{Error, Result},
+    error::{Error, Remedy, Result},
     market::Symbol,
 };
 
@@ -35,6 +35,13 @@ impl fmt::Display for Channel {
 impl fmt::Debug for Channel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.0)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for Channel {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0)
     }
 }
 
@@ -108,6 +115,13 @@ pub trait Payload: Sized + 'static {
     /// What makes this view of `event`, or nothing where the event is of another kind. It is made where the reader
     /// wants it: moving a large event costs as much as making it.
     fn project(event: &Self::Source) -> Option<impl FnOnce() -> Self>;
+
+    /// What whoever reads these should do after a loss, for the error that [`Update::strict`](crate::Update::strict)
+    /// makes of it. By default [`Remedy::Backfill`].
+    #[must_use]
+    fn after_loss() -> Remedy {
+        Remedy::Backfill
+    }
 }
 
 /// Topics to subscribe to, typed by what they yield, and the queue that holds what was not read yet.

@@ -25,7 +25,7 @@ use crate::{
     calendar::Calendar,
     credentials::{Credentials, json_escape},
     error::{Rejection, Result},
-    event::Unparsed,
+    event::{OddFields, Unparsed},
     key::Endpoint,
     market::{Symbol, Timestamp},
     symbol_budget::SymbolBudget,
@@ -334,10 +334,11 @@ pub struct Output<E> {
     rest: VecDeque<(usize, Item)>,
 }
 
-/// An event, and when the socket read that brought it returned.
+/// An event, when the socket read that brought it returned, and which of its fields could not be read.
 pub(crate) struct Stamped<E> {
     pub(crate) event: E,
     pub(crate) received: Instant,
+    pub(crate) odd_fields: OddFields,
 }
 
 /// Something a session put out that is not an event.
@@ -375,13 +376,21 @@ impl<E> Output<E> {
     /// An event for those who subscribed to it.
     #[inline]
     pub fn event(&mut self, event: E) {
+        self.odd_event(event, OddFields::default());
+    }
+
+    /// The same, where some of its fields came in a form that could not be read and are absent for that.
+    #[inline]
+    pub fn odd_event(&mut self, event: E, odd_fields: OddFields) {
         self.events.push(Stamped {
             event,
             received: self.received,
+            odd_fields,
         });
     }
 
-    /// Something that could not be read. It is counted, and shown to every subscription.
+    /// Something that could not be read. It is counted, and shown to the subscriptions that it
+    /// [concerns](Unparsed::concerns).
     pub fn unparsed(&mut self, item: Unparsed) {
         self.push(Item::Unparsed(item));
     }

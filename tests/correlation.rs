@@ -331,6 +331,9 @@ impl Seen {
         }
         assert_eq!(update.correlation(), Some(id), "{update:?}");
         let mine = |error: &Error| assert_eq!(error.correlation(), Some(id), "{error:?}");
+        if let Some(loss) = update.loss() {
+            mine(&loss);
+        }
         match update {
             Update::Event(_) => {}
             Update::Gap(gap) => {
@@ -338,7 +341,6 @@ impl Seen {
                 self.gaps += gap.breaks;
             }
             Update::Dropped(dropped) => {
-                mine(&dropped.error);
                 self.drops += dropped.count;
             }
             Update::Notice(Notice::Confirmed { topics, .. }) => {

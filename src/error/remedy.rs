@@ -35,6 +35,7 @@ impl Error {
             },
             Self::OverBudget { .. } | Self::Displaced { .. } => Remedy::ReduceSymbols,
             Self::ConnectionLimit { .. } => Remedy::CloseOthers,
+            Self::Missed { remedy, .. } => *remedy,
             Self::Overflow { .. } => Remedy::ReadFaster,
             Self::Panicked { .. } => Remedy::ReportBug,
             Self::GaveUp { cause, .. }
@@ -86,6 +87,10 @@ pub enum Remedy {
     CloseOthers,
     /// Read faster, use a longer queue, or another overflow policy.
     ReadFaster,
+    /// Ask the venue's REST interface for what was missed, if it is needed, and go on reading.
+    Backfill,
+    /// Ask the venue's REST interface for open orders and positions, and go on reading: a fill may have been missed.
+    Reconcile,
     /// Report a bug.
     ReportBug,
 }
@@ -103,6 +108,12 @@ impl fmt::Display for Remedy {
                 "find and close the other connection that uses this key, or wait until it is reaped"
             }
             Self::ReadFaster => "read faster, use a longer queue, or another overflow policy",
+            Self::Backfill => {
+                "ask the venue's REST interface for what is missing, if you need it, then go on reading"
+            }
+            Self::Reconcile => {
+                "a fill may be missing: ask the venue's REST interface for open orders and positions, then go on reading"
+            }
             Self::ReportBug => "report a bug",
         })
     }

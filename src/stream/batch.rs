@@ -80,6 +80,7 @@ const LOOKS: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::OddFields;
 
     #[test]
     fn what_is_read_is_filled_again_and_what_is_held_is_left_alone() {
@@ -90,6 +91,7 @@ mod tests {
                 batch.events.push(Stamped {
                     event: number,
                     received: now,
+                    odd_fields: OddFields::default(),
                 });
             })
         };

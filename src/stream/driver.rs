@@ -29,6 +29,7 @@ use super::{
 use crate::{
     backoff::{self, Class},
     calendar::Calendar,
+    clock,
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind},
     event::{EndReason, Gap, Notice, Unparsed},
@@ -578,12 +579,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             credentials.masked(&unparsed.raw)
         };
         let why = credentials.redact(&unparsed.why).into();
-        self.hub.notice(&Notice::Unparsed(Unparsed {
+        self.hub.unparsed(&Unparsed {
             raw: raw.into(),
             why,
-            more: unparsed.more,
-            correlation: None,
-        }));
+            at: Some(self.transport.utc()),
+            ..unparsed.clone()
+        });
     }
 
     // ---- requests ----
@@ -901,9 +902,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
 /// When, by the wall clock, something happened that the monotonic clock has stamped.
 fn utc_of(transport: &impl Transport, at: Instant) -> Timestamp {
-    let age = transport.now().saturating_duration_since(at).as_nanos();
-    let age = i64::try_from(age).unwrap_or(i64::MAX);
-    Timestamp::from_nanos(transport.utc().as_nanos().saturating_sub(age))
+    clock::earlier(
+        transport.utc(),
+        transport.now().saturating_duration_since(at),
+    )
 }
 
 /// How much is read before the wishes are looked at again, so that a flood cannot keep a stop waiting.

@@ -35,8 +35,27 @@ pub(super) enum Entry<E> {
     Run(Run<E>),
     One(One<E>),
     Gap(Gap),
-    Dropped(u64),
+    Dropped(Hole),
     Notice(Notice),
+}
+
+/// Events that are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hole {
+    pub(super) count: u64,
+    /// All of them were read then or later.
+    pub(super) since: Option<Instant>,
+}
+
+impl Hole {
+    /// The same hole with those of another in it.
+    fn and(self, other: Self) -> Self {
+        let both = self.since.into_iter().chain(other.since);
+        Self {
+            count: self.count + other.count,
+            since: both.min(),
+        }
+    }
 }
 
 /// An event that is shared with nobody.
@@ -131,7 +150,7 @@ pub(super) enum Taken<'a, E> {
 
 pub(super) enum Declared {
     Gap(Gap),
-    Dropped(u64),
+    Dropped(Hole),
     Notice(Notice),
     Ended(EndReason),
 }
@@ -165,9 +184,9 @@ impl<E> Run<E> {
 }
 
 impl<E> One<E> {
-    pub(super) fn new(event: E, received: Instant, epoch: u64) -> Self {
+    pub(super) fn new(stamped: Stamped<E>, epoch: u64) -> Self {
         Self {
-            stamped: Stamped { event, received },
+            stamped,
             epoch,
             read: false,
         }
@@ -175,6 +194,15 @@ impl<E> One<E> {
 }
 
 impl<E> Entry<E> {
+    /// When the first event of it that is left was read.
+    fn received(&self) -> Option<Instant> {
+        match self {
+            Self::Run(run) => (run.len() > 0).then(|| run.at(run.next).received),
+            Self::One(one) => (!one.read).then_some(one.stamped.received),
+            Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => None,
+        }
+    }
+
     /// How many events of it are left.
     fn events(&self) -> usize {
         match self {
@@ -250,20 +278,25 @@ impl<E> Entries<E> {
             return self.conflate(limit, scratch);
         }
         let excess = (self.events + count).saturating_sub(limit.events);
+        let mut hole = Hole {
+            count: excess as u64,
+            since: None,
+        };
         if excess > 0 {
+            hole.since = scratch.load.iter().find_map(Entry::received);
             match limit.overflow {
                 Overflow::DropNewest | Overflow::End => scratch.cut(excess),
                 Overflow::DropOldest | Overflow::Conflate => {
                     let queued = excess.min(self.events);
                     scratch.skip(excess - queued);
-                    self.trim(queued, excess, &mut scratch.spent);
+                    self.trim(queued, hole, &mut scratch.spent);
                 }
             }
         }
         self.events = (self.events + count).min(limit.events);
         self.entries.append(&mut scratch.load);
         if limit.overflow == Overflow::DropNewest {
-            self.lose(excess as u64);
+            self.lose(hole);
         }
         Inserted {
             dropped: excess,
@@ -283,7 +316,11 @@ impl<E> Entries<E> {
                 continue;
             }
             if self.events >= limit.events {
-                self.trim(1, 1, &mut scratch.spent);
+                let hole = Hole {
+                    count: 1,
+                    since: entry.received(),
+                };
+                self.trim(1, hole, &mut scratch.spent);
                 self.newest.clear();
                 inserted.dropped += 1;
             }
@@ -294,15 +331,15 @@ impl<E> Entries<E> {
         inserted
     }
 
-    /// Declares that so many events are missing behind what is queued.
-    pub(super) fn lose(&mut self, lost: u64) {
+    /// Declares that events are missing behind what is queued.
+    pub(super) fn lose(&mut self, hole: Hole) {
         match self.entries.back_mut() {
-            _ if lost == 0 => {}
-            Some(Entry::Dropped(count)) => *count += lost,
+            _ if hole.count == 0 => {}
+            Some(Entry::Dropped(earlier)) => *earlier = earlier.and(hole),
             _ => {
                 // What came before the hole stays before it.
                 self.newest.clear();
-                self.entries.push_back(Entry::Dropped(lost));
+                self.entries.push_back(Entry::Dropped(hole));
             }
         }
     }
@@ -315,18 +352,16 @@ impl<E> Entries<E> {
         push_gap(&mut self.entries, gap);
     }
 
-    /// Says something that loses nothing. Of unparsed items so many are shown one by one, and the rest is counted.
+    /// Says something. Of unparsed items so many are shown one by one, and the rest is counted.
     pub(super) fn notice(&mut self, notice: Notice) {
         if let Notice::Unparsed(unparsed) = &notice {
-            let more = unparsed.more;
             if self.unparsed >= MAX_UNPARSED {
                 let shown = self.entries.iter_mut().rev().find_map(|entry| match entry {
                     Entry::Notice(Notice::Unparsed(unparsed)) => Some(unparsed),
                     _ => None,
                 });
                 if let Some(last) = shown {
-                    last.more += 1 + more;
-                    return;
+                    return last.absorb(unparsed);
                 }
             }
             self.unparsed += 1;
@@ -367,7 +402,7 @@ impl<E> Entries<E> {
     fn take_declared(&mut self) -> Option<Declared> {
         match self.entries.pop_front() {
             Some(Entry::Gap(gap)) => Some(Declared::Gap(gap)),
-            Some(Entry::Dropped(count)) => Some(Declared::Dropped(count)),
+            Some(Entry::Dropped(hole)) => Some(Declared::Dropped(hole)),
             Some(Entry::Notice(notice)) => {
                 self.unparsed -= usize::from(matches!(notice, Notice::Unparsed(_)));
                 Some(Declared::Notice(notice))
@@ -378,21 +413,22 @@ impl<E> Entries<E> {
         }
     }
 
-    /// Takes `queued` events off the head and declares `lost` where they were.
+    /// Takes `queued` events off the head and declares the hole where they were.
     ///
     /// Other declarations that stood among them come after the hole. They are still true, and no event is left between
     /// them, so for a reader it makes no difference where in the hole they stand.
-    fn trim(&mut self, mut queued: usize, lost: usize, spent: &mut Vec<Entry<E>>) {
+    fn trim(&mut self, mut queued: usize, mut hole: Hole, spent: &mut Vec<Entry<E>>) {
         self.events -= queued;
-        let mut hole = lost as u64;
         let mut kept = VecDeque::new();
         loop {
             match self.entries.front_mut() {
-                Some(Entry::Dropped(count)) => {
-                    hole += *count;
+                Some(Entry::Dropped(earlier)) => {
+                    hole = hole.and(*earlier);
                     self.entries.pop_front();
                 }
                 Some(entry @ (Entry::Run(_) | Entry::One(_))) if queued > 0 => {
+                    let oldest = entry.received();
+                    hole.since = hole.since.into_iter().chain(oldest).min();
                     let here = entry.events().min(queued);
                     entry.skip(here);
                     queued -= here;

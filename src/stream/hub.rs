@@ -32,7 +32,7 @@ use super::{
 use crate::{
     correlation::CorrelationId,
     error::Error,
-    event::{Gap, Notice},
+    event::{Concerns, Gap, Notice, Unparsed},
     health::SubscriptionHealth,
     key::StreamKey,
     market::Timestamp,
@@ -442,6 +442,43 @@ impl<E: Routed> Hub<E> {
         for member in self.members.iter().flatten() {
             member.sink.notice(|| notice.clone());
         }
+    }
+
+    /// Says that something could not be read, to those whose events it may have held.
+    pub(crate) fn unparsed(&self, unparsed: &Unparsed) {
+        for member in self.concerned(&unparsed.concerns) {
+            member.sink.notice(|| Notice::Unparsed(unparsed.clone()));
+        }
+    }
+
+    /// The members that want what this concerns. Where it concerns nobody, that is news for all.
+    fn concerned(&self, concerns: &Concerns) -> impl Iterator<Item = &Member<E>> {
+        let entries: Vec<&Entry> = match concerns {
+            Concerns::Everybody | Concerns::Nobody => Vec::new(),
+            Concerns::Topic(topic) => {
+                let wildcard = Topic::new(topic.channel, "*");
+                let entries = [self.peek(topic), self.peek(&wildcard)];
+                entries.into_iter().flatten().collect()
+            }
+            Concerns::Channel(channel) => {
+                let entries = self.channels.iter().filter(|(name, _)| name == channel);
+                entries
+                    .flat_map(|(_, entries)| entries.iter().map(|(_, entry)| entry))
+                    .collect()
+            }
+        };
+        let slots: HashSet<usize> = match concerns {
+            Concerns::Everybody | Concerns::Nobody => (0..self.members.len()).collect(),
+            Concerns::Topic(_) | Concerns::Channel(_) => entries
+                .iter()
+                .flat_map(|entry| &entry.members)
+                .copied()
+                .collect(),
+        };
+        let members = self.members.iter().enumerate();
+        members
+            .filter(move |(slot, _)| slots.contains(slot))
+            .filter_map(|(_, member)| member.as_ref())
     }
 
     pub(crate) fn has_told(&self) -> bool {

@@ -38,7 +38,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::{
     batch::Batch,
-    entries::{Declared, Entries, Entry, One, Picks, Run, Scratch, Taken},
+    entries::{Declared, Entries, Entry, Hole, One, Picks, Run, Scratch, Taken},
     subscription::Delivery,
 };
 use crate::{
@@ -217,14 +217,22 @@ impl<E: Routed> Queue<E> {
         // Events are cloned before the lock is taken, and destroyed after it was let go.
         scratch.clear();
         for index in picks {
-            let Stamped { event, received } = &batch.events[*index as usize];
+            let stamped = &batch.events[*index as usize];
+            let event = &stamped.event;
             if self.conflates() {
                 // One without a symbol belongs to its whole channel.
                 let symbol = event.symbols().first().cloned();
                 let topic = (event.channel(), symbol.unwrap_or_else(|| "*".into()));
                 scratch.topics.push(topic);
             }
-            let copy = One::new(event.clone(), *received, batch.epoch);
+            let copy = One::new(
+                Stamped {
+                    event: event.clone(),
+                    received: stamped.received,
+                    odd_fields: stamped.odd_fields.clone(),
+                },
+                batch.epoch,
+            );
             scratch.load.push_back(Entry::One(copy));
         }
         self.insert(picks.len(), scratch);
@@ -258,7 +266,7 @@ impl<E: Routed> Queue<E> {
             if !tail.queue.is_ended() {
                 self.routed.fetch_add(count, Ordering::Relaxed);
                 self.dropped.fetch_add(count, Ordering::Relaxed);
-                tail.queue.lose(count);
+                tail.queue.lose(Hole { count, since: None });
             }
         });
     }
@@ -272,7 +280,7 @@ impl<E: Routed> Queue<E> {
         });
     }
 
-    /// Says something that loses nothing.
+    /// Says something.
     pub(crate) fn push_notice(&self, notice: Notice) {
         self.change(|tail| {
             if !tail.queue.is_ended() {
@@ -373,6 +381,7 @@ impl<E: Routed> Queue<E> {
                             data: project(),
                             received,
                             epoch,
+                            odd_fields: stamped.odd_fields.clone(),
                         }));
                     }
                 }
@@ -387,9 +396,11 @@ impl<E: Routed> Queue<E> {
         let (stream, correlation) = (&self.stream, self.correlation.as_ref());
         match declared {
             Declared::Gap(gap) => Update::Gap(gap.told(stream, correlation)),
-            Declared::Dropped(count) => Update::Dropped(Dropped {
-                count,
-                error: self.overflow_error().told(stream, None, correlation),
+            Declared::Dropped(hole) => Update::Dropped(Dropped {
+                count: hole.count,
+                capacity: self.limit.events,
+                since: hole.since.map(clock::utc_of),
+                stream: stream.clone(),
                 correlation: correlation.cloned(),
             }),
             Declared::Notice(notice) => Update::Notice(notice.told(stream, correlation)),

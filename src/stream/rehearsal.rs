@@ -21,7 +21,7 @@ use crate::{
     config::Config,
     credentials::Credentials,
     error::{At, Error},
-    event::{EndReason, Gap, Notice},
+    event::{EndReason, Gap, Notice, OddFields},
     key::{Endpoint, StreamKey},
     phase::Phase,
     transport::Wake,
@@ -51,6 +51,7 @@ impl<E: Routed> TestFeed<E> {
         let stamped = events.into_iter().map(|event| Stamped {
             event: event.into(),
             received,
+            odd_fields: OddFields::default(),
         });
         self.stage.dispatch(stamped.collect());
     }

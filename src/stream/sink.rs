@@ -61,7 +61,7 @@ impl<E: Routed> Sink<E> {
         }
     }
 
-    /// Says something that loses nothing.
+    /// Says something.
     pub(crate) fn notice(&self, notice: impl FnOnce() -> Notice) {
         if let Self::Queue(queue) = self {
             queue.push_notice(notice());

@@ -11,8 +11,8 @@ use super::{
     handle::Lease, queue::Queue,
 };
 use crate::{
-    Channel, Config, Credentials, EndReason, Error, Gap, Notice, Overflow, Payload, Phase,
-    QueueLimit, Quote, RecvTimeoutError, Symbol, Topics, TryRecvError, Update,
+    Channel, Config, Credentials, EndReason, Error, Gap, Notice, OddFields, Overflow, Payload,
+    Phase, QueueLimit, Quote, RecvTimeoutError, Symbol, Topics, TryRecvError, Update,
     alpaca::{self, Feed, MarketData},
     budget::Budget,
     stream::{Shared, deadline},
@@ -1239,6 +1239,7 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
         let event = Stamped {
             event: News(index),
             received: bench.peer.now(),
+            odd_fields: OddFields::default(),
         };
         let batch = Batch::new(vec![event], 1);
         queue.push_copies(&batch, &[0], &mut scratch);

@@ -83,7 +83,7 @@ fn bounded<T>(
     let mut shown = 0;
     let mut uncounted: Option<Unparsed> = None;
     walk(&mut |item| match (item, &mut uncounted) {
-        (Err(_), Some(last)) => last.more += 1,
+        (Err(unparsed), Some(last)) => last.absorb(&unparsed),
         (Err(unparsed), None) if shown == MAX_UNPARSED => uncounted = Some(unparsed),
         (item, _) => {
             shown += usize::from(item.is_err());
