@@ -129,7 +129,8 @@ impl<T: Payload> Update<T> {
                 Notice::Unparsed(_)
                 | Notice::Confirmed { .. }
                 | Notice::Resumed { .. }
-                | Notice::Behind { .. } => None,
+                | Notice::Behind { .. }
+                | Notice::Unmatched { .. } => None,
             },
         }
     }
@@ -382,6 +383,16 @@ pub enum Notice {
         #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         correlation: Option<CorrelationId>,
     },
+    /// Events come that nobody asked for, while a confirmed topic of this subscription on the same channel has never had
+    /// one: the venue may spell the symbol in another way. Said once for each channel.
+    #[non_exhaustive]
+    Unmatched {
+        /// What the venue calls the first of them.
+        topic: Topic,
+        /// Whose subscription it is.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+        correlation: Option<CorrelationId>,
+    },
     /// A message, or an item of one, that could not be read. Its neighbours were. It is shown to those whose events it
     /// may have held: see [`Unparsed::concerns`].
     Unparsed(Unparsed),
@@ -404,7 +415,10 @@ impl Notice {
                 *error = error.clone().told(stream, None, id);
             }
             Self::Unparsed(unparsed) => unparsed.stream = Some(stream.clone()),
-            Self::Confirmed { .. } | Self::Resumed { .. } | Self::Behind { .. } => {}
+            Self::Confirmed { .. }
+            | Self::Resumed { .. }
+            | Self::Behind { .. }
+            | Self::Unmatched { .. } => {}
         }
         match &mut self {
             Self::Confirmed { correlation, .. }
@@ -412,6 +426,7 @@ impl Notice {
             | Self::Resumed { correlation, .. }
             | Self::Displaced { correlation, .. }
             | Self::Behind { correlation, .. }
+            | Self::Unmatched { correlation, .. }
             | Self::Unparsed(Unparsed { correlation, .. }) => *correlation = id.cloned(),
         }
         self
@@ -424,6 +439,7 @@ impl Notice {
             | Self::Resumed { correlation, .. }
             | Self::Displaced { correlation, .. }
             | Self::Behind { correlation, .. }
+            | Self::Unmatched { correlation, .. }
             | Self::Unparsed(Unparsed { correlation, .. }) => correlation.as_ref(),
         }
     }
@@ -443,6 +459,10 @@ impl fmt::Display for Notice {
                 return write!(f, "displaced: {}: {error}", list(topics));
             }
             Self::Behind { by, .. } => write!(f, "the line is {by:.1?} behind"),
+            Self::Unmatched { topic, .. } => write!(
+                f,
+                "events of {topic} come, which nobody asked for, and none of what was"
+            ),
             Self::Unparsed(unparsed) => unparsed.fmt(f),
         }?;
         Note(self.correlation()).fmt(f)

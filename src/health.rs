@@ -47,6 +47,8 @@ pub struct Health {
     pub topics_missing: Vec<Topic>,
     /// What is used of what the venue's plan grants, where that is kept to.
     pub budget: Option<BudgetUse>,
+    /// The topic of the newest event that matched nobody, although nobody had just unsubscribed from it.
+    pub newest_unmatched: Option<Topic>,
     /// How long ago anything was read from the connection.
     pub last_message_age: Option<Duration>,
     /// How much older than the freshest of this connection the newest event was when it arrived: how far the venue's
@@ -93,8 +95,19 @@ pub struct CounterValues {
     pub messages: u64,
     /// Events in them.
     pub events: u64,
-    /// Events among them that a subscription had been given before, and was not given again.
+    /// Events among them that matched a subscription. Every event is one of these, or [unmatched](Self::events_unmatched),
+    /// or [unsettled](Self::events_unsettled).
+    pub events_routed: u64,
+    /// Events that a subscription had been given before, and was not given again.
     pub repeats: u64,
+    /// Events that matched nobody, of topics that nobody asked for: [`Health::newest_unmatched`] names the last one. The
+    /// venue may spell a symbol in another way than it was subscribed to.
+    pub events_unmatched: u64,
+    /// Events that matched nobody, of topics that are wanted and that the venue has not confirmed, or that were
+    /// unsubscribed less than ten seconds before.
+    pub events_unsettled: u64,
+    /// Events with a field that could not be read and was left out: see [`Event::odd_fields`](crate::Event::odd_fields).
+    pub odd_events: u64,
     /// Pings and pongs read.
     pub control_frames: u64,
     /// Pings sent.
@@ -180,6 +193,13 @@ impl fmt::Display for Health {
         }
         if self.counters.unparsed > 0 {
             write!(f, ", {} unparsed", self.counters.unparsed)?;
+        }
+        if self.counters.odd_events > 0 {
+            write!(f, ", {} with odd fields", self.counters.odd_events)?;
+        }
+        if let Some(topic) = &self.newest_unmatched {
+            let count = self.counters.events_unmatched;
+            write!(f, ", {count} for nobody (the last of {topic})")?;
         }
         if let Some(age) = self.last_message_age {
             write!(f, ", last message {age:.1?} ago")?;

@@ -332,6 +332,8 @@ pub struct Output<E> {
     received: Instant,
     events: Vec<Stamped<E>>,
     rest: VecDeque<(usize, Item)>,
+    /// Events with odd fields that were not counted yet.
+    odd: u64,
 }
 
 /// An event, when the socket read that brought it returned, and which of its fields could not be read.
@@ -370,18 +372,24 @@ impl<E> Output<E> {
             received,
             events: Vec::new(),
             rest: VecDeque::new(),
+            odd: 0,
         }
     }
 
     /// An event for those who subscribed to it.
     #[inline]
     pub fn event(&mut self, event: E) {
-        self.odd_event(event, OddFields::default());
+        self.push_event(event, OddFields::default());
     }
 
     /// The same, where some of its fields came in a form that could not be read and are absent for that.
-    #[inline]
     pub fn odd_event(&mut self, event: E, odd_fields: OddFields) {
+        self.odd += u64::from(!odd_fields.is_empty());
+        self.push_event(event, odd_fields);
+    }
+
+    #[inline]
+    fn push_event(&mut self, event: E, odd_fields: OddFields) {
         self.events.push(Stamped {
             event,
             received: self.received,
@@ -438,6 +446,11 @@ impl<E> Output<E> {
 
     pub(crate) fn stamp(&mut self, received: Instant) {
         self.received = received;
+    }
+
+    /// How many events had odd fields since the last call.
+    pub(crate) fn take_odd(&mut self) -> u64 {
+        std::mem::take(&mut self.odd)
     }
 
     /// How many events wait to be taken.

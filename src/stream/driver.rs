@@ -552,8 +552,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .last()
             .and_then(|newest| Some((newest.event.happened_at()?, newest.received)));
         self.stream.counters.events.add(events.len() as u64);
-        let repeats = self.hub.dispatch(events, self.epoch);
-        self.stream.counters.repeats.add(repeats);
+        self.stream.counters.odd.add(self.out.take_odd());
+        let routing = self.hub.dispatch(events, self.epoch);
+        self.stream.counters.add_routing(&routing);
+        if routing.newest.is_some() {
+            self.stream.standing.lock().unmatched = routing.newest;
+        }
         if let (Some((happened, received)), Link::Live(live)) = (newest, &mut self.link) {
             let arrived = utc_of(&self.transport, received);
             let warning = live

@@ -12,8 +12,10 @@ mod asking;
 mod budget;
 mod by_symbol;
 mod recent;
+mod unmatched;
 
 use std::{
+    cell::Cell,
     collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
@@ -21,8 +23,10 @@ use std::{
 
 use smallvec::SmallVec;
 
-pub(crate) use self::asking::Ask;
-use self::{asking::Asked, budget::Budget, by_symbol::BySymbol, recent::Recent};
+pub(crate) use self::{asking::Ask, unmatched::Routing};
+use self::{
+    asking::Asked, budget::Budget, by_symbol::BySymbol, recent::Recent, unmatched::Unmatched,
+};
 use super::{
     batch::Pool,
     entries::{Picks, Scratch},
@@ -64,6 +68,7 @@ pub(crate) struct Hub<E> {
     budget: Option<Budget>,
     /// Some topics may have been taken from members for others.
     displaced: bool,
+    unmatched: Unmatched,
     /// What members were told of their topics since the driver last asked, for its records.
     told: Vec<Told>,
     /// Which members the batch at hand concerns. Kept for its memory.
@@ -140,6 +145,8 @@ struct Member<E> {
     version: u64,
     /// How often something has to arrive, in trading time.
     expected: Option<Duration>,
+    /// Channels of which it was told that events match nobody.
+    told_unmatched: Vec<Channel>,
     recent: Recent,
 }
 
@@ -190,6 +197,8 @@ struct Entry {
     upstream: Upstream,
     /// Confirmed by the wildcard of its channel alone, which the venue listed in its place: it may go with that.
     covered: bool,
+    /// An event of it came.
+    heard: Cell<bool>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -218,6 +227,7 @@ impl<E: Routed> Hub<E> {
             unwanted: false,
             budget: budget.map(Budget::new),
             displaced: false,
+            unmatched: Unmatched::default(),
             told: Vec::new(),
             touched: Vec::new(),
             batches: Pool::new(MOST_BATCHES),
@@ -302,6 +312,7 @@ impl<E: Routed> Hub<E> {
             broken: false,
             picks: SmallVec::new(),
             picks_at: 0,
+            told_unmatched: Vec::new(),
             recent: Recent::default(),
         };
         let slot = self
@@ -519,6 +530,7 @@ impl<E: Routed> Hub<E> {
             confirmed,
             missing,
             budget: self.used(),
+            unmatched: self.unmatched.newest.clone(),
         }
     }
 
@@ -529,12 +541,12 @@ impl<E: Routed> Hub<E> {
     /// Only to topics that are confirmed: the venue may be sending an event for another topic, for example a wildcard,
     /// and stop before this one's turn comes, which would leave a hole that nobody declares.
     ///
-    /// Says how many events were repeats to somebody.
-    pub(crate) fn dispatch(&mut self, events: &mut Vec<Stamped<E>>, epoch: u64) -> u64 {
-        let repeats = self.route(events);
+    /// Says what became of them.
+    pub(crate) fn dispatch(&mut self, events: &mut Vec<Stamped<E>>, epoch: u64) -> Routing {
+        let routing = self.route(events);
         if self.touched.is_empty() {
             events.clear();
-            return repeats;
+            return routing;
         }
         let Self {
             members,
@@ -575,15 +587,19 @@ impl<E: Routed> Hub<E> {
             }
             member.picks.clear();
         }
-        repeats
+        routing
     }
 
-    /// Notes for each member which of the events it gets. Says how many were repeats to somebody.
-    fn route(&mut self, events: &[Stamped<E>]) -> u64 {
-        let mut repeats = 0;
+    /// Notes for each member which of the events it gets.
+    fn route(&mut self, events: &[Stamped<E>]) -> Routing {
+        let mut routing = Routing::default();
+        let mut unmatched: SmallVec<[u32; 8]> = SmallVec::new();
         for (index, stamped) in events.iter().enumerate() {
             let channel = stamped.event.channel();
+            // A batch is far from four thousand million events long: the driver flushes at a few thousand.
+            let index = index as u32;
             let Some((_, entries)) = self.channels.iter().find(|(name, _)| *name == channel) else {
+                unmatched.push(index);
                 continue;
             };
             let wildcard = entries.get("*");
@@ -596,13 +612,16 @@ impl<E: Routed> Hub<E> {
                 .chain(wildcard)
                 .filter(|entry| entry.upstream == Upstream::Confirmed);
             let id: Option<Arc<str>> = stamped.event.unique_id().map(Into::into);
-            let mut is_repeat = false;
-            for slot in entries.flat_map(|entry| &entry.members) {
+            let (mut is_matched, mut is_repeat) = (false, false);
+            let slots = entries.flat_map(|entry| {
+                entry.heard.set(true);
+                &entry.members
+            });
+            for slot in slots {
                 let Some(member) = self.members[*slot].as_mut() else {
                     continue;
                 };
-                // A batch is far from four thousand million events long: the driver flushes at a few thousand.
-                let index = index as u32;
+                is_matched = true;
                 // It came by its symbol, and by the wildcard again.
                 if member.picks.last() == Some(&index) {
                     continue;
@@ -616,9 +635,17 @@ impl<E: Routed> Hub<E> {
                 }
                 member.picks.push(index);
             }
-            repeats += u64::from(is_repeat);
+            routing.repeats += u64::from(is_repeat);
+            if is_matched {
+                routing.routed += 1;
+            } else {
+                unmatched.push(index);
+            }
         }
-        repeats
+        if !unmatched.is_empty() {
+            self.count_unmatched(events, &unmatched, &mut routing);
+        }
+        routing
     }
 
     /// Gives back the memory that is kept for the next burst.

@@ -71,7 +71,7 @@ pub(crate) use self::{
     subscription::deadline,
     wishes::{FIRST_VERSION, SubscriptionId},
 };
-use self::{driver::Driver, wishes::Wishes};
+use self::{driver::Driver, hub::Routing, wishes::Wishes};
 pub use self::{
     handle::{LineClosed, StreamHandle},
     lifecycle::Phases,
@@ -116,6 +116,8 @@ struct Standing {
     confirmed: usize,
     missing: Vec<Topic>,
     budget: Option<BudgetUse>,
+    /// The topic of the newest event that matched nobody.
+    unmatched: Option<Topic>,
 }
 
 /// A stream, whatever its venue.
@@ -375,6 +377,7 @@ impl<V: Venue> Shared for Stream<V> {
             topics_confirmed: 0,
             topics_missing: Vec::new(),
             budget: None,
+            newest_unmatched: None,
             last_message_age: self.counters.last_read.age(now),
             behind: Duration::from_nanos(self.counters.behind_nanos.get()),
             counters: self.counters.values(),
@@ -394,6 +397,7 @@ impl<V: Venue> Shared for Stream<V> {
         health.topics_confirmed = standing.confirmed;
         health.topics_missing.clone_from(&standing.missing);
         health.budget = standing.budget;
+        health.newest_unmatched.clone_from(&standing.unmatched);
         drop(standing);
         health
     }
@@ -405,7 +409,11 @@ struct Counters {
     attempts: Counter,
     messages: Counter,
     events: Counter,
+    routed: Counter,
     repeats: Counter,
+    unmatched: Counter,
+    unsettled: Counter,
+    odd: Counter,
     control_frames: Counter,
     pings: Counter,
     requests: Counter,
@@ -416,12 +424,23 @@ struct Counters {
 }
 
 impl Counters {
+    fn add_routing(&self, routing: &Routing) {
+        self.routed.add(routing.routed);
+        self.repeats.add(routing.repeats);
+        self.unmatched.add(routing.unmatched);
+        self.unsettled.add(routing.unsettled);
+    }
+
     fn values(&self) -> CounterValues {
         CounterValues {
             attempts: self.attempts.get(),
             messages: self.messages.get(),
             events: self.events.get(),
+            events_routed: self.routed.get(),
             repeats: self.repeats.get(),
+            events_unmatched: self.unmatched.get(),
+            events_unsettled: self.unsettled.get(),
+            odd_events: self.odd.get(),
             control_frames: self.control_frames.get(),
             pings: self.pings.get(),
             requests: self.requests.get(),
