@@ -352,6 +352,7 @@ pub(crate) enum Item {
     Down(Verdict),
     Confirmed(Confirmed),
     Refused(Rejection),
+    Resync(Vec<Topic>),
 }
 
 /// What the venue confirmed.
@@ -401,6 +402,13 @@ impl<E> Output<E> {
     /// [concerns](Unparsed::concerns).
     pub fn unparsed(&mut self, item: Unparsed) {
         self.push(Item::Unparsed(item));
+    }
+
+    /// Topics whose events build on each other, one of which was missed: they are unsubscribed and subscribed to again,
+    /// so that the venue begins them anew. Nothing more of them is delivered until they are confirmed again, which those
+    /// who want them are told. Report what could not be read with [`unparsed`](Self::unparsed) first.
+    pub fn resync(&mut self, topics: Vec<Topic>) {
+        self.push(Item::Resync(topics));
     }
 
     /// A message to send. One that holds the stream's credentials is not sent, and ends the connection: it belongs to

@@ -514,6 +514,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     self.publish(now);
                     Ok(())
                 }
+                Item::Resync(topics) => {
+                    self.hub.restart(&topics);
+                    self.ask(now);
+                    self.publish(now);
+                    Ok(())
+                }
                 Item::Refused(rejection) if self.hub.has_request() => {
                     self.answered(now);
                     self.refuse(now, rejection);

@@ -11,6 +11,7 @@
 mod asking;
 mod budget;
 mod by_symbol;
+mod narrowing;
 mod recent;
 mod unmatched;
 
@@ -25,7 +26,8 @@ use smallvec::SmallVec;
 
 pub(crate) use self::{asking::Ask, unmatched::Routing};
 use self::{
-    asking::Asked, budget::Budget, by_symbol::BySymbol, recent::Recent, unmatched::Unmatched,
+    asking::Asked, budget::Budget, by_symbol::BySymbol, narrowing::Suspicion, recent::Recent,
+    unmatched::Unmatched,
 };
 use super::{
     batch::Pool,
@@ -69,6 +71,10 @@ pub(crate) struct Hub<E> {
     /// Some topics may have been taken from members for others.
     displaced: bool,
     unmatched: Unmatched,
+    /// Some topics are suspected of having failed a request.
+    narrowing: bool,
+    /// The venue confirmed something on this connection.
+    has_confirmed: bool,
     /// What members were told of their topics since the driver last asked, for its records.
     told: Vec<Told>,
     /// Which members the batch at hand concerns. Kept for its memory.
@@ -199,6 +205,7 @@ struct Entry {
     covered: bool,
     /// An event of it came.
     heard: Cell<bool>,
+    suspicion: Suspicion,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -209,6 +216,8 @@ enum Upstream {
     Confirmed,
     /// Being unsubscribed. Whoever comes for it now waits, and is asked for again.
     Leaving,
+    /// To be unsubscribed and asked for again, since its events build on one that could not be read.
+    Restarting,
 }
 
 impl<E: Routed> Hub<E> {
@@ -228,6 +237,8 @@ impl<E: Routed> Hub<E> {
             budget: budget.map(Budget::new),
             displaced: false,
             unmatched: Unmatched::default(),
+            narrowing: false,
+            has_confirmed: false,
             told: Vec::new(),
             touched: Vec::new(),
             batches: Pool::new(MOST_BATCHES),
@@ -240,7 +251,7 @@ impl<E: Routed> Hub<E> {
     /// Takes over what one subscription wants now.
     pub(crate) fn update(&mut self, id: SubscriptionId, wish: Option<Wish<E>>, now: Instant) {
         let Some(wish) = wish else {
-            return self.remove(id);
+            return self.remove(id, now);
         };
         let slot = self.slot_of(id, &wish, now);
         let Some(member) = self.members[slot].as_mut() else {
@@ -288,10 +299,13 @@ impl<E: Routed> Hub<E> {
             }
         }
         for topic in gone {
-            self.leave(&topic, slot);
+            self.leave(&topic, slot, now);
         }
         if !self.to_ask.contains(&id) {
             self.to_ask.push_back(id);
+        }
+        if !confirmed.is_empty() {
+            self.unmatched.confirmed();
         }
         self.answer(slot, &confirmed, Word::Confirmed);
     }
@@ -328,25 +342,28 @@ impl<E: Routed> Hub<E> {
         slot
     }
 
-    fn remove(&mut self, id: SubscriptionId) {
+    fn remove(&mut self, id: SubscriptionId, now: Instant) {
         let Some(slot) = self.slots.remove(&id) else {
             return;
         };
         self.to_ask.retain(|other| *other != id);
         if let Some(member) = self.members[slot].take() {
             for topic in member.topics.keys() {
-                self.leave(topic, slot);
+                self.leave(topic, slot, now);
             }
         }
     }
 
     /// One member fewer. The entry stays for as long as the venue sends the topic.
-    fn leave(&mut self, topic: &Topic, slot: usize) {
+    fn leave(&mut self, topic: &Topic, slot: usize, now: Instant) {
         let entry = self.entry(topic);
         entry.members.retain(|member| *member != slot);
         match (entry.members.is_empty(), entry.upstream) {
             (true, Upstream::Absent) => self.forget(topic),
-            (true, Upstream::Confirmed) => self.unwanted = true,
+            (true, Upstream::Confirmed) => {
+                self.unwanted = true;
+                self.unmatched.leave(topic, now);
+            }
             _ => {}
         }
     }
@@ -355,7 +372,10 @@ impl<E: Routed> Hub<E> {
 
     /// The connection is gone, and nothing of it is confirmed any more. Where it was live, that is a gap.
     pub(crate) fn disconnected(&mut self, gap: Option<&Gap>) {
-        self.in_flight = None;
+        let unanswered = match self.in_flight.take() {
+            Some(Asked::For(_, topics) | Asked::Restore(topics)) => topics,
+            Some(Asked::Unsubscribe(_)) | None => Vec::new(),
+        };
         self.unanswered.clear();
         self.listed.clear();
         self.unwanted = false;
@@ -382,6 +402,9 @@ impl<E: Routed> Hub<E> {
             }
             self.tell(slot, Vec::new(), None);
         }
+        if let Some(gap) = gap {
+            self.died_with(&unanswered, &gap.cause);
+        }
         self.to_ask = self.slots.keys().copied().collect();
         self.to_ask.make_contiguous().sort_unstable();
     }
@@ -395,6 +418,7 @@ impl<E: Routed> Hub<E> {
 
     /// The connection is live: what is expected is expected from here on.
     pub(crate) fn connected(&mut self, now: Instant) {
+        self.has_confirmed = false;
         for member in self.members.iter_mut().flatten() {
             member.heard = now;
         }

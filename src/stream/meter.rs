@@ -209,6 +209,24 @@ const COUNTERS: &[CounterRow] = &[
         |health, _| health.counters.events,
     ),
     (
+        "trunkline_events_unmatched_total",
+        Unit::Count,
+        "Events that matched nobody",
+        |health, _| health.counters.events_unmatched,
+    ),
+    (
+        "trunkline_events_unsettled_total",
+        Unit::Count,
+        "Events of topics that were being subscribed or unsubscribed",
+        |health, _| health.counters.events_unsettled,
+    ),
+    (
+        "trunkline_odd_events_total",
+        Unit::Count,
+        "Events with a field that could not be read",
+        |health, _| health.counters.odd_events,
+    ),
+    (
         "trunkline_unparsed_total",
         Unit::Count,
         "Items that could not be read",

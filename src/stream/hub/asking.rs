@@ -74,7 +74,12 @@ impl<E: Routed> Hub<E> {
             return None;
         }
         if self.unwanted {
-            let mut unwanted = self.confirmed(|_, entry| entry.members.is_empty());
+            let given_back = self.topics().filter(|(_, entry)| match entry.upstream {
+                Upstream::Confirmed => entry.members.is_empty(),
+                Upstream::Restarting => true,
+                Upstream::Absent | Upstream::Requested | Upstream::Leaving => false,
+            });
+            let mut unwanted: Vec<Topic> = given_back.map(|(topic, _)| topic).collect();
             unwanted.sort();
             unwanted.truncate(limit);
             if !unwanted.is_empty() {
@@ -91,6 +96,7 @@ impl<E: Routed> Hub<E> {
             if !restored.is_empty()
                 && let Grant::Ask(topics) = self.grant(restored, None, limit)
             {
+                let topics = self.narrow(topics);
                 return Some(self.ask(topics, Asked::Restore));
             }
             self.restoring = false;
@@ -107,6 +113,7 @@ impl<E: Routed> Hub<E> {
             };
             match self.grant(topics, Some(priority), limit) {
                 Grant::Ask(topics) => {
+                    let topics = self.narrow(topics);
                     return Some(self.ask(topics, |topics| Asked::For(id, topics)));
                 }
                 Grant::Displace(topics) => {
@@ -267,9 +274,34 @@ impl<E: Routed> Hub<E> {
         self.ask_again(topics);
     }
 
+    /// Events of these topics build on each other, and one of them was missed: they are asked for again, so that they
+    /// begin anew. Nothing more of them is handed out until then; those who want them are told when they are confirmed.
+    pub(crate) fn restart(&mut self, topics: &[Topic]) {
+        let wildcards = topics.iter().map(|topic| Topic::new(topic.channel, "*"));
+        for topic in wildcards.chain(topics.iter().cloned()) {
+            let is_sent = |entry: &Entry| entry.upstream == Upstream::Confirmed;
+            if !self.peek(&topic).is_some_and(is_sent) {
+                continue;
+            }
+            let entry = self.entry(&topic);
+            entry.upstream = Upstream::Restarting;
+            self.unwanted = true;
+            for slot in self.entry(&topic).members.clone() {
+                if let Some(answer) = self.members[slot]
+                    .as_mut()
+                    .and_then(|member| member.topics.get_mut(&topic))
+                {
+                    answer.now = Standing::Pending;
+                    answer.told = None;
+                }
+                self.tell(slot, Vec::new(), None);
+            }
+        }
+    }
+
     /// The venue refused the request in flight.
     pub(crate) fn refuse(&mut self, error: Error) {
-        if self.learn(&error) {
+        if self.learn(&error) || self.halve(&error) {
             return self.forget_unwanted();
         }
         match self.in_flight.take() {
@@ -362,6 +394,11 @@ impl<E: Routed> Hub<E> {
             // Those who wanted it left while it was asked for.
             let unwanted = entry.members.is_empty();
             self.unwanted |= unwanted;
+            if upstream == Upstream::Confirmed {
+                self.has_confirmed = true;
+                self.clear_suspicion(topic);
+                self.unmatched.confirmed();
+            }
         }
         slots.sort_unstable();
         slots.dedup();

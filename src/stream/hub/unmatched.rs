@@ -39,13 +39,15 @@ pub(super) struct Unmatched {
 }
 
 impl Unmatched {
-    /// The venue has stopped sending topics that nobody wants any more. What it had sent before may still be on its way.
-    pub(super) fn leave(&mut self, topics: &[Topic], now: Instant) {
-        self.left
-            .retain(|_, at| now.saturating_duration_since(*at) < ON_ITS_WAY);
-        let room = MOST_LEFT.saturating_sub(self.left.len());
-        let left = topics.iter().take(room);
-        self.left.extend(left.map(|topic| (topic.clone(), now)));
+    /// Nobody wants a topic any more. What the venue has sent of it may still be on its way.
+    pub(super) fn leave(&mut self, topic: &Topic, now: Instant) {
+        if self.left.len() >= MOST_LEFT {
+            self.left
+                .retain(|_, at| now.saturating_duration_since(*at) < ON_ITS_WAY);
+        }
+        if self.left.len() < MOST_LEFT {
+            self.left.insert(topic.clone(), now);
+        }
     }
 
     /// Somebody else may have to be told now.
