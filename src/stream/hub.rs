@@ -403,7 +403,7 @@ impl<E: Routed> Hub<E> {
             self.tell(slot, Vec::new(), None);
         }
         if let Some(gap) = gap {
-            self.died_with(&unanswered, &gap.cause);
+            self.died_with(unanswered, &gap.cause);
         }
         self.to_ask = self.slots.keys().copied().collect();
         self.to_ask.make_contiguous().sort_unstable();

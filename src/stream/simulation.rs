@@ -147,6 +147,8 @@ enum Item {
     Tick(Tick),
     /// Cannot be read.
     Odd,
+    /// An event of a channel that nobody has a topic of.
+    Stray,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -373,6 +375,10 @@ impl Market {
                 items.push(Item::Odd);
                 continue;
             }
+            if self.ready && self.chance(3) {
+                items.push(Item::Stray);
+                continue;
+            }
             let channel = self.below(CHANNELS.len() as u64) as usize;
             let symbol = 1 + self.below(SYMBOLS.len() as u64 - 1) as usize;
             items.extend(self.happens(channel, symbol));
@@ -399,12 +405,15 @@ fn frame(items: &[Item]) -> String {
         }
         match item {
             Item::Tick(tick) => text.push_str(&tick.json()),
+            Item::Stray => text.push_str(STRAY),
             Item::Odd => text.push_str(r#"{"T":"t","S":"A","i":1,"p":null}"#),
         }
     }
     text.push(']');
     text
 }
+
+const STRAY: &str = r#"{"T":"s","S":"A","sc":"H","t":"2026-03-17T14:30:05Z"}"#;
 
 fn state_frame(state: Set) -> String {
     let symbols: Vec<Symbol> = SYMBOLS.into_iter().map(Symbol::from).collect();
@@ -448,6 +457,10 @@ struct Line {
     /// Nothing can be written any more.
     pipe_broken: bool,
     stopped: bool,
+    /// Events that were read, those of them that somebody was to get, and those that nobody had asked for.
+    events: u64,
+    matched: u64,
+    strays: u64,
 }
 
 impl Line {
@@ -462,7 +475,12 @@ impl Line {
             self.confirmed |= ask.topics;
             self.refuse(ask.topics & !listed);
         }
-        self.confirmed &= listed;
+        self.reconcile(state);
+    }
+
+    /// What a full state does not show is gone.
+    fn reconcile(&mut self, state: Set) {
+        self.confirmed &= spread(state);
         self.covered = self.confirmed & !state;
     }
 
@@ -675,6 +693,11 @@ impl Reader {
             // Times of the events mean nothing here.
             Notice::Behind { .. } => {}
             Notice::Displaced { .. } => panic!("{name}: nothing is kept within a budget"),
+            // The venue may go on with what was given back and never answered for.
+            Notice::Unmatched { topic, .. } => {
+                let known = CHANNELS.iter().any(|channel| *channel == topic.channel);
+                assert!(known, "{name}: nobody has a topic of {topic}'s channel");
+            }
         }
     }
 
@@ -919,6 +942,9 @@ impl Simulation {
                 broke: false,
                 pipe_broken: false,
                 stopped: false,
+                events: 0,
+                matched: 0,
+                strays: 0,
             },
             peer,
             driver,
@@ -1024,6 +1050,15 @@ impl Simulation {
                 }
             }
             Said::Error(400 | 405) if !self.line.live => self.line.broke = true,
+            // A request that is refused whole is made again in halves: nobody is refused yet.
+            Said::Error(400)
+                if self
+                    .line
+                    .in_flight
+                    .is_some_and(|(ask, _)| ask.subscribes && ask.topics.count_ones() > 1) =>
+            {
+                self.line.in_flight = None;
+            }
             Said::Error(400 | 405) if self.line.in_flight.is_some() => self.line.give_up(),
             Said::Error(400 | 405) => self.odd(),
             Said::Error(403) | Said::Welcome | Said::Pong => {}
@@ -1033,10 +1068,24 @@ impl Simulation {
 
     fn bring(&mut self, items: &[Item]) {
         for item in items {
-            let Item::Tick(tick) = item else {
-                self.odd();
-                continue;
+            let tick = match item {
+                Item::Tick(tick) => tick,
+                Item::Odd => {
+                    self.odd();
+                    continue;
+                }
+                Item::Stray => {
+                    self.line.events += 1;
+                    self.line.strays += 1;
+                    continue;
+                }
             };
+            self.line.events += 1;
+            let readers = &self.readers;
+            let is_matched = readers
+                .iter()
+                .any(|reader| reader.takes(tick.topics(), self.line.confirmed));
+            self.line.matched += u64::from(is_matched);
             for reader in &mut self.readers {
                 if reader.takes(tick.topics(), self.line.confirmed) {
                     reader.routed.push((*tick, self.line.epoch));
@@ -1056,11 +1105,11 @@ impl Simulation {
     fn answer(&mut self, state: Set) {
         let earlier = std::mem::replace(&mut self.line.listed, state);
         let Some((ask, _)) = self.line.in_flight else {
-            return;
+            return self.line.reconcile(state);
         };
         if ask.topics & self.line.given_up != 0 || !ask.is_answered_by(state, earlier) {
             self.line.seen = Some(state);
-            return;
+            return self.line.reconcile(state);
         }
         self.line.take(state);
     }
@@ -1163,6 +1212,22 @@ impl Simulation {
         let line = &self.line;
         for reader in &mut self.readers {
             reader.check(line);
+        }
+        let counted = self.stream.counters.values();
+        assert_eq!(
+            (counted.events, counted.events_routed),
+            (line.events, line.matched),
+            "events read, and routed to somebody"
+        );
+        let nobodys = counted.events_unmatched + counted.events_unsettled;
+        assert_eq!(counted.events, counted.events_routed + nobodys);
+        assert!(counted.events_unmatched >= line.strays);
+        if line.strays > 0 && counted.events_unmatched == line.strays {
+            let topic = self.stream.standing.lock().unmatched.clone();
+            assert_eq!(
+                topic.map(|topic| topic.to_string()).as_deref(),
+                Some("statuses:A")
+            );
         }
         if line.live && line.in_flight.is_none() && !line.stopped {
             let wanted = self

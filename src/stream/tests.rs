@@ -94,10 +94,15 @@ impl Bench {
     fn reconnect(&mut self, symbols: &[&str]) {
         self.peer.cut();
         self.step();
+        self.relive();
+        self.say(&quotes_of(symbols));
+    }
+
+    /// Brings a line back that was cut, up to the log-in.
+    fn relive(&mut self) {
         self.leap();
         self.say(CONNECTED);
         self.say(AUTHENTICATED);
-        self.say(&quotes_of(symbols));
     }
 
     /// Lets time pass until something is due.
@@ -164,6 +169,7 @@ fn words(subscription: &Subscription<Quote>) -> Vec<String> {
             Update::Notice(Notice::Unparsed(unparsed)) => {
                 format!("unparsed:{}+{}", unparsed.raw, unparsed.more)
             }
+            Update::Notice(Notice::Unmatched { topic, .. }) => format!("unmatched{topic}"),
             Update::Notice(Notice::Behind { by, .. }) => format!("behind{}", by.as_secs()),
             Update::Ended(ended) => format!("ended:{ended}"),
         })
@@ -247,16 +253,21 @@ fn a_refused_symbol_of_one_caller_does_not_sink_another() {
         [r#"{"action":"subscribe","quotes":["AAPL","BAD"]}"#],
         "one request at a time"
     );
-    bench.say(r#"[{"T":"error","code":400,"msg":"invalid syntax"}]"#);
-    assert_eq!(
-        bench.sent(),
-        [r#"{"action":"subscribe","quotes":["AAPL","MSFT"]}"#]
-    );
+    bench.say(REFUSED);
+    let asked = |bench: &Bench| bench.sent().concat();
+    assert_eq!(asked(&bench), r#"{"action":"subscribe","quotes":["AAPL"]}"#);
+    bench.say(&quotes_of(&["AAPL"]));
+    assert_eq!(asked(&bench), r#"{"action":"subscribe","quotes":["BAD"]}"#);
+    bench.say(REFUSED);
+    assert_eq!(asked(&bench), r#"{"action":"subscribe","quotes":["MSFT"]}"#);
     bench.say(&quotes_of(&["AAPL", "MSFT"]));
-    assert_eq!(words(&good), ["confirmed[quotes:AAPL, quotes:MSFT]"]);
+    assert_eq!(
+        words(&good),
+        ["confirmed[quotes:AAPL]", "confirmed[quotes:MSFT]"]
+    );
     assert_eq!(
         words(&bad),
-        ["refused[quotes:AAPL, quotes:BAD]", "confirmed[quotes:AAPL]"]
+        ["confirmed[quotes:AAPL]", "refused[quotes:BAD]"]
     );
     let error = bad.wait_confirmed(Duration::ZERO).unwrap_err();
     assert!(
@@ -265,6 +276,114 @@ fn a_refused_symbol_of_one_caller_does_not_sink_another() {
     );
     good.wait_confirmed(Duration::ZERO).unwrap();
     assert_eq!(bench.stream.health().topics_missing.len(), 1);
+}
+
+const REFUSED: &str = r#"[{"T":"error","code":400,"msg":"invalid syntax"}]"#;
+
+/// The symbols of a request to subscribe to quotes.
+fn asked_for(request: &str) -> Vec<String> {
+    let request: serde_json::Value = serde_json::from_str(request).unwrap();
+    assert_eq!(request["action"], "subscribe");
+    let symbols = request["quotes"].as_array().unwrap().iter();
+    symbols
+        .map(|symbol| symbol.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn a_topic_that_the_venue_refuses_is_found_among_many_by_halving() {
+    for guilty in [0, 17, 29] {
+        let mut bench = Bench::live();
+        let symbols: Vec<String> = (0..30).map(|number| format!("S{number:02}")).collect();
+        let subscription = bench.subscribe(alpaca::quotes(&symbols));
+        bench.step();
+        let (mut requests, mut confirmed) = (0, Vec::new());
+        while let [request] = &*bench.sent() {
+            requests += 1;
+            let asked = asked_for(request);
+            if asked.contains(&symbols[guilty]) {
+                bench.say(REFUSED);
+            } else {
+                confirmed.extend(asked);
+                let state: Vec<&str> = confirmed.iter().map(String::as_str).collect();
+                bench.say(&quotes_of(&state));
+            }
+        }
+        // The first, then two for each of the five times that the rest is halved.
+        assert!(requests <= 11, "{requests} requests");
+        assert_eq!(confirmed.len(), 29);
+        let words = words(&subscription);
+        let refused = format!("refused[quotes:{}]", symbols[guilty]);
+        let refusals = words.iter().filter(|word| word.starts_with("refused"));
+        assert_eq!(refusals.collect::<Vec<_>>(), [&refused]);
+        subscription.wait_confirmed(Duration::ZERO).unwrap_err();
+    }
+}
+
+/// A venue that closes the connection over a request answers it, too. The topic at fault is found, and the others are
+/// served, although each wrong request costs a connection.
+#[test]
+fn a_topic_that_the_venue_closes_the_connection_over_is_found_by_halving() {
+    for guilty in [0, 5, 7] {
+        let mut bench = Bench::live();
+        let symbols: Vec<String> = (0..8).map(|number| format!("S{number}")).collect();
+        let subscription = bench.subscribe(alpaca::quotes(&symbols));
+        bench.step();
+        let (mut deaths, mut confirmed, mut refused) = (0, Vec::new(), Vec::new());
+        let is_told = |told: &[String]| told.iter().any(|word| word.starts_with("refused"));
+        while !is_told(&refused) {
+            let sent = bench.sent();
+            let Some(request) = sent.iter().find(|text| text.contains("subscribe")) else {
+                // All that it may ask for is answered.
+                panic!("{deaths} connections, and the guilty one is not found");
+            };
+            let asked = asked_for(request);
+            if asked.contains(&symbols[guilty]) {
+                deaths += 1;
+                assert!(deaths <= 12, "{asked:?}");
+                confirmed.clear();
+                bench.peer.cut();
+                bench.step();
+                bench.relive();
+            } else {
+                confirmed.extend(asked);
+                let state: Vec<&str> = confirmed.iter().map(String::as_str).collect();
+                bench.say(&quotes_of(&state));
+            }
+            refused.extend(words(&subscription));
+        }
+        let refusals: Vec<_> = refused
+            .iter()
+            .filter(|word| word.starts_with("refused"))
+            .collect();
+        assert_eq!(refusals, [&format!("refused[quotes:{}]", symbols[guilty])]);
+    }
+}
+
+/// That a line dies twice before the only topic is answered for is no proof against that topic.
+#[test]
+fn the_only_topic_is_not_refused_because_the_line_keeps_dying() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["KO"]));
+    bench.step();
+    for _ in 0..10 {
+        let sent = bench.sent();
+        let requests = sent.iter().filter(|text| text.contains("subscribe"));
+        assert_eq!(requests.count(), 1);
+        bench.peer.cut();
+        bench.step();
+        bench.relive();
+    }
+    bench.say(&quotes_of(&["KO"]));
+    let told = words(&subscription);
+    assert!(
+        !told.iter().any(|word| word.starts_with("refused")),
+        "{told:?}"
+    );
+    assert_eq!(
+        told[told.len() - 2..],
+        ["confirmed[quotes:KO]", "resumed11"]
+    );
 }
 
 #[test]

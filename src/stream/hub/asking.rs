@@ -190,6 +190,7 @@ impl<E: Routed> Hub<E> {
                 let state = topics.into_iter().collect();
                 let earlier = std::mem::replace(&mut self.listed, state);
                 let Some(asked) = &self.in_flight else {
+                    self.reconcile(left_out);
                     return true;
                 };
                 let late = asked
@@ -198,6 +199,7 @@ impl<E: Routed> Hub<E> {
                     .any(|topic| self.unanswered.contains(topic));
                 self.seen = late || !asked.is_answered_by(&self.listed, &earlier);
                 if self.seen {
+                    self.reconcile(left_out);
                     return false;
                 }
                 self.take_state(left_out);
@@ -222,8 +224,7 @@ impl<E: Routed> Hub<E> {
 
     /// The last full state is the answer to the request in flight.
     fn take_state(&mut self, left_out: impl Fn() -> Error) {
-        let state = self.listed.clone();
-        let listed = |topic: &Topic| is_listed(&state, topic);
+        let listed = |topic: &Topic| is_listed(&self.listed, topic);
         match self.in_flight.take() {
             Some(Asked::For(_, topics) | Asked::Restore(topics)) => {
                 let (granted, refused): (Vec<_>, Vec<_>) = topics.into_iter().partition(listed);
@@ -233,7 +234,14 @@ impl<E: Routed> Hub<E> {
             Some(Asked::Unsubscribe(topics)) => self.unsubscribed(&topics),
             None => {}
         }
-        // The newest answer may show that something confirmed earlier is gone.
+        self.reconcile(left_out);
+    }
+
+    /// A full state is the truth of its moment, whatever request it answers. So what was confirmed before and is not in
+    /// it is gone: those who want it are told.
+    fn reconcile(&mut self, left_out: impl Fn() -> Error) {
+        let state = self.listed.clone();
+        let listed = |topic: &Topic| is_listed(&state, topic);
         let lost = self.confirmed(|topic, _| !listed(topic));
         let uncovered = self.confirmed(|topic, entry| !listed(topic) && entry.covered);
         self.settle(&lost, Upstream::Absent, Some(left_out()));

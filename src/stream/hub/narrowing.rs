@@ -83,28 +83,27 @@ impl<E: Routed> Hub<E> {
     /// The connection ended before these topics of a request were answered for. That happens, and proves nothing. When
     /// the next connection ends the same way the request is halved. A topic that was asked for alone is refused then, if
     /// the venue had confirmed others on the connection: it is that topic that it closes the connection over.
-    pub(super) fn died_with(&mut self, topics: &[Topic], cause: &Error) {
+    pub(super) fn died_with(&mut self, mut topics: Vec<Topic>, cause: &Error) {
+        // Nobody may want some of them any more.
+        topics.retain(|topic| self.peek(topic).is_some());
         let mut deaths = u8::MAX;
-        for topic in topics {
+        for topic in &topics {
             let suspicion = &mut self.entry(topic).suspicion;
             suspicion.deaths = suspicion.deaths.saturating_add(1);
             deaths = deaths.min(suspicion.deaths);
         }
         self.narrowing |= !topics.is_empty();
-        match topics {
+        match &*topics {
             [] => {}
+            // It has to have been part of a larger request that ended connections: that a line keeps dying before its
+            // only topic is answered for says nothing of the topic.
             [alone] => {
                 let was_narrowed = self.entry(alone).suspicion.at_most > 0;
-                let enough = if was_narrowed {
-                    DEATHS
-                } else {
-                    DEATHS_UNPROVEN
-                };
-                if deaths >= enough && self.has_confirmed {
-                    self.refuse_for_deaths(alone, deaths, cause);
+                if was_narrowed && deaths >= DEATHS && self.has_confirmed {
+                    self.refuse_for_deaths(alone, cause);
                 }
             }
-            _ if deaths >= DEATHS => self.suspect(topics),
+            _ if deaths >= DEATHS => self.suspect(&topics),
             _ => {}
         }
     }
@@ -121,9 +120,9 @@ impl<E: Routed> Hub<E> {
         self.narrowing = true;
     }
 
-    fn refuse_for_deaths(&mut self, topic: &Topic, deaths: u8, cause: &Error) {
+    fn refuse_for_deaths(&mut self, topic: &Topic, cause: &Error) {
         let why = format!(
-            "{deaths} connections in a row ended when it was asked for alone: {}",
+            "{DEATHS} connections in a row ended when it was asked for alone: {}",
             cause.for_record()
         );
         let error = Error::Refused {
@@ -143,5 +142,3 @@ impl<E: Routed> Hub<E> {
 
 /// So many connections have to end in a row before a request is taken for the cause.
 const DEATHS: u8 = 2;
-/// The same for a topic that was never part of a larger request that ended one.
-const DEATHS_UNPROVEN: u8 = 3;
