@@ -669,3 +669,7 @@ impl fmt::Display for EndReason {
 fn as_text<S: serde::Serializer>(error: &Error, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&error.with_causes())
 }
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

@@ -119,6 +119,9 @@
 //! | `trunkline_messages_total` | counter | WebSocket messages read |
 //! | `trunkline_bytes_total` | counter | bytes read, after TLS |
 //! | `trunkline_events_total` | counter | events read |
+//! | `trunkline_events_unmatched_total` | counter | events that matched nobody |
+//! | `trunkline_events_unsettled_total` | counter | events of topics that were being subscribed or unsubscribed |
+//! | `trunkline_odd_events_total` | counter | events with a field that could not be read |
 //! | `trunkline_unparsed_total` | counter | items that could not be read |
 //! | `trunkline_requests_total` | counter | requests sent |
 //! | `trunkline_events_delivered_total` | counter | events that subscriptions have read |

@@ -36,7 +36,7 @@ use crate::{
     market::Timestamp,
     phase::Phase,
     record,
-    topic::list,
+    topic::{Topic, list},
     transport::{Fault, Incoming, Target, Transport},
     venue::{Item, Message, Output, Request, Routed as _, Session, Stamped, Venue, Verdict},
 };
@@ -515,9 +515,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     Ok(())
                 }
                 Item::Resync(topics) => {
-                    self.hub.restart(&topics);
-                    self.ask(now);
-                    self.publish(now);
+                    self.restart(&topics, now);
                     Ok(())
                 }
                 Item::Refused(rejection) if self.hub.has_request() => {
@@ -618,6 +616,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         live.session.request(now, request, &mut self.out);
         self.publish_news(now);
         self.settle(now);
+    }
+
+    /// Has topics begin anew whose events build on one that was missed.
+    pub(super) fn restart(&mut self, topics: &[Topic], now: Instant) {
+        self.hub.restart(topics);
+        self.ask(now);
+        self.publish(now);
     }
 
     fn answered(&mut self, now: Instant) {

@@ -72,7 +72,7 @@ impl<E: Routed> TestFeed<E> {
         self.stage.lose(count);
     }
 
-    /// Every subscription is told something.
+    /// Every subscription is told something; of what could not be read, those that it [concerns](crate::Unparsed::concerns).
     pub fn notice(&self, notice: Notice) {
         self.stage.notice(&notice);
     }
@@ -238,7 +238,11 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
     }
 
     fn notice(&self, notice: &Notice) {
-        self.hub.lock().notice(notice);
+        let hub = self.hub.lock();
+        match notice {
+            Notice::Unparsed(unparsed) => hub.unparsed(unparsed),
+            other => hub.notice(other),
+        }
     }
 
     fn end(&self, reason: &EndReason) {

@@ -1439,3 +1439,92 @@ fn a_repeated_reply_with_a_wildcard_does_not_refuse_the_next_request() {
     assert_eq!(words(&mixed), ["confirmed[bars:B, quotes:A]"]);
     assert_eq!(words(&all), ["confirmed[quotes:*]"]);
 }
+
+/// A venue that writes a symbol in another way than it was asked for sends events that reach nobody. They are counted and
+/// named, and who waits for them is told once.
+#[test]
+fn events_that_match_nobody_are_counted_named_and_told_once_to_who_may_be_waiting_for_them() {
+    let mut bench = Bench::live();
+    let waiting = bench.subscribe(alpaca::quotes(["KO"]));
+    let served = bench.subscribe(alpaca::quotes(["PEP"]));
+    bench.step();
+    while !bench.sent().is_empty() {
+        bench.say(&quotes_of(&["KO", "PEP"]));
+    }
+    bench.say(&quote("PEP", 1));
+    for bid in 2..5 {
+        bench.say(&quote("KO.N", bid));
+    }
+    assert_eq!(
+        words(&waiting),
+        ["confirmed[quotes:KO]", "unmatchedquotes:KO.N"]
+    );
+    assert_eq!(words(&served), ["confirmed[quotes:PEP]", "PEP@1"]);
+    let health = bench.health();
+    let counted = health.counters;
+    assert_eq!(
+        (
+            counted.events,
+            counted.events_routed,
+            counted.events_unmatched
+        ),
+        (4, 1, 3)
+    );
+    assert_eq!(
+        health.newest_unmatched.as_ref().map(ToString::to_string),
+        Some("quotes:KO.N".to_owned())
+    );
+    assert!(
+        health
+            .to_string()
+            .contains("3 for nobody (the last of quotes:KO.N)"),
+        "{health}"
+    );
+
+    // What was unsubscribed a moment ago may still be on its way: it is counted apart, and nobody is told.
+    drop(served);
+    bench.step();
+    bench.say(&quote("PEP", 5));
+    bench.say(&quotes_of(&["KO"]));
+    bench.say(&quote("PEP", 6));
+    let counted = bench.health().counters;
+    assert_eq!((counted.events_unmatched, counted.events_unsettled), (3, 2));
+}
+
+/// Events that build on one that could not be read are worth nothing: the topic is unsubscribed and asked for again, and
+/// its readers are told when it begins anew.
+#[test]
+fn a_topic_that_is_to_begin_anew_is_asked_for_again_and_nothing_of_it_comes_until_then() {
+    let mut bench = Bench::live();
+    let ko = bench.subscribe(alpaca::quotes(["KO", "PEP"]));
+    bench.step();
+    bench.sent();
+    bench.say(&quotes_of(&["KO", "PEP"]));
+    bench
+        .driver
+        .restart(&[crate::Topic::new(crate::QUOTES, "KO")], bench.peer.now());
+    bench.say(&quote("KO", 1));
+    bench.say(&quote("PEP", 1));
+    assert_eq!(
+        bench.sent(),
+        [r#"{"action":"unsubscribe","quotes":["KO"]}"#]
+    );
+    bench.say(&quotes_of(&["PEP"]));
+    assert_eq!(bench.sent(), [r#"{"action":"subscribe","quotes":["KO"]}"#]);
+    assert!(
+        ko.wait_confirmed(Duration::ZERO).is_err(),
+        "it is not confirmed now"
+    );
+    bench.say(&quotes_of(&["KO", "PEP"]));
+    bench.say(&quote("KO", 2));
+    assert_eq!(
+        words(&ko),
+        [
+            "confirmed[quotes:KO, quotes:PEP]",
+            "PEP@1",
+            "confirmed[quotes:KO]",
+            "KO@2"
+        ]
+    );
+    ko.wait_confirmed(Duration::ZERO).unwrap();
+}

@@ -1,0 +1,247 @@
+use super::*;
+use crate::{
+    OrderUpdate, Quote, Remedy, TRADES,
+    alpaca::{self, Feed},
+    credentials::Credentials,
+    error::{Rejection, RejectionKind},
+    market::QUOTES,
+    order::TRADE_UPDATES,
+    phase::Phase,
+    testing,
+};
+
+fn stream() -> StreamKey {
+    StreamKey::new(&"ws://h/orders".parse().unwrap(), &Credentials::none())
+}
+
+fn lost() -> Error {
+    Error::Lost {
+        at: At::new(&stream(), Phase::Live),
+        why: "reset".to_owned(),
+        source: None,
+    }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn gap<T>() -> Update<T> {
+    Update::Gap(Gap {
+        last: Some(at("2026-03-17T14:30:05Z")),
+        cause: lost(),
+        epoch: 1,
+        breaks: 1,
+        correlation: None,
+    })
+}
+
+fn unparsed<T>(concerns: Concerns) -> Update<T> {
+    let unparsed = Unparsed {
+        at: Some(at("2026-03-17T14:30:05Z")),
+        stream: Some(stream()),
+        ..Unparsed::new(b"{}", "no price")
+    };
+    Update::Notice(Notice::Unparsed(unparsed.concerning(concerns)))
+}
+
+fn refusal() -> Error {
+    Error::Refused {
+        at: At::new(&stream(), Phase::Live),
+        rejection: Rejection::new(RejectionKind::BadRequest, Some(400), "no such symbol"),
+    }
+}
+
+fn displacement() -> Error {
+    Error::Displaced {
+        at: At::new(&stream(), Phase::Live),
+        by: None,
+        priority: 1,
+    }
+}
+
+/// Each update there is, and the code of the error that it is a loss by, if it is one.
+fn table() -> Vec<(Update<Quote>, Option<&'static str>)> {
+    let topics = || vec![Topic::new(QUOTES, "KO")];
+    let notice = Update::Notice;
+    let correlation = None;
+    vec![
+        (gap(), Some("missed")),
+        (
+            Update::Dropped(Dropped {
+                count: 3,
+                capacity: 10,
+                since: None,
+                stream: stream(),
+                correlation: None,
+            }),
+            Some("missed"),
+        ),
+        (
+            unparsed(Concerns::Topic(Topic::new(QUOTES, "KO"))),
+            Some("missed"),
+        ),
+        (unparsed(Concerns::Channel(QUOTES)), Some("missed")),
+        (unparsed(Concerns::Everybody), Some("missed")),
+        (unparsed(Concerns::Nobody), None),
+        (
+            notice(Notice::Refused {
+                topics: topics(),
+                error: refusal(),
+                correlation: None,
+            }),
+            Some("refused"),
+        ),
+        (
+            notice(Notice::Displaced {
+                topics: topics(),
+                error: displacement(),
+                correlation: None,
+            }),
+            Some("displaced"),
+        ),
+        (
+            notice(Notice::Confirmed {
+                topics: topics(),
+                correlation: None,
+            }),
+            None,
+        ),
+        (
+            notice(Notice::Resumed {
+                epoch: 2,
+                at: at("2026-03-17T14:30:05Z"),
+                correlation: None,
+            }),
+            None,
+        ),
+        (notice(Notice::behind(Duration::from_secs(9))), None),
+        (
+            notice(Notice::Unmatched {
+                topic: Topic::new(QUOTES, "BTCUSD"),
+                correlation,
+            }),
+            None,
+        ),
+        (
+            Update::Ended(Ended {
+                reason: EndReason::Closed,
+                correlation: None,
+            }),
+            None,
+        ),
+    ]
+}
+
+#[test]
+fn every_update_says_whether_it_is_a_loss_and_strict_says_the_same() {
+    for (update, code) in table() {
+        let shown = format!("{update:?}");
+        let loss = update.loss();
+        assert_eq!(loss.as_ref().map(Error::code), code, "{shown}");
+        let strict = update.strict();
+        assert_eq!(strict.as_ref().err().map(Error::code), code, "{shown}");
+        assert!(code.is_some() || matches!(strict, Ok(None)), "{shown}");
+    }
+}
+
+#[test]
+fn the_error_of_a_loss_says_since_when_and_what_to_do() {
+    let text = |error: &Error| format!("{error} / {}", error.remedy());
+    let market = gap::<Quote>().strict().unwrap_err();
+    assert_eq!(
+        text(&market),
+        format!(
+            "{}: events may be missing since 2026-03-17T14:30:05Z: the connection broke / ask the venue's REST \
+             interface for what is missing, if you need it, then go on reading",
+            stream()
+        )
+    );
+    let orders = gap::<OrderUpdate>().strict().unwrap_err();
+    assert_eq!(orders.remedy(), Remedy::Reconcile);
+    assert!(!orders.is_retryable(), "the subscription goes on by itself");
+    assert!(
+        text(&orders).ends_with(
+            "/ a fill may be missing: ask the venue's REST interface for open orders and positions, then go on reading"
+        ),
+        "{orders:?}"
+    );
+    assert!(
+        format!("{orders:?}").contains("connection lost"),
+        "{orders:?}"
+    );
+    let topic = Topic::new(TRADE_UPDATES, "*");
+    let orders = unparsed::<OrderUpdate>(Concerns::Topic(topic)).strict();
+    assert_eq!(
+        orders.unwrap_err().to_string(),
+        format!(
+            "{}: events may be missing since 2026-03-17T14:30:05Z: the venue sent what could not be read (no price)",
+            stream()
+        )
+    );
+}
+
+#[test]
+fn what_could_not_be_read_is_shown_to_those_whose_events_it_may_have_held() {
+    let (feed, line) = testing::line(alpaca::stocks(Feed::Iex));
+    let ko = line.subscribe(alpaca::trades(["KO"])).unwrap();
+    let all = line.subscribe(alpaca::trades(["*"])).unwrap();
+    let pep = line.subscribe(alpaca::trades(["PEP"])).unwrap();
+    let quotes = line.subscribe(alpaca::quotes(["KO"])).unwrap();
+    let say = |concerns| {
+        let unparsed = Unparsed::new(b"{}", "odd").concerning(concerns);
+        feed.notice(Notice::Unparsed(unparsed));
+    };
+    macro_rules! told {
+        ($subscription:expr) => {
+            std::iter::from_fn(|| $subscription.try_recv().ok())
+                .filter(|update| matches!(update, Update::Notice(Notice::Unparsed(_))))
+                .map(|update| update.strict().is_err())
+                .collect::<Vec<_>>()
+        };
+    }
+    let shown = |concerns| {
+        say(concerns);
+        [told!(ko), told!(all), told!(pep), told!(quotes)]
+    };
+    let (yes, no) = (vec![true], vec![]);
+    assert_eq!(
+        shown(Concerns::Topic(Topic::new(TRADES, "KO"))),
+        [yes.clone(), yes.clone(), no.clone(), no.clone()]
+    );
+    assert_eq!(
+        shown(Concerns::Channel(TRADES)),
+        [yes.clone(), yes.clone(), yes.clone(), no]
+    );
+    assert_eq!(
+        shown(Concerns::Everybody),
+        [yes.clone(), yes.clone(), yes.clone(), yes]
+    );
+    // Everybody is told, and nobody has lost anything.
+    assert_eq!(
+        shown(Concerns::Nobody),
+        [vec![false], vec![false], vec![false], vec![false]]
+    );
+}
+
+#[test]
+fn what_concerns_two_is_the_narrowest_that_holds_both() {
+    let topic = |symbol: &str| Concerns::Topic(Topic::new(TRADES, symbol));
+    let table = [
+        (topic("A"), topic("A"), topic("A")),
+        (topic("A"), topic("B"), Concerns::Channel(TRADES)),
+        (
+            topic("A"),
+            Concerns::Channel(TRADES),
+            Concerns::Channel(TRADES),
+        ),
+        (topic("A"), Concerns::Channel(QUOTES), Concerns::Everybody),
+        (topic("A"), Concerns::Nobody, topic("A")),
+        (topic("A"), Concerns::Everybody, Concerns::Everybody),
+        (Concerns::Nobody, Concerns::Nobody, Concerns::Nobody),
+    ];
+    for (one, other, both) in table {
+        assert_eq!(one.clone().and(other.clone()), both, "{one:?} {other:?}");
+        assert_eq!(other.clone().and(one.clone()), both, "{other:?} {one:?}");
+    }
+}
