@@ -497,9 +497,7 @@ impl<E: Routed> Hub<E> {
             }
             Concerns::Channel(channel) => {
                 let entries = self.channels.iter().filter(|(name, _)| name == channel);
-                entries
-                    .flat_map(|(_, entries)| entries.iter().map(|(_, entry)| entry))
-                    .collect()
+                entries.flat_map(|(_, entries)| entries.values()).collect()
             }
         };
         let slots: HashSet<usize> = match concerns {
