@@ -695,7 +695,7 @@ impl Reader {
             Notice::Displaced { .. } => panic!("{name}: nothing is kept within a budget"),
             // The venue may go on with what was given back and never answered for.
             Notice::Unmatched { topic, .. } => {
-                let known = CHANNELS.iter().any(|channel| *channel == topic.channel);
+                let known = CHANNELS.contains(&topic.channel);
                 assert!(known, "{name}: nobody has a topic of {topic}'s channel");
             }
         }
