@@ -94,7 +94,7 @@ pub enum OrderEvent {
     TradeBust(Amendment),
     /// A trade was corrected.
     TradeCorrect(Amendment),
-    /// Something that this version does not know, by the venue's word for it; or a fill without a price or a quantity.
+    /// Something that this version does not know, by the venue's word for it.
     Other(Code),
 }
 
@@ -102,8 +102,7 @@ pub enum OrderEvent {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Fill {
-    /// Price per share or unit. Whether it is this execution's, or the average of the order so far, the venue does not
-    /// say; they differ only where one order is filled several times.
+    /// Price per share or unit of this execution. The average of the order so far is [`Order::filled_avg_price`].
     pub price: Decimal,
     /// Shares or units of this execution.
     pub qty: Decimal,
@@ -293,15 +292,23 @@ impl Routed for OrderUpdate {
         self.at
     }
 
-    /// The execution id. With the event and the order beside it: should the venue ever use one id for two reports,
-    /// then better the same twice than one of them never.
+    /// The id of the event, else of the execution, else those of the legs' executions, else when it happened and what was
+    /// filled by then. With the event and the order beside it: should the venue ever use one id for two reports, then
+    /// better the same twice than one of them never. For that reason there is none where nothing says when it happened.
     fn unique_id(&self) -> Option<String> {
-        let execution = self.execution_id.as_ref()?;
-        Some(format!(
-            "{execution} {} {}",
-            self.event.name(),
-            self.order.id
-        ))
+        let legs = || {
+            let legs = self.fill().map_or(&[][..], |fill| &fill.legs);
+            let ids = legs.iter().map(|leg| leg.execution_id.as_deref());
+            let ids: Option<Vec<_>> = ids.collect();
+            ids.filter(|ids| !ids.is_empty()).map(|ids| ids.join(" "))
+        };
+        let moment = || {
+            let at = self.timestamp.or(self.order.updated_at)?;
+            Some(format!("{at} {}", self.order.filled_qty))
+        };
+        let id = self.event_id.as_ref().or(self.execution_id.as_ref());
+        let id = id.map(Code::to_string).or_else(legs).or_else(moment)?;
+        Some(format!("{id} {} {}", self.event.name(), self.order.id))
     }
 }
 

@@ -295,7 +295,7 @@ fn broken_upgrades_and_log_ins_give_typed_errors_in_time() {
                 venue.say("what do you want? \u{1b}[31m\u{7}");
                 venue.serve();
             },
-            "protocol",
+            "lost",
             Phase::Authenticating,
             Some(false),
         ),
@@ -308,7 +308,7 @@ fn broken_upgrades_and_log_ins_give_typed_errors_in_time() {
                     .send(tungstenite::Message::binary(vec![0xff, 0xfe, 0]));
                 venue.serve();
             },
-            "protocol",
+            "lost",
             Phase::Authenticating,
             Some(false),
         ),
@@ -378,7 +378,7 @@ fn broken_upgrades_and_log_ins_give_typed_errors_in_time() {
                 venue.say(r#"[{"T":"#);
                 venue.serve();
             },
-            "protocol",
+            "lost",
             Phase::Authenticating,
             Some(false),
         ),

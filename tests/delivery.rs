@@ -554,11 +554,11 @@ fn subscriptions_yield_what_their_topics_are() {
         MarketEvent::Correction(Box::new(TradeCorrection {
             symbol: "AAPL".into(),
             exchange: "V".into(),
-            original_id: 1,
+            original_id: Some(1),
             original_price: Decimal::new(15_025, 2),
             original_size: Decimal::from(10),
             original_conditions: ["@", " "].iter().collect(),
-            corrected_id: 2,
+            corrected_id: Some(2),
             corrected_price: Decimal::new(15_026, 2),
             corrected_size: Decimal::from(11),
             corrected_conditions: ["I"].iter().collect(),
@@ -567,7 +567,7 @@ fn subscriptions_yield_what_their_topics_are() {
         })),
         MarketEvent::Cancel(Box::new(TradeCancel {
             symbol: "AAPL".into(),
-            id: 2,
+            id: Some(2),
             exchange: "V".into(),
             price: Decimal::new(15_026, 2),
             size: Decimal::from(11),

@@ -233,7 +233,7 @@ fn what_cannot_be_read_costs_itself_and_is_shown() {
     let account = open(&peer, patient());
     let orders = account.subscribe(alpaca::orders()).unwrap();
     assert_eq!(next_of(&orders, 2), ["confirmed", "1"]);
-    assert!(next(&orders).starts_with("unparsed (there is no data)"));
+    assert!(next(&orders).starts_with("unparsed (missing field `data`)"));
     assert_eq!(next(&orders), "2");
     assert_eq!(account.health().counters.unparsed, 1);
 }
@@ -270,6 +270,116 @@ fn what_the_venue_repeats_is_delivered_once_to_each_across_reconnects() {
     assert_eq!(next_of(&second, 5), ["gap", "resumed", "2", "3", "4"]);
     until_counted(&account, 3);
     assert_eq!(account.health().counters.events, 7);
+}
+
+/// Every kind of event, with each way to tell that it is a repeat: twice on one connection, and again on the next.
+#[test]
+fn every_kind_of_event_comes_once_however_it_is_told_apart() {
+    const KINDS: [&str; 22] = [
+        "accepted",
+        "pending_new",
+        "new",
+        "partial_fill",
+        "fill",
+        "canceled",
+        "expired",
+        "done_for_day",
+        "replaced",
+        "rejected",
+        "stopped",
+        "pending_cancel",
+        "pending_replace",
+        "pending_review",
+        "calculated",
+        "suspended",
+        "held",
+        "order_cancel_rejected",
+        "order_replace_rejected",
+        "restated",
+        "trade_bust",
+        "trade_correct",
+    ];
+    const TOLD_BY: [&str; 5] = [
+        r#""event_id":"01JPHX""#,
+        r#""execution_id":"e1""#,
+        r#""legs":[{"execution_id":"l1"},{"execution_id":"l2"}]"#,
+        r#""timestamp":"2026-03-17T14:30:05Z""#,
+        r#""price":"1""#,
+    ];
+    let reports = || {
+        KINDS.iter().flat_map(|kind| {
+            TOLD_BY.iter().enumerate().map(move |(order, id)| {
+                format!(
+                    r#"{{"stream":"trade_updates","data":{{"event":"{kind}","price":"1","qty":"2",{id},"order":{{"id":"{order}","symbol":"KO","filled_qty":"2","updated_at":"2026-03-17T14:30:05.2Z"}}}}}}"#
+                )
+                .replace(r#""price":"1","qty":"2","price":"1""#, r#""price":"1","qty":"2""#)
+            })
+        })
+    };
+    let all = reports().count();
+    let (say, word) = crossbeam_channel::bounded(1);
+    let peer = trading(move |venue, number| {
+        listen(venue);
+        for report in reports().chain(reports()) {
+            venue.say(report);
+        }
+        if number == 0 {
+            // Then the connection ends.
+            wait_for(&word);
+        } else {
+            venue.say(report("last"));
+            venue.serve();
+        }
+    });
+    let account = open(&peer, quick());
+    let orders = account.subscribe(alpaca::orders()).unwrap();
+    assert_eq!(next(&orders), "confirmed");
+    let mut seen = std::collections::HashSet::new();
+    for _ in 0..all {
+        let Update::Event(event) = orders.recv_timeout(GENEROUS).unwrap() else {
+            panic!()
+        };
+        assert!(event.odd_fields.is_empty());
+        let name = event.event.name().to_owned();
+        assert!(seen.insert((name, event.order.id.clone())), "{event:?}");
+    }
+    until_counted(&account, all as u64);
+    say.send(()).unwrap();
+    assert_eq!(next_of(&orders, 3), ["gap", "resumed", "last"]);
+    until_counted(&account, 3 * all as u64);
+}
+
+/// What nobody needs of a fill does not cost it, and what everybody needs is a loss that `strict` makes an error of.
+#[test]
+fn a_fill_is_lost_for_what_it_needs_and_for_nothing_else() {
+    let fill = |fields: &str| {
+        format!(
+            r#"{{"stream":"trade_updates","data":{{"event":"FILL","qty":"2",{fields},"order":{{"id":"o","symbol":"KO","hwm":{{}}}}}}}}"#
+        )
+    };
+    let peer = trading(move |venue, _| {
+        listen(venue);
+        venue.say(fill(r#""price":"61.2","event_id":{},"execution_id":7"#));
+        venue.say(fill(r#""price":"high","execution_id":8"#));
+        venue.say(fill(r#""price":61.3,"execution_id":9"#));
+        venue.serve();
+    });
+    let account = open(&peer, patient());
+    let orders = account.subscribe(alpaca::orders()).unwrap();
+    let strictly = || orders.recv_timeout(GENEROUS).unwrap().strict();
+    assert!(matches!(strictly(), Ok(None)), "confirmed");
+    let event = strictly().unwrap().unwrap();
+    assert_eq!(event.odd_fields.to_string(), "order.hwm event_id");
+    assert_eq!(event.execution_id.as_deref(), Some("7"));
+    assert_eq!(event.fill().unwrap().price, Decimal::new(612, 1));
+    let error = strictly().unwrap_err();
+    assert!(matches!(error, Error::Missed { .. }), "{error:?}");
+    assert_eq!(
+        strictly().unwrap().unwrap().execution_id.as_deref(),
+        Some("9")
+    );
+    let counters = account.health().counters;
+    assert_eq!((counters.unparsed, counters.odd_events), (1, 2));
 }
 
 #[test]

@@ -461,6 +461,7 @@ fn assert_shown(health: &Health, key: &StreamKey) -> serde_json::Value {
             "in_phase",
             "last_message_age",
             "leases",
+            "newest_unmatched",
             "next_attempt_in",
             "phase",
             "stream",

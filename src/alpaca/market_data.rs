@@ -3,9 +3,12 @@
 //! ```text
 //!            welcome                    authenticated
 //!  Welcome ───────────▶ Authenticating ───────────────▶ Ready ◀─┐ requests, replies
-//!     │ error, garbage      │ error, garbage              │ ────┘
+//!     │ error               │ error                       │ ────┘
 //!     └────────────────────▶└────────▶ down ◀──────────────┘ 401 402 404 406 407 500
 //! ```
+//!
+//! Whatever else comes in front of the welcome or the login's answer is reported and waited past. The driver's deadline
+//! bounds that.
 //!
 //! ```text
 //! ◀ [{"T":"success","msg":"connected"}]
@@ -17,6 +20,7 @@
 //! ```
 
 use std::{
+    collections::BTreeSet,
     fmt,
     time::{Duration, Instant},
 };
@@ -29,9 +33,9 @@ use crate::{
     calendar::Calendar,
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind, Result},
-    event::Unparsed,
+    event::{Concerns, Unparsed},
     key::Endpoint,
-    market::{BARS, DAILY_BARS, MarketEvent, QUOTES, TRADES},
+    market::{BARS, DAILY_BARS, MarketEvent, ORDERBOOKS, QUOTES, Symbol, TRADES},
     symbol_budget::SymbolBudget,
     topic::Topic,
     venue::{Confirmed, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict},
@@ -223,6 +227,7 @@ impl Venue for MarketData {
         MarketDataSession {
             codec: self.codec,
             state: State::Welcome(credentials),
+            books: Books::default(),
         }
     }
 }
@@ -232,6 +237,7 @@ impl Venue for MarketData {
 pub struct MarketDataSession {
     codec: Codec,
     state: State,
+    books: Books,
 }
 
 #[derive(Debug)]
@@ -249,7 +255,7 @@ impl Session for MarketDataSession {
 
     fn handle_open(&mut self, _now: Instant, _out: &mut Output<MarketEvent>) {}
 
-    fn handle_frame(&mut self, _now: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
+    fn handle_frame(&mut self, now: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
         // By codec, not by opcode: JSON may come in binary frames.
         let (frame, codec) = (frame.bytes(), self.codec);
         let scanned = match self.state {
@@ -257,8 +263,18 @@ impl Session for MarketDataSession {
             _ => Scanned::Items(0),
         };
         if let Scanned::Items(scanned) = scanned {
-            wire::decode_behind(scanned, frame, codec, |item| self.handle_item(item, out));
+            wire::decode_behind(scanned, frame, codec, |item| {
+                self.handle_item(now, item, out)
+            });
         }
+    }
+
+    fn handle_timeout(&mut self, now: Instant, out: &mut Output<MarketEvent>) {
+        self.books.begin_anew(now, out);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.books.deadline()
     }
 
     fn request(&mut self, _now: Instant, request: Request<'_>, out: &mut Output<MarketEvent>) {
@@ -266,22 +282,36 @@ impl Session for MarketDataSession {
             Request::Subscribe(topics) => ("subscribe", topics),
             Request::Unsubscribe(topics) => ("unsubscribe", topics),
         };
+        self.books.asked(request);
         out.send(SubscriptionRequest { action, topics }.encode(self.codec));
     }
 }
 
 impl MarketDataSession {
-    fn handle_item(&mut self, item: Result<Incoming, Unparsed>, out: &mut Output<MarketEvent>) {
+    fn handle_item(
+        &mut self,
+        now: Instant,
+        item: Result<Incoming, Unparsed>,
+        out: &mut Output<MarketEvent>,
+    ) {
         match (&self.state, item) {
             (State::Down, _) => {}
-            (State::Ready, Ok(Incoming::Event(event))) => out.event(event),
-            (State::Ready, Err(unparsed)) => out.unparsed(unparsed),
+            (State::Ready, Ok(Incoming::Event(event, odd_fields))) => {
+                out.odd_event(event, odd_fields);
+            }
+            (State::Ready, Err(unparsed)) => {
+                let concerns = unparsed.concerns.clone();
+                out.unparsed(unparsed);
+                self.books.missed(&concerns);
+                self.books.begin_anew(now, out);
+            }
             (State::Ready, Ok(Incoming::Subscription(state))) => {
                 out.confirmed(Confirmed::State(state));
             }
             (State::Ready, Ok(Incoming::Error { code, message })) => {
-                let rejection = Rejection::new(kind(code), Some(code), message);
-                match after_ready(code) {
+                let meaning = meaning(code, &message);
+                let rejection = Rejection::new(kind(meaning), code, message);
+                match after_ready(meaning) {
                     Scope::Connection => self.go_down(Verdict::Rejected(rejection), out),
                     Scope::Request => out.refused(rejection),
                     Scope::Nothing => {}
@@ -290,31 +320,34 @@ impl MarketDataSession {
             (State::Ready, Ok(Incoming::Success(_))) => {}
 
             (State::Welcome(credentials), Ok(Incoming::Success(message)))
-                if message == "connected" =>
+                if message.eq_ignore_ascii_case("connected") =>
             {
                 out.send_secret(login(credentials, self.codec));
                 self.state = State::Authenticating;
             }
             (State::Authenticating, Ok(Incoming::Success(message)))
-                if message == "authenticated" =>
+                if message.eq_ignore_ascii_case("authenticated") =>
             {
                 self.state = State::Ready;
                 out.up();
             }
-            // "already authenticated": somebody in between did it for us.
-            (State::Authenticating, Ok(Incoming::Error { code: 403, .. })) => {
-                self.state = State::Ready;
-                out.up();
+            (
+                state @ (State::Welcome(_) | State::Authenticating),
+                Ok(Incoming::Error { code, message }),
+            ) => {
+                let meaning = meaning(code, &message);
+                if matches!(state, State::Authenticating) && meaning == Some(ALREADY_AUTHENTICATED)
+                {
+                    // Somebody in between did it for us.
+                    self.state = State::Ready;
+                    return out.up();
+                }
+                let rejection = Rejection::new(kind(meaning), code, message);
+                self.go_down(Verdict::Rejected(rejection), out);
             }
-            (State::Welcome(_) | State::Authenticating, Ok(Incoming::Error { code, message })) => {
-                self.go_down(
-                    Verdict::Rejected(Rejection::new(kind(code), Some(code), message)),
-                    out,
-                );
-            }
-            (State::Welcome(_), other) => self.go_down(unexpected("a welcome", &other), out),
+            (State::Welcome(_), other) => out.unparsed(stranger("a welcome", other)),
             (State::Authenticating, other) => {
-                self.go_down(unexpected("the answer to the authentication", &other), out)
+                out.unparsed(stranger("the answer to the authentication", other));
             }
         }
     }
@@ -345,30 +378,126 @@ fn login(credentials: &Credentials, codec: Codec) -> SecretMessage {
     })
 }
 
-fn unexpected(wanted: &str, got: &Result<Incoming, Unparsed>) -> Verdict {
+/// Something that came before its time. No topic was asked for by then.
+fn stranger(wanted: &str, got: Result<Incoming, Unparsed>) -> Unparsed {
     let got = match got {
+        Err(unparsed) => return unparsed.concerning(Concerns::Nobody),
         Ok(Incoming::Success(message)) => format!("`{message}`"),
-        Ok(Incoming::Error { code, message }) => format!("error {code} `{message}`"),
+        Ok(Incoming::Error { message, .. }) => format!("error `{message}`"),
         Ok(Incoming::Subscription(_)) => "a subscription".to_owned(),
-        Ok(Incoming::Event(_)) => "market data".to_owned(),
-        Err(unparsed) => unparsed.to_string(),
+        Ok(Incoming::Event(event, _)) => event.to_string(),
     };
-    Verdict::Protocol(format!("expected {wanted}, got {got}"))
+    let why = format!("{wanted} was expected");
+    Unparsed::new(got.as_bytes(), why).concerning(Concerns::Nobody)
 }
 
-/// What each error code means. The numbers and texts are in Alpaca's "WebSocket Stream" page; 411 is known from its Go
-/// SDK only.
-fn kind(code: u16) -> RejectionKind {
-    match code {
-        402 => RejectionKind::Credentials,
-        405 => RejectionKind::SymbolLimit,
-        406 => RejectionKind::ConnectionLimit,
-        407 => RejectionKind::SlowClient,
-        408 | 409 | 411 => RejectionKind::Entitlement,
-        400 | 410 | 412 | 413 => RejectionKind::BadRequest,
-        // 401 not authenticated, 403 already authenticated, 404 auth timeout, 500 internal error, and the unknown.
-        _ => RejectionKind::Temporary,
+/// Books are built from changes. One that lost a change has to begin anew.
+#[derive(Debug, Default)]
+struct Books {
+    /// Those that were asked for.
+    asked: BTreeSet<Symbol>,
+    /// Those that lost a change.
+    broken: BTreeSet<Symbol>,
+    /// When the next may begin anew. A book that never can be read must not be asked for all the time.
+    not_before: Option<Instant>,
+}
+
+impl Books {
+    const PAUSE: Duration = Duration::from_secs(5);
+
+    fn asked(&mut self, request: Request<'_>) {
+        let symbols = |topics: &[Topic]| {
+            let books = topics.iter().filter(|topic| topic.channel == ORDERBOOKS);
+            books.map(|topic| topic.symbol.clone()).collect::<Vec<_>>()
+        };
+        match request {
+            Request::Subscribe(topics) => self.asked.extend(symbols(topics)),
+            Request::Unsubscribe(topics) => {
+                for symbol in symbols(topics) {
+                    self.asked.remove(&symbol);
+                }
+            }
+        }
     }
+
+    /// Something could not be read that may have been a change of a book.
+    fn missed(&mut self, concerns: &Concerns) {
+        match concerns {
+            Concerns::Topic(topic) if topic.channel == ORDERBOOKS => {
+                self.broken.insert(topic.symbol.clone());
+            }
+            Concerns::Channel(channel) if *channel == ORDERBOOKS => {
+                self.broken.extend(self.asked.iter().cloned());
+            }
+            Concerns::Everybody => self.broken.extend(self.asked.iter().cloned()),
+            Concerns::Topic(_) | Concerns::Channel(_) | Concerns::Nobody => {}
+        }
+    }
+
+    fn begin_anew(&mut self, now: Instant, out: &mut Output<MarketEvent>) {
+        if self.broken.is_empty() || self.not_before.is_some_and(|at| now < at) {
+            return;
+        }
+        self.not_before = Some(now + Self::PAUSE);
+        let broken = std::mem::take(&mut self.broken).into_iter();
+        out.resync(
+            broken
+                .map(|symbol| Topic::new(ORDERBOOKS, symbol))
+                .collect(),
+        );
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.not_before.filter(|_| !self.broken.is_empty())
+    }
+}
+
+/// The venue's errors by code, with their texts: from Alpaca's "WebSocket Stream" page; 411 is known from its Go SDK only.
+const ERRORS: [(u16, &str, RejectionKind); 14] = [
+    (400, "invalid syntax", RejectionKind::BadRequest),
+    (401, "not authenticated", RejectionKind::Temporary),
+    (402, "auth failed", RejectionKind::Credentials),
+    (
+        ALREADY_AUTHENTICATED,
+        "already authenticated",
+        RejectionKind::Temporary,
+    ),
+    (404, "auth timeout", RejectionKind::Temporary),
+    (405, "symbol limit exceeded", RejectionKind::SymbolLimit),
+    (
+        406,
+        "connection limit exceeded",
+        RejectionKind::ConnectionLimit,
+    ),
+    (407, "slow client", RejectionKind::SlowClient),
+    (408, "v2 not enabled", RejectionKind::Entitlement),
+    (409, "insufficient subscription", RejectionKind::Entitlement),
+    (410, "invalid subscribe action", RejectionKind::BadRequest),
+    (411, "insufficient scope", RejectionKind::Entitlement),
+    (412, "only available in msgpack", RejectionKind::BadRequest),
+    (
+        413,
+        "star subscription is not allowed",
+        RejectionKind::BadRequest,
+    ),
+];
+
+const ALREADY_AUTHENTICATED: u16 = 403;
+const INTERNAL: u16 = 500;
+
+/// The code of an error that is known by its code or, where it has another one or none, by its text.
+fn meaning(code: Option<u16>, message: &str) -> Option<u16> {
+    let known = |code: &u16| *code == INTERNAL || ERRORS.iter().any(|(known, ..)| known == code);
+    code.filter(known).or_else(|| {
+        let message = message.to_ascii_lowercase();
+        let said = ERRORS.iter().find(|(_, text, _)| message.contains(text));
+        said.map(|(code, ..)| *code).or(code)
+    })
+}
+
+fn kind(code: Option<u16>) -> RejectionKind {
+    let known = ERRORS.iter().find(|(known, ..)| Some(*known) == code);
+    known.map_or(RejectionKind::Temporary, |(.., kind)| *kind)
 }
 
 /// What an error is about once the connection is authenticated.
@@ -378,210 +507,13 @@ enum Scope {
     Nothing,
 }
 
-fn after_ready(code: u16) -> Scope {
+fn after_ready(code: Option<u16>) -> Scope {
     match code {
-        403 => Scope::Nothing,
-        401 | 402 | 404 | 406 | 407 | 500 => Scope::Connection,
+        Some(ALREADY_AUTHENTICATED) => Scope::Nothing,
+        Some(401 | 402 | 404 | 406 | 407 | INTERNAL) => Scope::Connection,
         _ => Scope::Request,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{alpaca::Feed, venue::Item};
-
-    /// What a session makes of an error: ends the connection, refuses the request in flight, or neither.
-    #[derive(Debug, PartialEq)]
-    enum Does {
-        Down(RejectionKind),
-        Refuse(RejectionKind),
-        Up,
-        Nothing,
-    }
-
-    fn does(out: &mut Output<MarketEvent>) -> Does {
-        match out.next_item().map(|(_, item)| item) {
-            Some(Item::Down(Verdict::Rejected(rejection))) => Does::Down(rejection.kind),
-            Some(Item::Refused(rejection)) => Does::Refuse(rejection.kind),
-            Some(Item::Up) => Does::Up,
-            None => Does::Nothing,
-            Some(_) => panic!("something else"),
-        }
-    }
-
-    fn error(code: u16) -> String {
-        format!(r#"[{{"T":"error","code":{code},"msg":"so it says"}}]"#)
-    }
-
-    /// A session that was told these frames, and what the last of them did.
-    fn told(frames: &[&str], request: bool, last: &str) -> Does {
-        let now = crate::clock::now();
-        let credentials = Credentials::new("PKTEST", "not-a-secret").unwrap();
-        let mut session = super::super::stocks(Feed::Iex).session(credentials);
-        let mut out = Output::new(now);
-        for frame in frames {
-            session.handle_frame(now, Frame::Text(frame), &mut out);
-        }
-        if request {
-            let topics = [Topic::new(QUOTES, "KO")];
-            session.request(now, Request::Subscribe(&topics), &mut out);
-        }
-        out.clear();
-        session.handle_frame(now, Frame::Text(last), &mut out);
-        does(&mut out)
-    }
-
-    #[test]
-    fn what_a_plan_grants_is_assumed_at_the_venue_and_whatever_the_user_says_holds_anywhere() {
-        let iex = || super::super::stocks(Feed::Iex);
-        let proxy: Endpoint = "ws://localhost/v2/iex".parse().unwrap();
-        let budget = |venue: MarketData| Venue::symbol_budget(&venue);
-        assert_eq!(budget(iex()), Some(SymbolBudget::of(30)));
-        assert_eq!(
-            budget(iex().at(proxy.clone())),
-            Some(SymbolBudget::learned())
-        );
-        for given in [None, Some(SymbolBudget::of(200))] {
-            assert_eq!(budget(iex().symbol_budget(given)), given);
-            // In either order.
-            assert_eq!(budget(iex().symbol_budget(given).at(proxy.clone())), given);
-            assert_eq!(budget(iex().at(proxy.clone()).symbol_budget(given)), given);
-        }
-    }
-
-    #[test]
-    fn a_login_is_written_in_the_codec_of_the_connection() {
-        let written = |key: &str, secret: &str, codec: Codec| {
-            let credentials = Credentials::new(key, secret).unwrap();
-            let (bytes, text) = login(&credentials, codec).into_parts();
-            assert_eq!(text, codec == Codec::Json);
-            bytes[SecretMessage::HEADROOM..].to_vec()
-        };
-        assert_eq!(
-            written("PK1", "s3", Codec::Json),
-            br#"{"action":"auth","key":"PK1","secret":"s3"}"#
-        );
-        let literal = "83a6616374696f6ea461757468a36b6579a3504b31a6736563726574a27333";
-        assert_eq!(
-            written("PK1", "s3", Codec::MessagePack),
-            wire::tests::bytes(literal)
-        );
-        // A text's length is written in one, two or three bytes. The longest credential has 512.
-        for len in [1, 31, 32, 255, 256, 512] {
-            let (key, secret) = ("k".repeat(len), "\"\\s".repeat(len).split_off(2 * len));
-            for codec in [Codec::Json, Codec::MessagePack] {
-                let message = written(&key, &secret, codec);
-                let read = wire::server::ClientMessage::decode(&message, codec);
-                let (key, secret) = (key.clone(), secret.clone());
-                let auth = wire::server::ClientMessage::Auth { key, secret };
-                assert_eq!(read, Some(auth), "{len} {codec}");
-            }
-        }
-    }
-
-    #[test]
-    fn topics_of_a_wrong_feed_fail_before_the_wire() {
-        use crate::alpaca::{CryptoFeed, OptionFeed, crypto, news, options, stocks};
-        for (venue, good, bad) in [
-            (
-                stocks(Feed::Iex),
-                &["trades:BRK.B", "lulds:*", "statuses:KO", "imbalances:KO"][..],
-                &[
-                    "orderbooks:KO",
-                    "news:KO",
-                    "trades:ko",
-                    "trades:",
-                    "trades:K*",
-                    "corrections:KO",
-                ][..],
-            ),
-            (
-                stocks(Feed::Test),
-                &["trades:FAKEPACA", "bars:*"],
-                &["statuses:FAKEPACA", "dailyBars:FAKEPACA"],
-            ),
-            (
-                crypto(CryptoFeed::Eu1),
-                &["orderbooks:BTC/USD", "orderbooks:*", "updatedBars:ETH/USD"],
-                &["trades:AAPL", "statuses:BTC/USD", "news:BTC/USD"],
-            ),
-            (
-                options(OptionFeed::Opra),
-                &[
-                    "trades:*",
-                    "quotes:A260619P00000500",
-                    "trades:GOOGL1260619C00450000",
-                ],
-                &[
-                    "quotes:*",
-                    "bars:MSFT260619C00450000",
-                    "trades:MSFT",
-                    "trades:260619C00450000",
-                    "trades:MSFT260619X00450000",
-                    "trades:MSFT260619C0045000A",
-                    "trades:TOOLONG260619C00450000",
-                ],
-            ),
-            (news(), &["news:*", "news:BTCUSD"], &["trades:KO", "news:"]),
-        ] {
-            let topic = |text: &'static str| {
-                let (channel, symbol) = text.split_once(':').unwrap();
-                Topic::new(crate::topic::Channel::new(channel), symbol)
-            };
-            for text in good {
-                venue.validate(&topic(text)).expect(text);
-            }
-            for text in bad {
-                venue.validate(&topic(text)).expect_err(text);
-            }
-        }
-    }
-
-    #[test]
-    fn every_code_has_its_meaning_in_every_state() {
-        use RejectionKind::{
-            BadRequest, ConnectionLimit, Credentials, Entitlement, SlowClient, SymbolLimit,
-            Temporary,
-        };
-        const CONNECTED: &str = r#"[{"T":"success","msg":"connected"}]"#;
-        const AUTHENTICATED: &str = r#"[{"T":"success","msg":"authenticated"}]"#;
-        for (code, kind, live) in [
-            (400, BadRequest, Does::Refuse(BadRequest)),
-            (401, Temporary, Does::Down(Temporary)),
-            (402, Credentials, Does::Down(Credentials)),
-            (404, Temporary, Does::Down(Temporary)),
-            (405, SymbolLimit, Does::Refuse(SymbolLimit)),
-            (406, ConnectionLimit, Does::Down(ConnectionLimit)),
-            (407, SlowClient, Does::Down(SlowClient)),
-            (408, Entitlement, Does::Refuse(Entitlement)),
-            (409, Entitlement, Does::Refuse(Entitlement)),
-            (410, BadRequest, Does::Refuse(BadRequest)),
-            (411, Entitlement, Does::Refuse(Entitlement)),
-            (412, BadRequest, Does::Refuse(BadRequest)),
-            (413, BadRequest, Does::Refuse(BadRequest)),
-            (500, Temporary, Does::Down(Temporary)),
-            (599, Temporary, Does::Refuse(Temporary)),
-        ] {
-            let error = error(code);
-            assert_eq!(
-                told(&[], false, &error),
-                Does::Down(kind),
-                "{code} for a welcome"
-            );
-            assert_eq!(
-                told(&[CONNECTED], false, &error),
-                Does::Down(kind),
-                "{code} at the login"
-            );
-            let ready = [CONNECTED, AUTHENTICATED];
-            assert_eq!(told(&ready, true, &error), live, "{code} to a request");
-        }
-        // "already authenticated" is what a login wants to hear.
-        assert_eq!(told(&[CONNECTED], false, &error(403)), Does::Up);
-        assert_eq!(
-            told(&[CONNECTED, AUTHENTICATED], true, &error(403)),
-            Does::Nothing
-        );
-    }
-}
+pub(super) mod tests;

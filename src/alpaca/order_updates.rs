@@ -3,9 +3,11 @@
 //! ```text
 //!                   authorized
 //!  Authenticating ──────────────▶ Ready ◀─┐ requests, replies, updates
-//!        │ unauthorized, garbage    │ ────┘
+//!        │ unauthorized             │ ────┘
 //!        └────────▶ Down ◀──────────┘ fault, unauthorized
 //! ```
+//!
+//! Whatever else comes in front of the login's answer is reported and waited past. The driver's deadline bounds that.
 //!
 //! ```text
 //! ▶ {"action":"auth","key":"…","secret":"…"}
@@ -27,7 +29,7 @@ use super::{
 use crate::{
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind, Result},
-    event::Unparsed,
+    event::{Concerns, Unparsed},
     key::Endpoint,
     market::Code,
     order::{OrderUpdate, TRADE_UPDATES},
@@ -203,23 +205,24 @@ impl OrderUpdatesSession {
                 self.handle_authorization(authorization, out);
             }
             (_, Ok(Incoming::Objection(message))) => self.handle_objection(message, out),
-            (State::Ready, Ok(Incoming::Update(update))) => {
+            (State::Ready, Ok(Incoming::Update(update, odd_fields))) => {
                 if std::mem::take(&mut self.awaiting) {
                     out.confirmed(Confirmed::Request);
                 }
-                out.event(*update);
+                out.odd_event(*update, odd_fields);
             }
             (State::Ready, Ok(Incoming::Listening(streams))) => {
                 self.handle_listening(&streams, out);
             }
             (State::Ready, Err(unparsed)) => out.unparsed(unparsed),
             (State::Opening(_) | State::Authenticating, other) => {
-                let got = match other {
-                    Err(unparsed) => unparsed.to_string(),
-                    Ok(_) => "what may only follow it".to_owned(),
+                // Nothing was asked for by then.
+                let unparsed = match other {
+                    Err(unparsed) => unparsed,
+                    Ok(Incoming::Update(update, _)) => early(&update.to_string()),
+                    Ok(_) => early("the answer to a request"),
                 };
-                let why = format!("expected the answer to the authentication, got {got}");
-                self.go_down(Verdict::Protocol(why), out);
+                out.unparsed(unparsed.concerning(Concerns::Nobody));
             }
         }
     }
@@ -230,10 +233,10 @@ impl OrderUpdatesSession {
             action,
             message,
         } = said;
-        let kind = match status.as_str() {
+        let kind = match status.to_ascii_lowercase().as_str() {
             "authorized" => return self.come_up(out),
             // Of another action than the login, it says that the venue knows of no login: another one may help.
-            "unauthorized" if action == "listen" => RejectionKind::Temporary,
+            "unauthorized" if action.eq_ignore_ascii_case("listen") => RejectionKind::Temporary,
             "unauthorized" => RejectionKind::Credentials,
             status if status.contains("connection") => RejectionKind::ConnectionLimit,
             _ => RejectionKind::Temporary,
@@ -263,7 +266,7 @@ impl OrderUpdatesSession {
     fn handle_listening(&mut self, streams: &[Code], out: &mut Output<OrderUpdate>) {
         if streams
             .iter()
-            .any(|stream| stream.as_str() == TRADE_UPDATES.name())
+            .any(|stream| stream.eq_ignore_ascii_case(TRADE_UPDATES.name()))
         {
             self.awaiting = false;
             out.confirmed(Confirmed::State(vec![Topic::new(TRADE_UPDATES, "*")]));
@@ -293,6 +296,11 @@ impl OrderUpdatesSession {
         self.state = State::Down;
         out.down(verdict);
     }
+}
+
+fn early(got: &str) -> Unparsed {
+    let why = "the answer to the authentication was expected";
+    Unparsed::new(got.as_bytes(), why)
 }
 
 /// A user's token takes the place of the secret, and the word `oauth` that of the key, as on the market-data streams.

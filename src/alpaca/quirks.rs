@@ -18,7 +18,7 @@ use super::{
 use crate::{
     credentials::Credentials,
     error::RejectionKind,
-    event::Unparsed,
+    event::{OddFields, Unparsed},
     market::{BARS, MarketEvent, News, QUOTES, Quote, TRADES, Trade, TradeCancel, TradeCorrection},
     topic::Topic,
     venue::{Confirmed, Frame, Item, Message, Output, Request, Session as _, Venue as _, Verdict},
@@ -41,7 +41,7 @@ fn items(json: &str) -> Vec<Result<Incoming, Unparsed>> {
 
 fn event(json: &str) -> MarketEvent {
     match items(&format!("[{json}]")).remove(0) {
-        Ok(Incoming::Event(event)) => event,
+        Ok(Incoming::Event(event, _)) => event,
         other => panic!("{json}: {other:?}"),
     }
 }
@@ -77,7 +77,10 @@ fn quirk_01_frames_are_arrays_and_a_bare_object_will_do() {
     assert_eq!(two.len(), 2);
     assert_eq!(
         items(TRADE),
-        [Ok(Incoming::Event(MarketEvent::Trade(good)))]
+        [Ok(Incoming::Event(
+            MarketEvent::Trade(good),
+            OddFields::default()
+        ))]
     );
     assert_eq!(items("[]"), []);
 }
@@ -218,7 +221,7 @@ fn quirk_11_news_has_escapes_entities_and_maybe_no_symbols() {
 #[test]
 fn quirk_12_keys_come_in_any_order_and_with_others() {
     let error = Incoming::Error {
-        code: 405,
+        code: Some(405),
         message: "no".to_owned(),
     };
     for json in [
@@ -450,16 +453,21 @@ fn quirk_20_options_speak_msgpack_and_have_no_quotes_of_everything() {
         };
         assert_eq!(rejection.kind, RejectionKind::BadRequest);
     }
-    // A login is answered in JSON where something in between took the header away. The text can be read in the error.
+    // A login is answered in JSON where something in between took the header away.
     let mut wired = Wired::unwelcomed(&venue, Codec::MessagePack);
     let json = r#"[{"T":"error","code":412,"msg":"option messages are only available in MsgPack format"}]"#;
     wired
         .session
         .handle_frame(wired.now, Frame::Text(json), &mut wired.out);
-    let Some(Item::Down(Verdict::Protocol(why))) = wired.said() else {
+    let Some(Item::Down(Verdict::Rejected(rejection))) = wired.said() else {
         panic!()
     };
-    assert!(why.contains("only available in MsgPack format"), "{why}");
+    assert_eq!(rejection.kind, RejectionKind::BadRequest);
+    assert!(
+        rejection
+            .message
+            .contains("only available in MsgPack format")
+    );
 }
 
 #[test]

@@ -10,8 +10,8 @@ use super::{Code, Symbol, Timestamp};
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct News {
-    /// The article's id.
-    pub id: i64,
+    /// The article's id. Nothing where the venue wrote none that could be read.
+    pub id: Option<i64>,
     /// The headline.
     pub headline: Arc<str>,
     /// A summary. May be empty.
@@ -20,8 +20,8 @@ pub struct News {
     pub author: Arc<str>,
     /// When it was first published.
     pub created_at: Timestamp,
-    /// When this version was.
-    pub updated_at: Timestamp,
+    /// When this version was. Nothing where the venue wrote no time that could be read.
+    pub updated_at: Option<Timestamp>,
     /// Where it can be read.
     pub url: Arc<str>,
     /// The article as HTML. Can be very long, and may be empty.
@@ -34,10 +34,14 @@ pub struct News {
 
 impl fmt::Display for News {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "news #{}", self.id)?;
+        match self.id {
+            Some(id) => write!(f, "news #{id}")?,
+            None => f.write_str("news")?,
+        }
         for symbol in &*self.symbols {
             write!(f, " {symbol}")?;
         }
-        write!(f, ": {} at {}", self.headline, self.updated_at)
+        let at = self.updated_at.unwrap_or(self.created_at);
+        write!(f, ": {} at {at}", self.headline)
     }
 }

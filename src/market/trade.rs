@@ -41,16 +41,16 @@ pub struct TradeCorrection {
     pub symbol: Symbol,
     /// The exchange.
     pub exchange: Code,
-    /// The id that the trade was reported with.
-    pub original_id: i64,
+    /// The id that the trade was reported with. Nothing where the venue wrote none that could be read.
+    pub original_id: Option<i64>,
     /// The price that was reported.
     pub original_price: Decimal,
     /// The size that was reported.
     pub original_size: Decimal,
     /// The conditions that were reported.
     pub original_conditions: Conditions,
-    /// The id that holds now.
-    pub corrected_id: i64,
+    /// The id that holds now. Nothing where the venue wrote none that could be read.
+    pub corrected_id: Option<i64>,
     /// The price that holds now.
     pub corrected_price: Decimal,
     /// The size that holds now.
@@ -69,8 +69,8 @@ pub struct TradeCorrection {
 pub struct TradeCancel {
     /// The symbol.
     pub symbol: Symbol,
-    /// The id of the trade that was taken back.
-    pub id: i64,
+    /// The id of the trade that was taken back. Nothing where the venue wrote none that could be read.
+    pub id: Option<i64>,
     /// The exchange.
     pub exchange: Code,
     /// Its price.
@@ -127,12 +127,12 @@ impl fmt::Display for TradeCorrection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} correction #{} {} x {} -> #{} {} x {}",
+            "{} correction {} {} x {} -> {} {} x {}",
             self.symbol,
-            self.original_id,
+            Number(self.original_id),
             self.original_price,
             self.original_size,
-            self.corrected_id,
+            Number(self.corrected_id),
             self.corrected_price,
             self.corrected_size
         )
@@ -143,9 +143,25 @@ impl fmt::Display for TradeCancel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} cancel #{} {} x {} ({})",
-            self.symbol, self.id, self.price, self.size, self.action
+            "{} cancel {} {} x {} ({})",
+            self.symbol,
+            Number(self.id),
+            self.price,
+            self.size,
+            self.action
         )
+    }
+}
+
+/// A trade's id as people read it.
+struct Number(Option<i64>);
+
+impl fmt::Display for Number {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(id) => write!(f, "#{id}"),
+            None => f.write_str("#?"),
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The venue's vocabularies of orders. All of them are open: a word that is not known here is kept as it came.
+//! The venue's vocabularies of orders, in any case. All of them are open: a word that is not known here is kept as it
+//! came.
 
 use std::fmt;
 
@@ -28,10 +29,10 @@ macro_rules! words {
 
         impl From<&str> for $name {
             fn from(word: &str) -> Self {
-                match word {
-                    $($word => Self::$variant,)+
-                    word => Self::Other(word.into()),
-                }
+                $(if word.eq_ignore_ascii_case($word) {
+                    return Self::$variant;
+                })+
+                Self::Other(word.into())
             }
         }
 

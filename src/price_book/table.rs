@@ -208,7 +208,8 @@ fn correct(cell: &Cell, correction: &TradeCorrection) {
         report: Report::Corrected,
         ..last
     };
-    *cell.reported.lock() = Some((correction.corrected_id, correction.exchange.clone()));
+    let id = correction.corrected_id;
+    *cell.reported.lock() = id.map(|id| (id, correction.exchange.clone()));
     cell.trade.amend(number, corrected.pack());
 }
 
@@ -225,10 +226,10 @@ fn cancel(cell: &Cell, cancel: &TradeCancel) {
 }
 
 /// The last trade and its number, if that is its name. What amends an earlier one changes nothing here.
-fn named(cell: &Cell, id: i64, exchange: &Code) -> Option<(u64, Traded)> {
+fn named(cell: &Cell, id: Option<i64>, exchange: &Code) -> Option<(u64, Traded)> {
     let reported = cell.reported.lock();
     let (last_id, last_exchange) = reported.as_ref()?;
-    if (*last_id, last_exchange) != (id, exchange) {
+    if (Some(*last_id), last_exchange) != (id, exchange) {
         return None;
     }
     let (number, words) = cell.trade.latest.read()?;

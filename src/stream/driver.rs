@@ -66,6 +66,8 @@ enum Link<S> {
     SettingUp {
         deadline: Instant,
         session: Option<S>,
+        /// What the session could not use and waits past, for the error if nothing better comes.
+        passed: Option<String>,
     },
     Live(Box<Live<S>>),
     Closing {
@@ -171,7 +173,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let config = &self.stream.config;
         match &self.link {
             Link::Waiting { until } | Link::Closing { until, .. } => Some(*until),
-            Link::SettingUp { deadline, session } => {
+            Link::SettingUp {
+                deadline, session, ..
+            } => {
                 let session = session.as_ref().and_then(Session::deadline);
                 [Some(*deadline), self.transport.deadline(), session]
                     .into_iter()
@@ -250,20 +254,25 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.link = Link::SettingUp {
             deadline,
             session: None,
+            passed: None,
         };
         self.enter(now, Phase::Resolving);
         self.set_up(now);
     }
 
     fn set_up(&mut self, now: Instant) {
-        let Link::SettingUp { deadline, session } = &self.link else {
+        let Link::SettingUp {
+            deadline, session, ..
+        } = &self.link
+        else {
             return;
         };
         if *deadline <= now {
             let doing = self.stream.lifecycle.phase();
             let why = format!(
-                "not authenticated within {:?}",
-                self.stream.config.setup_timeout
+                "not authenticated within {:?}{}",
+                self.stream.config.setup_timeout,
+                self.passed()
             );
             let error = Error::Lost {
                 at: self.at(doing),
@@ -299,7 +308,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     fn up(&mut self, now: Instant) {
-        let Link::SettingUp { deadline, session } = &mut self.link else {
+        let Link::SettingUp {
+            deadline, session, ..
+        } = &mut self.link
+        else {
             return;
         };
         let Some(session) = session.take() else {
@@ -473,7 +485,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     let phase = self.stream.lifecycle.phase();
                     let error = Error::Lost {
                         at: self.at(phase),
-                        why: why.trim_end().to_owned(),
+                        why: format!("{}{}", why.trim_end(), self.passed()),
                         source: None,
                     };
                     return self.fail(now, error);
@@ -587,12 +599,28 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             credentials.masked(&unparsed.raw)
         };
         let why = credentials.redact(&unparsed.why).into();
-        self.hub.unparsed(&Unparsed {
+        let unparsed = Unparsed {
             raw: raw.into(),
             why,
             at: Some(self.transport.utc()),
             ..unparsed.clone()
-        });
+        };
+        if let Link::SettingUp { passed, .. } = &mut self.link {
+            let shown: String = unparsed.to_string().chars().take(200).collect();
+            *passed = Some(shown);
+        }
+        self.hub.unparsed(&unparsed);
+    }
+
+    /// What came in place of what the set-up waits for, as the end of an error's text.
+    fn passed(&self) -> String {
+        match &self.link {
+            Link::SettingUp {
+                passed: Some(passed),
+                ..
+            } => format!("; last came, and was waited past: {passed}"),
+            _ => String::new(),
+        }
     }
 
     // ---- requests ----

@@ -146,9 +146,44 @@ enum Said {
 enum Item {
     Tick(Tick),
     /// Cannot be read.
-    Odd,
+    Odd(Lost),
     /// An event of a channel that nobody has a topic of.
     Stray,
+}
+
+/// How much of an item could be read all the same.
+#[derive(Clone, Copy, Debug)]
+enum Lost {
+    /// Its channel and symbol.
+    Topic,
+    /// Its channel.
+    Channel,
+    /// Nothing.
+    All,
+    /// Its kind, which no topic names.
+    Nothing,
+}
+
+impl Lost {
+    const ALL: [Self; 4] = [Self::Topic, Self::Channel, Self::All, Self::Nothing];
+
+    fn json(self) -> &'static str {
+        match self {
+            Self::Topic => r#"{"T":"t","S":"A","i":1,"p":null}"#,
+            Self::Channel => r#"{"T":"t","S":null,"i":1,"p":1}"#,
+            Self::All => r#"{"S":"A"}"#,
+            Self::Nothing => r#"{"T":"zz","S":"A"}"#,
+        }
+    }
+
+    /// Whoever wants one of these topics is told.
+    fn topics(self) -> Set {
+        match self {
+            Self::Topic => bit_of("trades", "A") | bit_of("trades", "*"),
+            Self::Channel => spread(bit_of("trades", "*")),
+            Self::All | Self::Nothing => Set::MAX,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -372,7 +407,8 @@ impl Market {
         let mut items = Vec::new();
         for _ in 0..=self.below(most) {
             if self.ready && self.chance(3) {
-                items.push(Item::Odd);
+                let lost = Lost::ALL[self.below(4) as usize];
+                items.push(Item::Odd(lost));
                 continue;
             }
             if self.ready && self.chance(3) {
@@ -406,7 +442,7 @@ fn frame(items: &[Item]) -> String {
         match item {
             Item::Tick(tick) => text.push_str(&tick.json()),
             Item::Stray => text.push_str(STRAY),
-            Item::Odd => text.push_str(r#"{"T":"t","S":"A","i":1,"p":null}"#),
+            Item::Odd(lost) => text.push_str(lost.json()),
         }
     }
     text.push(']');
@@ -1031,6 +1067,9 @@ impl Simulation {
             self.line.message = Some(now);
         }
         match said {
+            // What comes in front of the login's answer is waited past, and shown to everybody.
+            Said::Data(items) if !self.line.live => self.odd_before_login(items.len()),
+            Said::State(items, _) if !self.line.live => self.odd_before_login(items.len() + 1),
             Said::Data(items) => self.bring(&items),
             Said::State(items, state) => {
                 self.bring(&items);
@@ -1060,7 +1099,7 @@ impl Simulation {
                 self.line.in_flight = None;
             }
             Said::Error(400 | 405) if self.line.in_flight.is_some() => self.line.give_up(),
-            Said::Error(400 | 405) => self.odd(),
+            Said::Error(400 | 405) => self.odd(Set::MAX),
             Said::Error(403) | Said::Welcome | Said::Pong => {}
             Said::Error(_) | Said::End => self.line.broke = true,
         }
@@ -1070,8 +1109,8 @@ impl Simulation {
         for item in items {
             let tick = match item {
                 Item::Tick(tick) => tick,
-                Item::Odd => {
-                    self.odd();
+                Item::Odd(lost) => {
+                    self.odd(lost.topics());
                     continue;
                 }
                 Item::Stray => {
@@ -1094,9 +1133,18 @@ impl Simulation {
         }
     }
 
-    fn odd(&mut self) {
+    fn odd_before_login(&mut self, count: usize) {
+        for _ in 0..count {
+            self.odd(Set::MAX);
+        }
+    }
+
+    /// Something could not be read, which concerns those who want one of `topics`, or all.
+    fn odd(&mut self, topics: Set) {
         for reader in &mut self.readers {
-            reader.odd += u64::from(reader.seen.is_some() && !reader.overflowed);
+            let concerned = |seen| topics == Set::MAX || seen & topics != 0;
+            let is_told = reader.seen.is_some_and(concerned) && !reader.overflowed;
+            reader.odd += u64::from(is_told);
         }
     }
 
@@ -1487,7 +1535,10 @@ impl Simulation {
             _ => {
                 match self.market.below(2_000) {
                     0 => self.burst(),
-                    1..20 if self.market.ready => self.market.say(Said::Data(vec![Item::Odd; 70])),
+                    1..20 if self.market.ready => {
+                        self.market
+                            .say(Said::Data(vec![Item::Odd(Lost::Topic); 70]))
+                    }
                     _ => {}
                 }
                 self.peer

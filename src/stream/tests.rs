@@ -480,24 +480,11 @@ fn the_whole_set_up_has_one_deadline() {
 #[test]
 fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
     type Is = fn(&Error) -> bool;
-    let cases: [(&[&str], bool, Is); 9] = [
+    let cases: [(&[&str], bool, Is); 6] = [
         (
-            &["garbage"],
+            &[r#"[{"T":"error","code":500,"msg":"internal error"}]"#],
             false,
-            |error| matches!(error, Error::Protocol { at, .. } if at.phase == Some(Phase::Authenticating)),
-        ),
-        (&["[]garbage"], false, |error| {
-            matches!(error, Error::Protocol { .. })
-        }),
-        (
-            &[r#"[{"T":"success","msg":"hello"}]"#],
-            false,
-            |error| matches!(error, Error::Protocol { why, .. } if why.contains("hello")),
-        ),
-        (
-            &[CONNECTED, r#"[{"T":"success","msg":"maybe"}]"#],
-            false,
-            |error| matches!(error, Error::Protocol { .. }),
+            |error| matches!(error, Error::Refused { at, .. } if at.phase == Some(Phase::Authenticating)),
         ),
         (
             &[
@@ -556,6 +543,35 @@ fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
         assert_eq!(cause.stream(), Some(&bench.stream.key));
         assert_eq!(bench.next.is_none(), fatal, "{frames:?}");
         assert!(!bench.peer.is_connected());
+    }
+}
+
+/// What a venue says before its time is waited past, within the deadline of the set-up, and stands in the error then.
+#[test]
+fn the_error_of_a_set_up_says_what_came_instead() {
+    for frames in [
+        &["garbage <html>"][..],
+        &["[]garbage <html>"],
+        &[r#"[{"T":"success","msg":"<html>"}]"#],
+        &[CONNECTED, r#"[{"T":"success","msg":"<html>"}]"#],
+        &[CONNECTED, r#"[{"T":"<html>"}]"#],
+    ] {
+        let mut bench = Bench::new(Config::default());
+        bench.step();
+        for frame in frames {
+            bench.say(frame);
+        }
+        assert!(bench.peer.is_connected(), "{frames:?}");
+        assert!(bench.stream.lifecycle.snapshot().cause.is_none());
+        bench.peer.advance(Config::default().setup_timeout);
+        bench.step();
+        let cause = bench.stream.lifecycle.snapshot().cause.unwrap();
+        assert!(
+            matches!(&cause, Error::Lost { at, why, .. }
+                if at.phase == Some(Phase::Authenticating) && why.contains("<html>")),
+            "{frames:?}: {cause:?}"
+        );
+        assert!(bench.next.is_some(), "it tries again");
     }
 }
 

@@ -3,7 +3,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use super::*;
 use crate::{
     alpaca,
-    order::OrderEvent,
+    order::{Fill, LegFill, OrderEvent},
     topic::Topic,
     venue::{Item, Message, Routed as _},
 };
@@ -152,7 +152,7 @@ fn a_whole_conversation_in_messagepack() {
         assert_eq!(told.hears_bytes(&packed(&update("new"))), ["new"]);
         assert_eq!(
             told.hears_bytes(b"\xc1"),
-            ["unparsed: no whole message in MessagePack"]
+            ["unparsed: no array of messages"]
         );
         assert_eq!(
             told.listens_no_more(),
@@ -268,12 +268,12 @@ fn what_the_venue_says_to_a_login() {
             "down Temporary: internal server error",
         ),
         (
-            "<html>",
-            "down: expected the answer to the authentication, got unparsed (expected value at line 1 column 1): <html>",
+            r#"{"stream":"authorization","data":{"status":"UNAUTHORIZED","action":"authenticate"}}"#,
+            "down Credentials: UNAUTHORIZED",
         ),
         (
-            LISTENING,
-            "down: expected the answer to the authentication, got what may only follow it",
+            r#"{"action":"error","data":{"message":"internal server error"}}"#,
+            "down Temporary: internal server error",
         ),
     ] {
         let mut told = Told::opened("PKTEST");
@@ -311,7 +311,7 @@ fn what_the_venue_says_later() {
         ),
         (
             r#"{"stream":"trade_updates","data":null}"#,
-            Some("unparsed: there is no data"),
+            Some("unparsed: missing field `data`"),
         ),
         (
             r#"{"stream":"gossip","data":{}}"#,
@@ -392,7 +392,119 @@ fn a_repeat_is_the_same_event_of_the_same_order_with_the_same_execution_id() {
     assert_eq!(again.unique_id(), id);
     again.event = OrderEvent::Canceled;
     assert_ne!(again.unique_id(), id);
-    assert_eq!(OrderUpdate::default().unique_id(), None);
+}
+
+/// The same update with one thing changed, and whether it is another event then.
+#[test]
+fn a_repeat_is_told_by_the_best_id_that_there_is() {
+    let leg = |id: Option<&str>| LegFill {
+        execution_id: id.map(Code::from),
+        ..LegFill::default()
+    };
+    let legs = |legs: Vec<LegFill>| {
+        OrderEvent::Fill(Fill {
+            legs,
+            ..Fill::default()
+        })
+    };
+    let time = |text: &str| Some(text.parse().unwrap());
+    let moment = |update: OrderUpdate| OrderUpdate {
+        timestamp: time("2026-03-17T14:30:05Z"),
+        ..update
+    };
+    let bare = OrderUpdate::default;
+    let by_event_id = OrderUpdate {
+        event_id: Some("1".into()),
+        execution_id: Some("e".into()),
+        ..bare()
+    };
+    let mut later = moment(bare());
+    later.timestamp = time("2026-03-17T14:30:06Z");
+    let mut more = moment(bare());
+    more.order.filled_qty = rust_decimal::Decimal::ONE;
+    let mut other_order = moment(bare());
+    other_order.order.id = "p".into();
+    let mut updated = bare();
+    updated.order.updated_at = time("2026-03-17T14:30:05Z");
+    let mut updated_later = bare();
+    updated_later.order.updated_at = time("2026-03-17T14:30:06Z");
+    let canceled = |update: OrderUpdate| OrderUpdate {
+        event: OrderEvent::Canceled,
+        ..update
+    };
+    let of_legs = |ids: &[Option<&str>]| OrderUpdate {
+        event: legs(ids.iter().map(|id| leg(*id)).collect()),
+        ..moment(bare())
+    };
+    for (one, other, same) in [
+        (by_event_id.clone(), by_event_id.clone(), true),
+        (by_event_id.clone(), moment(by_event_id.clone()), true),
+        (
+            by_event_id.clone(),
+            OrderUpdate {
+                event_id: Some("2".into()),
+                ..by_event_id.clone()
+            },
+            false,
+        ),
+        (by_event_id.clone(), canceled(by_event_id.clone()), false),
+        (
+            of_legs(&[Some("a"), Some("b")]),
+            of_legs(&[Some("a"), Some("b")]),
+            true,
+        ),
+        (
+            of_legs(&[Some("a"), Some("b")]),
+            of_legs(&[Some("a"), Some("c")]),
+            false,
+        ),
+        // Ids of some legs alone say nothing of the others.
+        (
+            of_legs(&[Some("a"), None]),
+            of_legs(&[Some("b"), None]),
+            true,
+        ),
+        (moment(bare()), moment(bare()), true),
+        (moment(bare()), canceled(moment(bare())), false),
+        (moment(bare()), later, false),
+        (moment(bare()), more, false),
+        (moment(bare()), other_order, false),
+        (updated.clone(), updated.clone(), true),
+        (updated, updated_later, false),
+    ] {
+        let (one, other) = (one.unique_id(), other.unique_id());
+        assert!(one.is_some());
+        assert_eq!(one == other, same, "{one:?} {other:?}");
+    }
+    assert_eq!(bare().unique_id(), None, "nothing says when it happened");
+}
+
+#[test]
+fn a_set_up_waits_past_strangers_in_front_of_every_step() {
+    for stranger in alpaca::market_data::tests::STRANGERS.into_iter().chain([
+        LISTENING,
+        r#"{"stream":"trade_updates","data":null}"#,
+        r#"{"stream":"gossip","data":{}}"#,
+        "<html>",
+        "[]",
+    ]) {
+        let update = update("new");
+        for stranger in [stranger, &update] {
+            // Whatever says that the login was accepted or refused is none.
+            let is_answer = stranger.contains("authorization");
+            let mut told = Told::opened("PKTEST");
+            told.said();
+            for said in told.hears(stranger) {
+                assert!(
+                    said.starts_with("unparsed") || is_answer,
+                    "{stranger}: {said}"
+                );
+            }
+            if !is_answer {
+                assert_eq!(told.hears(AUTHORIZED), ["up"], "{stranger}");
+            }
+        }
+    }
 }
 
 /// A frame, and what becomes of it in every state of a session.

@@ -1,39 +1,58 @@
 //! Everything that is not market data: the server's answers, and a client's requests.
 
-use std::fmt;
+use std::sync::Arc;
 
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, IgnoredAny, MapAccess, Visitor},
-    ser::SerializeMap as _,
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use super::{
+    Incoming,
+    field::{Fields, Reading},
+    value::LONGEST,
 };
-
-use super::text::{LONGER, LONGEST, Symbols};
 use crate::{
     alpaca::Codec,
     market::{
-        BARS, DAILY_BARS, IMBALANCES, LULDS, NEWS, ORDERBOOKS, PRICING, QUOTES, STATUSES, TRADES,
-        UPDATED_BARS,
+        BARS, DAILY_BARS, IMBALANCES, LULDS, NEWS, ORDERBOOKS, PRICING, QUOTES, STATUSES, Symbol,
+        TRADES, UPDATED_BARS,
     },
     topic::{Channel, Topic},
     venue::Message,
 };
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct WireSuccess {
-    pub(super) msg: String,
+pub(super) fn success(fields: &Fields<'_>, reading: &mut Reading) -> Result<Incoming, String> {
+    fields.essential("msg", reading).map(Incoming::Success)
 }
 
-#[derive(Serialize, Deserialize)]
-pub(super) struct WireError {
-    pub(super) code: u16,
-    #[serde(default)]
-    pub(super) msg: String,
+/// An error is one however it is written: with its code as a number or a text, of any size, with its message under
+/// another name, or without either.
+pub(super) fn error(fields: &Fields<'_>, reading: &mut Reading) -> Incoming {
+    const NAMES: [&str; 6] = ["msg", "message", "error", "reason", "description", "detail"];
+    let message = NAMES
+        .iter()
+        .find_map(|name| fields.optional::<Option<String>>(name, reading));
+    let code = fields.optional::<Option<u16>>("code", reading);
+    let mut message = message.unwrap_or_default();
+    if code.is_none()
+        && let Some((_, code)) = fields.pairs().find(|(name, _)| *name == "code")
+    {
+        message = format!("{message} (code {code})").trim_start().to_owned();
+    }
+    Incoming::Error { code, message }
 }
 
 /// The whole state: symbols by channel. Lists may be missing or null. `corrections` and `cancelErrors` come with
 /// `trades` by themselves, and are left out like any channel that is not known.
-pub(super) struct State(pub(super) Vec<Topic>);
+pub(super) fn subscription(fields: &Fields<'_>, reading: &mut Reading) -> Result<Incoming, String> {
+    let mut state = Vec::new();
+    for channel in CHANNELS {
+        let symbols: Arc<[Symbol]> = fields.decisive(channel.name(), reading)?;
+        if state.len() + symbols.len() > LONGEST {
+            return Err("a state of more than 65,536 topics".to_owned());
+        }
+        state.extend(crate::market::topics(channel, symbols.iter()));
+    }
+    Ok(Incoming::Subscription(state))
+}
 
 const CHANNELS: [Channel; 11] = [
     TRADES,
@@ -48,35 +67,6 @@ const CHANNELS: [Channel; 11] = [
     PRICING,
     NEWS,
 ];
-
-impl<'de> Deserialize<'de> for State {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Lists;
-        impl<'de> Visitor<'de> for Lists {
-            type Value = State;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("symbols by channel")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut lists: A) -> Result<State, A::Error> {
-                let mut state = Vec::new();
-                while let Some(name) = lists.next_key::<String>()? {
-                    let Some(channel) = CHANNELS.iter().find(|channel| channel.name() == name)
-                    else {
-                        lists.next_value::<IgnoredAny>()?;
-                        continue;
-                    };
-                    let Symbols(symbols) = lists.next_value()?;
-                    if state.len() + symbols.len() > LONGEST {
-                        return Err(A::Error::custom(LONGER));
-                    }
-                    state.extend(crate::market::topics(*channel, symbols));
-                }
-                Ok(State(state))
-            }
-        }
-        deserializer.deserialize_map(Lists)
-    }
-}
 
 /// A client's request. `auth` is not among what this can write: that frame is a secret.
 pub(crate) struct SubscriptionRequest<'a> {

@@ -3,35 +3,28 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
-    de::{DeserializeOwned, DeserializeSeed, SeqAccess, Visitor},
+    Deserializer,
+    de::{DeserializeSeed, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
-use super::{Incoming, Item, read_item};
+use super::{Item, value::Raw};
 use crate::event::Unparsed;
 
-pub(super) fn decode(
+pub(super) fn items(
     frame: &[u8],
     scanned: usize,
-    each: &mut impl FnMut(Result<Incoming, Unparsed>),
+    each: &mut impl FnMut(Result<Item<'_>, Unparsed>),
 ) {
-    match std::str::from_utf8(frame) {
-        Ok(text) => split(text, scanned, |item| {
-            each(item.and_then(|item| {
-                read_item(Json(item)).map_err(|why| Unparsed::new(item.as_bytes(), why))
-            }));
-        }),
-        // In a binary frame. Only the items that are no text are lost.
-        Err(error) => split(&String::from_utf8_lossy(frame), scanned, |item| {
-            each(item.and_then(|item| {
-                if item.contains(char::REPLACEMENT_CHARACTER) {
-                    return Err(Unparsed::new(item.as_bytes(), error));
-                }
-                read_item(Json(item)).map_err(|why| Unparsed::new(item.as_bytes(), why))
-            }));
-        }),
-    }
+    let text = String::from_utf8_lossy(frame);
+    // In a binary frame. Only the fields that are no text are lost.
+    let was_mended = matches!(text, Cow::Owned(_));
+    split(&text, scanned, |item| {
+        each(item.map(|item| Item {
+            raw: Raw::Json(item),
+            was_mended,
+        }));
+    });
 }
 
 /// Hands out the items of a frame behind the first `scanned`, and what stands behind a broken place in it.
@@ -60,7 +53,7 @@ fn split(text: &str, scanned: usize, mut each: impl FnMut(Result<&str, Unparsed>
 }
 
 /// Walks the outer array without keeping its items: they are handed out while the rest is still unread.
-struct Items<F>(F);
+pub(super) struct Items<F>(pub(super) F);
 
 impl<'de, F: FnMut(&'de str)> DeserializeSeed<'de> for Items<F> {
     type Value = ();
@@ -79,35 +72,5 @@ impl<'de, F: FnMut(&'de str)> Visitor<'de> for Items<F> {
             (self.0)(item.get());
         }
         Ok(())
-    }
-}
-
-/// The text of one item.
-#[derive(Clone, Copy)]
-pub(super) struct Json<'a>(pub(super) &'a str);
-
-impl Item for Json<'_> {
-    type Error = serde_json::Error;
-
-    fn kind(self) -> Result<impl AsRef<str>, Self::Error> {
-        // Nearly always in front, but nothing promises it.
-        if let Some((kind, _)) = self
-            .0
-            .strip_prefix(r#"{"T":""#)
-            .and_then(|rest| rest.split_once('"'))
-            && !kind.contains('\\')
-        {
-            return Ok(Cow::Borrowed(kind));
-        }
-        #[derive(Deserialize)]
-        struct Head<'a> {
-            #[serde(rename = "T", borrow)]
-            kind: Cow<'a, str>,
-        }
-        serde_json::from_str::<Head<'_>>(self.0).map(|head| head.kind)
-    }
-
-    fn read<T: DeserializeOwned>(self) -> Result<T, Self::Error> {
-        serde_json::from_str(self.0)
     }
 }

@@ -1,478 +1,240 @@
-//! The keys of market data, kind by kind. One type serves all feeds: what a feed lacks may be missing.
+//! The fields of market data, kind by kind: one table of each for reading and writing. One type serves all feeds: what
+//! a feed lacks may be missing.
+//!
+//! Reading: an `essential` field costs the item, an `optional` one only itself, a `decisive` one may be missing, but
+//! not unreadable. Writing: what is empty is left out, unless it is essential or `always` there, which on reading is
+//! optional.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
-use rust_decimal::Decimal;
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error as _, SeqAccess, Visitor},
-};
+#[cfg(any(feature = "sim", test))]
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
+#[cfg(any(feature = "sim", test))]
+use super::form::{Codes, Count, Flag, Id, Levels, Number, Size, Symbols, Text, Time};
 use super::{
-    number,
-    text::{self, LONGER, LONGEST, codes, symbols},
-    time,
+    field::{Field, Fields, Odd, Reading, slots},
+    value::Raw,
 };
 use crate::market::{
-    Bar, Code, Conditions, Imbalance, Interval, LuldBand, News, OrderBookUpdate, PerpetualPricing,
-    PriceLevel, Quote, Symbol, Timestamp, Trade, TradeCancel, TradeCorrection, TradingStatus,
+    Bar, Imbalance, Interval, LuldBand, News, OrderBookUpdate, PerpetualPricing, PriceLevel, Quote,
+    Trade, TradeCancel, TradeCorrection, TradingStatus,
 };
 
+/// A kind of item that can be read.
+pub(super) trait MarketItem: Sized {
+    fn read(fields: &Fields<'_>, reading: &mut Reading) -> Result<Self, String>;
+}
+
 /// A value of the market as it stands on the wire.
+#[cfg(any(feature = "sim", test))]
 pub(super) struct Wire<T>(pub(super) T);
 
-macro_rules! wire {
-    ($($wire:ident is $value:ident),+ $(,)?) => {$(
-        impl<'de> Deserialize<'de> for Wire<$value> {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                $wire::deserialize(deserializer).map(Self)
+macro_rules! item {
+    ($type:ident { $($field:ident $key:literal $how:ident $form:ident,)+ } $(with $($rest:ident: $value:expr),+)?) => {
+        impl MarketItem for $type {
+            fn read(fields: &Fields<'_>, reading: &mut Reading) -> Result<Self, String> {
+                Ok(Self {
+                    $($field: item!(read $how fields $key reading),)+
+                    $($($rest: $value,)+)?
+                })
             }
         }
-        impl Serialize for Wire<&$value> {
+
+        #[cfg(any(feature = "sim", test))]
+        impl Serialize for Wire<&$type> {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                $wire::serialize(self.0, serializer)
+                // MessagePack writes the number of pairs in front.
+                let pairs = [$(item!(is_written $how $form::of(&self.0.$field))),+];
+                let count = pairs.iter().filter(|is_written| **is_written).count();
+                let mut map = serializer.serialize_map(Some(count))?;
+                $(if item!(is_written $how $form::of(&self.0.$field)) {
+                    map.serialize_entry($key, &$form::of(&self.0.$field))?;
+                })+
+                map.end()
             }
         }
-    )+};
-}
-wire! {
-    WireTrade is Trade,
-    WireCorrection is TradeCorrection,
-    WireCancel is TradeCancel,
-    WireQuote is Quote,
-    WireBar is Bar,
-    WireStatus is TradingStatus,
-    WireLuld is LuldBand,
-    WireImbalance is Imbalance,
-    WireOrderBook is OrderBookUpdate,
-    WireLevel is PriceLevel,
-    WirePricing is PerpetualPricing,
-    WireNews is News,
+    };
+    (read essential $fields:ident $key:literal $reading:ident) => { $fields.essential($key, $reading)? };
+    (read decisive $fields:ident $key:literal $reading:ident) => { $fields.decisive($key, $reading)? };
+    (read optional $fields:ident $key:literal $reading:ident) => { $fields.optional($key, $reading) };
+    (read always $fields:ident $key:literal $reading:ident) => { $fields.optional($key, $reading) };
+    (is_written essential $form:expr) => { true };
+    (is_written always $form:expr) => { true };
+    (is_written $how:ident $form:expr) => { !$form.is_empty() };
 }
 
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Trade")]
-struct WireTrade {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
-    id: Option<i64>,
-    #[serde(
-        rename = "x",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    exchange: Code,
-    #[serde(rename = "p", with = "number")]
-    price: Decimal,
-    #[serde(rename = "s", with = "number::size")]
-    size: Decimal,
-    #[serde(
-        rename = "tks",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    taker_side: Code,
-    #[serde(
-        rename = "c",
-        default,
-        with = "codes",
-        skip_serializing_if = "Conditions::is_empty"
-    )]
-    conditions: Conditions,
-    #[serde(
-        rename = "z",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    tape: Code,
-    #[serde(
-        rename = "u",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    update: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Quote")]
-struct WireQuote {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    #[serde(
-        rename = "bx",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    bid_exchange: Code,
-    #[serde(rename = "bp", with = "number")]
-    bid_price: Decimal,
-    #[serde(rename = "bs", with = "number::size")]
-    bid_size: Decimal,
-    #[serde(
-        rename = "ax",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    ask_exchange: Code,
-    #[serde(rename = "ap", with = "number")]
-    ask_price: Decimal,
-    #[serde(rename = "as", with = "number::size")]
-    ask_size: Decimal,
-    #[serde(
-        rename = "x",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    exchange: Code,
-    #[serde(
-        rename = "c",
-        default,
-        with = "codes",
-        skip_serializing_if = "Conditions::is_empty"
-    )]
-    conditions: Conditions,
-    #[serde(
-        rename = "z",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    tape: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Bar")]
-struct WireBar {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    /// Said by `T`.
-    #[serde(skip, default = "minute")]
-    interval: Interval,
-    #[serde(rename = "o", with = "number")]
-    open: Decimal,
-    #[serde(rename = "h", with = "number")]
-    high: Decimal,
-    #[serde(rename = "l", with = "number")]
-    low: Decimal,
-    #[serde(rename = "c", with = "number")]
-    close: Decimal,
-    #[serde(rename = "v", with = "number::size")]
-    volume: Decimal,
-    #[serde(
-        rename = "n",
-        default,
-        with = "number::count",
-        skip_serializing_if = "Option::is_none"
-    )]
-    trade_count: Option<u64>,
-    #[serde(
-        rename = "vw",
-        default,
-        with = "number::maybe",
-        skip_serializing_if = "Option::is_none"
-    )]
-    vwap: Option<Decimal>,
-    #[serde(
-        rename = "x",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    exchange: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-}
-
-fn minute() -> Interval {
-    Interval::Minute
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "TradeCorrection")]
-struct WireCorrection {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    #[serde(rename = "x", default, with = "text")]
-    exchange: Code,
-    #[serde(rename = "oi")]
-    original_id: i64,
-    #[serde(rename = "op", with = "number")]
-    original_price: Decimal,
-    #[serde(rename = "os", with = "number::size")]
-    original_size: Decimal,
-    #[serde(rename = "oc", default, with = "codes")]
-    original_conditions: Conditions,
-    #[serde(rename = "ci")]
-    corrected_id: i64,
-    #[serde(rename = "cp", with = "number")]
-    corrected_price: Decimal,
-    #[serde(rename = "cs", with = "number::size")]
-    corrected_size: Decimal,
-    #[serde(rename = "cc", default, with = "codes")]
-    corrected_conditions: Conditions,
-    #[serde(rename = "z", default, with = "text")]
-    tape: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-}
-
-/// Here `x` is the exchange, although it is also the kind.
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "TradeCancel")]
-struct WireCancel {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    #[serde(rename = "i")]
-    id: i64,
-    #[serde(rename = "x", default, with = "text")]
-    exchange: Code,
-    #[serde(rename = "p", with = "number")]
-    price: Decimal,
-    #[serde(rename = "s", with = "number::size")]
-    size: Decimal,
-    #[serde(rename = "a", default, with = "text")]
-    action: Code,
-    #[serde(rename = "z", default, with = "text")]
-    tape: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "TradingStatus")]
-struct WireStatus {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    #[serde(rename = "sc", default, with = "text")]
-    status_code: Code,
-    #[serde(rename = "sm", default = "text::none", with = "text")]
-    status_message: Arc<str>,
-    #[serde(rename = "rc", default, with = "text")]
-    reason_code: Code,
-    #[serde(rename = "rm", default = "text::none", with = "text")]
-    reason_message: Arc<str>,
-    #[serde(rename = "z", default, with = "text")]
-    tape: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "LuldBand")]
-struct WireLuld {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    #[serde(rename = "u", with = "number")]
-    limit_up: Decimal,
-    #[serde(rename = "d", with = "number")]
-    limit_down: Decimal,
-    #[serde(rename = "i", default, with = "text")]
-    indicator: Code,
-    #[serde(rename = "z", default, with = "text")]
-    tape: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "Imbalance")]
-struct WireImbalance {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    #[serde(rename = "p", with = "number")]
-    price: Decimal,
-    #[serde(rename = "z", default, with = "text")]
-    tape: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "OrderBookUpdate")]
-struct WireOrderBook {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    #[serde(
-        rename = "x",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    exchange: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-    #[serde(rename = "b", default = "no_levels", with = "levels")]
-    bids: Arc<[PriceLevel]>,
-    #[serde(rename = "a", default = "no_levels", with = "levels")]
-    asks: Arc<[PriceLevel]>,
-    /// Sent only where it is true.
-    #[serde(
-        rename = "r",
-        default,
-        with = "flag",
-        skip_serializing_if = "flag::is_off"
-    )]
-    reset: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "PriceLevel")]
-struct WireLevel {
-    #[serde(rename = "p", with = "number")]
-    price: Decimal,
-    /// Fractional on every feed that has books.
-    #[serde(rename = "s", with = "number")]
-    size: Decimal,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "PerpetualPricing")]
-struct WirePricing {
-    #[serde(rename = "S", with = "text")]
-    symbol: Symbol,
-    #[serde(
-        rename = "ip",
-        default,
-        with = "number::maybe",
-        skip_serializing_if = "Option::is_none"
-    )]
-    index_price: Option<Decimal>,
-    #[serde(
-        rename = "mp",
-        default,
-        with = "number::maybe",
-        skip_serializing_if = "Option::is_none"
-    )]
-    mark_price: Option<Decimal>,
-    #[serde(
-        rename = "fr",
-        default,
-        with = "number::maybe",
-        skip_serializing_if = "Option::is_none"
-    )]
-    funding_rate: Option<Decimal>,
-    #[serde(
-        rename = "oi",
-        default,
-        with = "number::maybe",
-        skip_serializing_if = "Option::is_none"
-    )]
-    open_interest: Option<Decimal>,
-    #[serde(
-        rename = "ft",
-        default,
-        with = "time::maybe",
-        skip_serializing_if = "Option::is_none"
-    )]
-    next_funding: Option<Timestamp>,
-    #[serde(
-        rename = "x",
-        default,
-        with = "text",
-        skip_serializing_if = "text::is_empty"
-    )]
-    exchange: Code,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(remote = "News")]
-struct WireNews {
-    id: i64,
-    #[serde(default = "text::none", with = "text")]
-    headline: Arc<str>,
-    #[serde(default = "text::none", with = "text")]
-    summary: Arc<str>,
-    #[serde(default = "text::none", with = "text")]
-    author: Arc<str>,
-    #[serde(with = "time")]
-    created_at: Timestamp,
-    #[serde(with = "time")]
-    updated_at: Timestamp,
-    #[serde(default = "text::none", with = "text")]
-    url: Arc<str>,
-    #[serde(default = "text::none", with = "text")]
-    content: Arc<str>,
-    #[serde(default = "no_symbols", with = "symbols")]
-    symbols: Arc<[Symbol]>,
-    #[serde(default, with = "text")]
-    source: Code,
-}
-
-fn no_symbols() -> Arc<[Symbol]> {
-    Arc::new([])
-}
-
-fn no_levels() -> Arc<[PriceLevel]> {
-    Arc::new([])
-}
-
-/// The levels of one side of a book, or null.
-mod levels {
-    use super::*;
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Arc<[PriceLevel]>, D::Error> {
-        struct Levels;
-        impl<'de> Visitor<'de> for Levels {
-            type Value = Arc<[PriceLevel]>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of price levels")
-            }
-            fn visit_unit<E>(self) -> Result<Self::Value, E> {
-                Ok(no_levels())
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-                let mut levels = Vec::new();
-                while let Some(Wire(level)) = items.next_element()? {
-                    if levels.len() == LONGEST {
-                        return Err(A::Error::custom(LONGER));
-                    }
-                    levels.push(level);
-                }
-                Ok(levels.into())
-            }
-        }
-        deserializer.deserialize_any(Levels)
-    }
-
-    pub(super) fn serialize<S: Serializer>(
-        levels: &[PriceLevel],
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(levels.iter().map(Wire))
+item! {
+    Trade {
+        symbol "S" essential Text,
+        id "i" optional Id,
+        exchange "x" optional Text,
+        price "p" essential Number,
+        size "s" essential Size,
+        taker_side "tks" optional Text,
+        conditions "c" optional Codes,
+        tape "z" optional Text,
+        update "u" optional Text,
+        timestamp "t" essential Time,
     }
 }
 
-/// A flag that may be null or missing, and is off then.
-mod flag {
-    use super::*;
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<bool, D::Error> {
-        Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+item! {
+    Quote {
+        symbol "S" essential Text,
+        bid_exchange "bx" optional Text,
+        bid_price "bp" essential Number,
+        bid_size "bs" essential Size,
+        ask_exchange "ax" optional Text,
+        ask_price "ap" essential Number,
+        ask_size "as" essential Size,
+        exchange "x" optional Text,
+        conditions "c" optional Codes,
+        tape "z" optional Text,
+        timestamp "t" essential Time,
     }
+}
 
-    pub(super) fn serialize<S: Serializer>(flag: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bool(*flag)
+// The interval is said by the item's kind.
+item! {
+    Bar {
+        symbol "S" essential Text,
+        open "o" essential Number,
+        high "h" essential Number,
+        low "l" essential Number,
+        close "c" essential Number,
+        volume "v" essential Size,
+        trade_count "n" optional Count,
+        vwap "vw" optional Number,
+        exchange "x" optional Text,
+        timestamp "t" essential Time,
     }
+    with interval: Interval::Minute
+}
 
-    pub(super) fn is_off(flag: &bool) -> bool {
-        !*flag
+item! {
+    TradeCorrection {
+        symbol "S" essential Text,
+        exchange "x" always Text,
+        original_id "oi" always Id,
+        original_price "op" essential Number,
+        original_size "os" essential Size,
+        original_conditions "oc" always Codes,
+        corrected_id "ci" always Id,
+        corrected_price "cp" essential Number,
+        corrected_size "cs" essential Size,
+        corrected_conditions "cc" always Codes,
+        tape "z" always Text,
+        timestamp "t" essential Time,
+    }
+}
+
+// Here `x` is the exchange, although it is also the kind.
+item! {
+    TradeCancel {
+        symbol "S" essential Text,
+        id "i" always Id,
+        exchange "x" always Text,
+        price "p" essential Number,
+        size "s" essential Size,
+        action "a" always Text,
+        tape "z" always Text,
+        timestamp "t" essential Time,
+    }
+}
+
+item! {
+    TradingStatus {
+        symbol "S" essential Text,
+        status_code "sc" always Text,
+        status_message "sm" always Text,
+        reason_code "rc" always Text,
+        reason_message "rm" always Text,
+        tape "z" always Text,
+        timestamp "t" essential Time,
+    }
+}
+
+item! {
+    LuldBand {
+        symbol "S" essential Text,
+        limit_up "u" essential Number,
+        limit_down "d" essential Number,
+        indicator "i" always Text,
+        tape "z" always Text,
+        timestamp "t" essential Time,
+    }
+}
+
+item! {
+    Imbalance {
+        symbol "S" essential Text,
+        price "p" essential Number,
+        tape "z" always Text,
+        timestamp "t" essential Time,
+    }
+}
+
+// A book without one of its changes, or with one more after a reset, is another book.
+item! {
+    OrderBookUpdate {
+        symbol "S" essential Text,
+        exchange "x" optional Text,
+        timestamp "t" essential Time,
+        bids "b" decisive Levels,
+        asks "a" decisive Levels,
+        reset "r" decisive Flag,
+    }
+}
+
+item! {
+    PriceLevel {
+        price "p" essential Number,
+        // Fractional on every feed that has books.
+        size "s" essential Number,
+    }
+}
+
+item! {
+    PerpetualPricing {
+        symbol "S" essential Text,
+        index_price "ip" optional Number,
+        mark_price "mp" optional Number,
+        funding_rate "fr" optional Number,
+        open_interest "oi" optional Number,
+        next_funding "ft" optional Time,
+        exchange "x" optional Text,
+        timestamp "t" essential Time,
+    }
+}
+
+// Who wants one symbol must not miss what is about it.
+item! {
+    News {
+        id "id" always Id,
+        headline "headline" always Text,
+        summary "summary" always Text,
+        author "author" always Text,
+        created_at "created_at" essential Time,
+        updated_at "updated_at" always Time,
+        url "url" always Text,
+        content "content" always Text,
+        symbols "symbols" decisive Symbols,
+        source "source" always Text,
+    }
+}
+
+slots! { Arc<[PriceLevel]> }
+
+impl Field for Arc<[PriceLevel]> {
+    const WHAT: &'static str = "a list of price levels";
+
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
+        let levels = raw.list().ok_or(Odd)?;
+        let levels = levels.into_iter().map(|level| {
+            let fields = Fields::of(level).map_err(|_| Odd)?;
+            PriceLevel::read(&fields, reading).map_err(|_| Odd)
+        });
+        levels.collect::<Result<_, _>>().map(Some)
     }
 }

@@ -5,6 +5,9 @@
 //! but itself.
 
 mod control;
+mod field;
+#[cfg(any(feature = "sim", test))]
+mod form;
 mod json;
 mod market;
 mod msgpack;
@@ -13,29 +16,29 @@ pub(crate) mod orders;
 mod scan;
 #[cfg(any(feature = "sim", test))]
 pub(crate) mod server;
-mod text;
 mod time;
-
-use std::fmt::Display;
-
-use serde::de::DeserializeOwned;
+mod value;
 
 pub(crate) use self::{
     control::SubscriptionRequest,
     scan::{Scanned, scan},
 };
+use std::fmt::Display;
+
 use self::{
-    control::{State, WireError, WireSuccess},
-    market::Wire,
+    field::{Fields, Reading},
+    market::MarketItem,
+    msgpack::notation,
+    value::Raw,
 };
 use super::Codec;
 use crate::{
-    event::Unparsed,
+    event::{Concerns, OddFields, Unparsed},
     market::{
-        Bar, Imbalance, Interval, LuldBand, MarketEvent, News, OrderBookUpdate, PerpetualPricing,
-        Quote, Trade, TradeCancel, TradeCorrection, TradingStatus,
+        BARS, Bar, DAILY_BARS, IMBALANCES, Interval, LULDS, MarketEvent, NEWS, ORDERBOOKS, PRICING,
+        QUOTES, STATUSES, Symbol, TRADES, UPDATED_BARS,
     },
-    topic::Topic,
+    topic::{Channel, Topic},
 };
 
 /// One item of a server's frame.
@@ -43,12 +46,14 @@ use crate::{
 pub(crate) enum Incoming {
     Success(String),
     Error {
-        code: u16,
+        /// Nothing where it is none, or cannot be read.
+        code: Option<u16>,
         message: String,
     },
     /// The whole state, as topics. Channels that come by themselves are left out.
     Subscription(Vec<Topic>),
-    Event(MarketEvent),
+    /// An event, and its fields that could not be read.
+    Event(MarketEvent, OddFields),
 }
 
 /// Reads the items of a frame that stand behind so many that were scanned, and hands them out in order. What
@@ -59,16 +64,54 @@ pub(crate) fn decode_behind(
     codec: Codec,
     each: impl FnMut(Result<Incoming, Unparsed>),
 ) {
-    bounded(each, |mut each| match codec {
-        Codec::Json => json::decode(frame, scanned, &mut each),
-        Codec::MessagePack => msgpack::decode(frame, scanned, &mut each),
+    bounded(each, |each| {
+        items(frame, codec, scanned, |item| each(item.and_then(read_item)));
     });
+}
+
+/// An item of a frame, unread.
+struct Item<'a> {
+    raw: Raw<'a>,
+    /// Bytes of the frame that are no text were replaced by U+FFFD.
+    was_mended: bool,
+}
+
+impl Item<'_> {
+    fn reading(&self) -> Reading {
+        Reading::new(self.was_mended)
+    }
+
+    fn unparsed(&self, why: impl Display) -> Unparsed {
+        match self.raw {
+            Raw::Json(text) => Unparsed::new(text.as_bytes(), why),
+            Raw::MessagePack(bytes) => Unparsed::new(notation::of(bytes).as_bytes(), why),
+        }
+    }
+}
+
+/// Hands out the items of a frame behind the first `scanned`, and what stands behind a broken place in it. A bare item
+/// without the array around it will do.
+fn items(
+    frame: &[u8],
+    codec: Codec,
+    scanned: usize,
+    mut each: impl FnMut(Result<Item<'_>, Unparsed>),
+) {
+    // Whoever was asked for MessagePack, and speaks JSON all the same, can be told by the first byte.
+    let is_json = codec == Codec::Json || matches!(frame, [b'[' | b'{', ..]);
+    if is_json {
+        json::items(frame, scanned, &mut each);
+    } else {
+        msgpack::items(frame, scanned, &mut each);
+    }
 }
 
 /// All items of a frame, however each of them is read.
 #[cfg(test)]
 pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Incoming, Unparsed>)) {
-    let scanned = scan(frame, codec, |event| each(Ok(Incoming::Event(event))));
+    let scanned = scan(frame, codec, |event| {
+        each(Ok(Incoming::Event(event, OddFields::default())))
+    });
     if let Scanned::Items(scanned) = scanned {
         decode_behind(scanned, frame, codec, each);
     }
@@ -98,48 +141,80 @@ fn bounded<T>(
 /// How many unparsed items of a frame are handed out one by one.
 const MAX_UNPARSED: usize = 100;
 
-/// One whole item in either codec.
-trait Item: Copy {
-    type Error: Display;
-    /// The value of `T`.
-    fn kind(self) -> Result<impl AsRef<str>, Self::Error>;
-    fn read<T: DeserializeOwned>(self) -> Result<T, Self::Error>;
-}
-
-fn read_item<I: Item>(item: I) -> Result<Incoming, String> {
-    let kind = item.kind().map_err(|error| error.to_string())?;
-    let event = match kind.as_ref() {
-        "q" => MarketEvent::Quote(read::<Wire<Quote>>(item)?.0),
-        "t" => MarketEvent::Trade(read::<Wire<Trade>>(item)?.0),
-        "b" => bar(item, Interval::Minute)?,
-        "u" => bar(item, Interval::UpdatedMinute)?,
-        "d" => bar(item, Interval::Day)?,
-        "c" => MarketEvent::Correction(Box::new(read::<Wire<TradeCorrection>>(item)?.0)),
-        "x" => MarketEvent::Cancel(Box::new(read::<Wire<TradeCancel>>(item)?.0)),
-        "s" => MarketEvent::Status(Box::new(read::<Wire<TradingStatus>>(item)?.0)),
-        "l" => MarketEvent::Luld(Box::new(read::<Wire<LuldBand>>(item)?.0)),
-        "i" => MarketEvent::Imbalance(Box::new(read::<Wire<Imbalance>>(item)?.0)),
-        "o" => MarketEvent::OrderBook(Box::new(read::<Wire<OrderBookUpdate>>(item)?.0)),
-        "p" => MarketEvent::Pricing(Box::new(read::<Wire<PerpetualPricing>>(item)?.0)),
-        "n" => MarketEvent::News(Box::new(read::<Wire<News>>(item)?.0)),
-        "success" => return Ok(Incoming::Success(read::<WireSuccess>(item)?.msg)),
-        "error" => {
-            let WireError { code, msg } = read(item)?;
-            return Ok(Incoming::Error { code, message: msg });
+fn read_item(item: Item<'_>) -> Result<Incoming, Unparsed> {
+    let mut reading = item.reading();
+    // Until the kind is known it may be an event of any topic.
+    let fields = Fields::of(item.raw).map_err(|why| item.unparsed(why))?;
+    let kind = fields.word("T").map_err(|why| item.unparsed(why))?;
+    let unparsed = |why: String, concerns| item.unparsed(why).concerning(concerns);
+    match read_kind(&kind, &fields, &mut reading) {
+        Kind::Control(read) => read.map_err(|why| unparsed(why, Concerns::Nobody)),
+        Kind::Event(_, Ok(event)) => Ok(Incoming::Event(event, reading.into_odd_fields())),
+        Kind::Event(channel, Err(why)) => {
+            let symbol = fields.essential::<Symbol>("S", &mut reading);
+            let concerns = match symbol {
+                Ok(symbol) => Concerns::Topic(Topic::new(channel, symbol)),
+                Err(_) => Concerns::Channel(channel),
+            };
+            Err(unparsed(why, concerns))
         }
-        "subscription" => return Ok(Incoming::Subscription(read::<State>(item)?.0)),
-        kind => return Err(format!("unknown message type `{}`", kind.escape_debug())),
+    }
+}
+
+enum Kind {
+    Control(Result<Incoming, String>),
+    Event(Channel, Result<MarketEvent, String>),
+}
+
+fn read_kind(kind: &str, fields: &Fields<'_>, reading: &mut Reading) -> Kind {
+    let bar = |interval, reading: &mut Reading| {
+        let bar = Bar::read(fields, reading)?;
+        Ok(MarketEvent::Bar(Bar { interval, ..bar }))
     };
-    Ok(Incoming::Event(event))
+    let (channel, event) = match kind {
+        "q" => (
+            QUOTES,
+            MarketItem::read(fields, reading).map(MarketEvent::Quote),
+        ),
+        "t" => (
+            TRADES,
+            MarketItem::read(fields, reading).map(MarketEvent::Trade),
+        ),
+        "b" => (BARS, bar(Interval::Minute, reading)),
+        "u" => (UPDATED_BARS, bar(Interval::UpdatedMinute, reading)),
+        "d" => (DAILY_BARS, bar(Interval::Day, reading)),
+        "c" => (TRADES, boxed(fields, reading, MarketEvent::Correction)),
+        "x" => (TRADES, boxed(fields, reading, MarketEvent::Cancel)),
+        "s" => (STATUSES, boxed(fields, reading, MarketEvent::Status)),
+        "l" => (LULDS, boxed(fields, reading, MarketEvent::Luld)),
+        "i" => (IMBALANCES, boxed(fields, reading, MarketEvent::Imbalance)),
+        "o" => (ORDERBOOKS, boxed(fields, reading, MarketEvent::OrderBook)),
+        "p" => (PRICING, boxed(fields, reading, MarketEvent::Pricing)),
+        "n" => (NEWS, boxed(fields, reading, MarketEvent::News)),
+        // Letters mean something else in the other case. Words do not.
+        kind if kind.eq_ignore_ascii_case("success") => {
+            return Kind::Control(control::success(fields, reading));
+        }
+        kind if kind.eq_ignore_ascii_case("error") => {
+            return Kind::Control(Ok(control::error(fields, reading)));
+        }
+        kind if kind.eq_ignore_ascii_case("subscription") => {
+            return Kind::Control(control::subscription(fields, reading));
+        }
+        kind => {
+            let why = format!("unknown message type `{}`", kind.escape_debug());
+            return Kind::Control(Err(why));
+        }
+    };
+    Kind::Event(channel, event)
 }
 
-fn bar<I: Item>(item: I, interval: Interval) -> Result<MarketEvent, String> {
-    let bar = read::<Wire<Bar>>(item)?.0;
-    Ok(MarketEvent::Bar(Bar { interval, ..bar }))
-}
-
-fn read<T: DeserializeOwned>(item: impl Item) -> Result<T, String> {
-    item.read().map_err(|error| error.to_string())
+fn boxed<I: MarketItem>(
+    fields: &Fields<'_>,
+    reading: &mut Reading,
+    event: fn(Box<I>) -> MarketEvent,
+) -> Result<MarketEvent, String> {
+    I::read(fields, reading).map(|item| event(Box::new(item)))
 }
 
 #[cfg(test)]

@@ -6,16 +6,14 @@
 pub(super) mod notation;
 pub(super) mod token;
 
-use serde::de::{DeserializeOwned, Error as _};
-
 use self::token::{Token, skip, token};
-use super::{Incoming, Item, read_item};
+use super::{Item, field::Fields, value::Raw};
 use crate::event::Unparsed;
 
-pub(super) fn decode(
+pub(super) fn items(
     frame: &[u8],
     scanned: usize,
-    each: &mut impl FnMut(Result<Incoming, Unparsed>),
+    each: &mut impl FnMut(Result<Item<'_>, Unparsed>),
 ) {
     let (count, mut rest) = match token(frame) {
         Some((Token::Array(count), items)) => (count, items),
@@ -31,13 +29,14 @@ pub(super) fn decode(
         let Some(after) = skip(rest) else {
             // Of the four thousand million items that a frame may claim, this is the first that is not there.
             let why = format_args!("the frame ends in item {} of {count}", index + 1);
-            return each(match mended(rest) {
-                Some(item) => one(&item),
+            let mended = mended(rest);
+            return each(match &mended {
+                Some(item) => Ok(one(item)),
                 None => Err(unparsed(rest, why)),
             });
         };
         if index as usize >= scanned {
-            each(one(&rest[..rest.len() - after.len()]));
+            each(Ok(one(&rest[..rest.len() - after.len()])));
         }
         rest = after;
     }
@@ -46,8 +45,11 @@ pub(super) fn decode(
     }
 }
 
-fn one(item: &[u8]) -> Result<Incoming, Unparsed> {
-    read_item(MessagePack(item)).map_err(|why| unparsed(item, why))
+fn one(item: &[u8]) -> Item<'_> {
+    Item {
+        raw: Raw::MessagePack(item),
+        was_mended: false,
+    }
 }
 
 fn unparsed(raw: &[u8], why: impl std::fmt::Display) -> Unparsed {
@@ -70,44 +72,7 @@ fn mended(item: &[u8]) -> Option<Vec<u8>> {
     let mut whole = vec![MAP16];
     whole.extend(count.to_be_bytes());
     whole.extend(pairs);
-    (MessagePack(&whole).kind().ok()? == "subscription").then_some(whole)
+    let fields = Fields::of(Raw::MessagePack(&whole)).ok()?;
+    let is_state = fields.word("T").ok()? == "subscription";
+    is_state.then_some(whole)
 }
-
-/// The bytes of one whole item.
-#[derive(Clone, Copy)]
-struct MessagePack<'a>(&'a [u8]);
-
-impl<'a> MessagePack<'a> {
-    fn kind(self) -> Result<&'a str, rmp_serde::decode::Error> {
-        let missing = || rmp_serde::decode::Error::missing_field("T");
-        let Some((Token::Map(pairs), mut rest)) = token(self.0) else {
-            return Err(rmp_serde::decode::Error::custom("not a map"));
-        };
-        // Nearly always in front, but nothing promises it.
-        for _ in 0..pairs {
-            let (key, value) = token(rest).ok_or_else(missing)?;
-            if let (Token::Str(b"T"), Some((Token::Str(kind), _))) = (key, token(value)) {
-                return std::str::from_utf8(kind).map_err(rmp_serde::decode::Error::custom);
-            }
-            rest = skip(rest).and_then(skip).ok_or_else(missing)?;
-        }
-        Err(missing())
-    }
-}
-
-impl Item for MessagePack<'_> {
-    type Error = rmp_serde::decode::Error;
-
-    fn kind(self) -> Result<impl AsRef<str>, Self::Error> {
-        self.kind()
-    }
-
-    fn read<T: DeserializeOwned>(self) -> Result<T, Self::Error> {
-        let mut deserializer = rmp_serde::Deserializer::from_read_ref(self.0);
-        deserializer.set_max_depth(DEPTH);
-        T::deserialize(&mut deserializer)
-    }
-}
-
-/// How deep an item may be nested. What the venue sends is three deep.
-const DEPTH: usize = 32;

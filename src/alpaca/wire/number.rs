@@ -6,151 +6,27 @@
 use std::fmt;
 
 use rust_decimal::Decimal;
-use serde::{
-    Deserialize, Deserializer, Serialize, Serializer,
-    de::{Error, Visitor},
-    ser,
-};
-use serde_json::value::RawValue;
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Decimal, D::Error> {
-    maybe::deserialize(deserializer)?.ok_or_else(|| D::Error::custom("a number is missing"))
-}
-
-/// As JSON's digits, and as MessagePack's float whatever its value.
-pub(super) fn serialize<S: Serializer>(number: &Decimal, serializer: S) -> Result<S::Ok, S::Error> {
-    if serializer.is_human_readable() {
-        digits(number).serialize(serializer)
+/// What digits say, with an exponent or without, if a decimal can hold it exactly.
+pub(super) fn parse(digits: &str) -> Option<Decimal> {
+    if digits.contains(['e', 'E']) {
+        Decimal::from_scientific(digits).ok()
     } else {
-        // Correctly rounded, which the decimal's own conversion is not.
-        let float: f64 = number.to_string().parse().map_err(ser::Error::custom)?;
-        serializer.serialize_f64(float)
+        Decimal::from_str_exact(digits).ok()
     }
-}
-
-fn digits(number: &Decimal) -> Box<RawValue> {
-    RawValue::from_string(number.to_string()).expect("a decimal's digits are JSON")
-}
-
-/// A number that may be null or missing.
-pub(super) mod maybe {
-    use super::*;
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Decimal>, D::Error> {
-        if !deserializer.is_human_readable() {
-            return deserializer.deserialize_any(Number);
-        }
-        match <&RawValue>::deserialize(deserializer)?.get() {
-            "null" => Ok(None),
-            // A number in quotes holds nothing that has to be escaped.
-            digits => parse(digits.trim_matches('"'))
-                .map(Some)
-                .map_err(D::Error::custom),
-        }
-    }
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        number: &Option<Decimal>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match number {
-            Some(number) => super::serialize(number, serializer),
-            None => serializer.serialize_none(),
-        }
-    }
-}
-
-/// A size: what is whole is an integer in MessagePack.
-pub(super) mod size {
-    use super::*;
-
-    pub(in super::super) use super::deserialize;
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        number: &Decimal,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match u64::try_from(*number) {
-            Ok(whole) if number.is_integer() && !serializer.is_human_readable() => {
-                serializer.serialize_u64(whole)
-            }
-            _ => super::serialize(number, serializer),
-        }
-    }
-}
-
-/// A count that may be null or missing.
-pub(super) mod count {
-    use super::*;
-
-    pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<u64>, D::Error> {
-        let Some(number) = maybe::deserialize(deserializer)? else {
-            return Ok(None);
-        };
-        match u64::try_from(number) {
-            Ok(count) if number.is_integer() => Ok(Some(count)),
-            _ => Err(D::Error::custom(format_args!("{number} is no count"))),
-        }
-    }
-
-    pub(in super::super) fn serialize<S: Serializer>(
-        count: &Option<u64>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        count.serialize(serializer)
-    }
-}
-
-/// A number in MessagePack: an integer of any width, a float of either, or a text.
-struct Number;
-
-impl Visitor<'_> for Number {
-    type Value = Option<Decimal>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a number")
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
-        Ok(Some(number.into()))
-    }
-    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
-        Ok(Some(number.into()))
-    }
-    fn visit_f64<E: Error>(self, float: f64) -> Result<Self::Value, E> {
-        shortest(float).map(Some).map_err(E::custom)
-    }
-    fn visit_f32<E: Error>(self, float: f32) -> Result<Self::Value, E> {
-        // The shortest for the float that it is: as a double it would have more digits.
-        parse_float(format_args!("{float:e}"))
-            .map(Some)
-            .map_err(E::custom)
-    }
-    fn visit_str<E: Error>(self, digits: &str) -> Result<Self::Value, E> {
-        parse(digits).map(Some).map_err(E::custom)
-    }
-}
-
-pub(super) fn parse(digits: &str) -> Result<Decimal, String> {
-    let parsed = if digits.contains(['e', 'E']) {
-        Decimal::from_scientific(digits)
-    } else {
-        Decimal::from_str_exact(digits)
-    };
-    parsed.map_err(|error| format!("`{}` is no exact decimal: {error}", shown(digits)))
 }
 
 /// The shortest decimal that reads back as the same float.
-pub(super) fn shortest(float: f64) -> Result<Decimal, String> {
+pub(super) fn shortest(float: f64) -> Option<Decimal> {
     match short(float) {
-        Some((digits, scale)) => Ok(Decimal::new(digits, scale)),
+        Some((digits, scale)) => Some(Decimal::new(digits, scale)),
         None => parse_float(format_args!("{float:e}")),
     }
+}
+
+/// The same for the float that it is: as a double it would have more digits.
+pub(super) fn shortest_of_single(float: f32) -> Option<Decimal> {
+    parse_float(format_args!("{float:e}"))
 }
 
 /// The digits of the shortest decimal that reads back as the same float, and how many of them stand behind the point,
@@ -176,16 +52,8 @@ const POWERS: [f64; 9] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
 const FIFTEEN_DIGITS: f64 = 1e15;
 
 /// A float as Rust prints it: the shortest digits that read back as the same.
-fn parse_float(float: fmt::Arguments<'_>) -> Result<Decimal, String> {
+fn parse_float(float: fmt::Arguments<'_>) -> Option<Decimal> {
     parse(&float.to_string())
-}
-
-fn shown(digits: &str) -> String {
-    digits
-        .chars()
-        .take(64)
-        .flat_map(char::escape_debug)
-        .collect()
 }
 
 #[cfg(test)]

@@ -2,28 +2,31 @@
 //! the session reads with.
 //!
 //! A frame is one bare object whose `stream` names its kind. Decimals are strings, on old servers numbers; keys may be
-//! missing, null or unknown. Each value is read by its field's type, so that an error can name the field.
+//! missing, null or unknown.
 
-mod field;
-mod msgpack;
+#[cfg(any(feature = "sim", test))]
+mod form;
 
 use rust_decimal::Decimal;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde::Serialize;
 
-use self::field::{Field, Fields, json};
-use super::{
-    bounded,
-    control::{to_json, to_msgpack},
-    msgpack::notation,
-};
 #[cfg(any(feature = "sim", test))]
-use crate::order::OrderClass;
+use self::form::Form as _;
+use super::{
+    Item, bounded,
+    control::{to_json, to_msgpack},
+    field::{Field, Fields, Odd, Reading, slots, texts},
+    items,
+    value::Raw,
+};
 use crate::{
     alpaca::Codec,
-    event::Unparsed,
+    event::{OddFields, Unparsed},
     market::{Code, Timestamp},
-    order::{Amendment, Fill, LegFill, Order, OrderEvent, OrderUpdate},
+    order::{
+        Amendment, AssetClass, Fill, LegFill, Order, OrderClass, OrderEvent, OrderStatus,
+        OrderType, OrderUpdate, PositionIntent, Side, TimeInForce,
+    },
     venue::Message,
 };
 
@@ -37,7 +40,8 @@ pub(crate) enum Incoming {
     Objection(String),
     /// A fault on the server's side, which ends the connection.
     Fault(String),
-    Update(Box<OrderUpdate>),
+    /// An update, and its fields that could not be read.
+    Update(Box<OrderUpdate>, OddFields),
     /// The single byte with which old servers keep a line open.
     Heartbeat,
 }
@@ -52,41 +56,16 @@ pub(crate) struct Authorization {
 }
 
 /// Reads a frame, text or binary, and hands out what it says: one thing, unless it is an array, which some clients of
-/// this venue have seen.
+/// this venue have seen. Whatever cannot be read may have been an update.
 pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Incoming, Unparsed>)) {
     if frame == [1] {
         return each(Ok(Incoming::Heartbeat));
     }
-    let packed;
-    // Whoever was asked for MessagePack, and speaks JSON all the same, can be told by the first byte.
-    let text = if codec == Codec::MessagePack && !frame.starts_with(b"{") {
-        packed = msgpack::to_json(frame);
-        match &packed {
-            Some(text) => text,
-            None => {
-                let shown = notation::of(frame);
-                return each(Err(Unparsed::new(
-                    shown.as_bytes(),
-                    "no whole message in MessagePack",
-                )));
-            }
-        }
-    } else {
-        match std::str::from_utf8(frame) {
-            Ok(text) => text,
-            Err(error) => return each(Err(Unparsed::new(frame, error))),
-        }
-    };
-    let read = |item: &str| read(item).map_err(|why| Unparsed::new(item.as_bytes(), why));
-    if !text.trim_ascii_start().starts_with('[') {
-        return each(read(text));
-    }
-    match json::<Vec<&RawValue>>(text) {
-        Ok(items) => bounded(each, |each| {
-            items.iter().for_each(|item| each(read(item.get())));
-        }),
-        Err(why) => each(Err(Unparsed::new(text.as_bytes(), why))),
-    }
+    bounded(each, |each| {
+        items(frame, codec, 0, |item| {
+            each(item.and_then(|item| read(&item).map_err(|why| item.unparsed(why))));
+        });
+    });
 }
 
 /// A client's request: all that it wants to be sent.
@@ -110,56 +89,57 @@ pub(crate) fn listen(streams: &[&str], codec: Codec) -> Message {
     }
 }
 
-fn read(text: &str) -> Result<Incoming, String> {
-    #[derive(Deserialize)]
-    struct Envelope<'a> {
-        stream: Option<String>,
-        action: Option<String>,
-        #[serde(borrow)]
-        data: Option<&'a RawValue>,
-    }
-    let Envelope {
-        stream,
-        action,
-        data,
-    } = json(text)?;
-    let data = || {
-        let data = data.ok_or("there is no data")?;
-        Fields::read(data.get(), DEEPEST)
+fn read(item: &Item<'_>) -> Result<Incoming, String> {
+    let fields = Fields::of(item.raw)?;
+    let word = |name| -> Option<String> {
+        let word: Option<String> = fields.optional(name, &mut item.reading());
+        word.map(|word| word.to_ascii_lowercase())
     };
+    let (stream, action) = (word("stream"), word("action"));
+    let data = || fields.map("data");
+    let mut reading = item.reading();
     match (stream.as_deref(), action.as_deref()) {
         (Some("trade_updates"), _) => {
-            update(&data()?).map(|update| Incoming::Update(Box::new(update)))
+            let update = update(&data()?, &mut reading)?;
+            Ok(Incoming::Update(
+                Box::new(update),
+                reading.into_odd_fields(),
+            ))
         }
         (Some("authorization"), _) => {
             let data = data()?;
-            let text = |name| data.get::<Code>(name).map(|text| text.to_string());
+            let mut text = |name| data.optional::<String>(name, &mut reading);
             Ok(Incoming::Authorization(Authorization {
-                status: text("status")?,
-                action: text("action")?,
-                message: text("message")?,
+                status: text("status"),
+                action: text("action"),
+                message: text("message"),
             }))
         }
         (Some("listening"), _) => {
             let data = data()?;
-            Ok(match data.get::<Option<Code>>("error")? {
-                Some(error) => Incoming::Objection(error.to_string()),
-                None => Incoming::Listening(data.get("streams")?),
-            })
+            Ok(
+                match data.optional::<Option<String>>("error", &mut reading) {
+                    Some(error) => Incoming::Objection(error),
+                    None => Incoming::Listening(data.decisive("streams", &mut reading)?),
+                },
+            )
         }
         (None, Some("error")) => {
-            let message = data()?.get::<Code>("error_message")?;
-            Ok(Incoming::Fault(message.to_string()))
+            const NAMES: [&str; 5] = ["error_message", "message", "msg", "error", "reason"];
+            let data = data()?;
+            let message = NAMES
+                .iter()
+                .find_map(|name| data.optional::<Option<String>>(name, &mut reading));
+            Ok(Incoming::Fault(message.unwrap_or_default()))
         }
         (Some(stream), _) => Err(format!("unknown stream `{}`", stream.escape_debug())),
         (None, _) => Err("it belongs to no stream".to_owned()),
     }
 }
 
-fn update(data: &Fields<'_>) -> Result<OrderUpdate, String> {
-    let Some(order) = data.get("order")? else {
-        return Err("there is no order".to_owned());
-    };
+fn update(data: &Fields<'_>, reading: &mut Reading) -> Result<OrderUpdate, String> {
+    let event = event(data, reading)?;
+    let order = reading.inside("order", |reading| order(&data.map("order")?, reading))?;
     let Rest {
         execution_id,
         timestamp,
@@ -168,9 +148,9 @@ fn update(data: &Fields<'_>) -> Result<OrderUpdate, String> {
         reason,
         account_id,
         commission,
-    } = Rest::of(data)?;
+    } = Rest::of(data, reading)?;
     Ok(OrderUpdate {
-        event: event(data)?,
+        event,
         order,
         execution_id,
         timestamp,
@@ -182,28 +162,26 @@ fn update(data: &Fields<'_>) -> Result<OrderUpdate, String> {
     })
 }
 
-fn event(data: &Fields<'_>) -> Result<OrderEvent, String> {
-    let word: Code = data.get("event")?;
-    Ok(match word.as_str() {
+fn event(data: &Fields<'_>, reading: &mut Reading) -> Result<OrderEvent, String> {
+    let word = data.word("event")?;
+    let lower = word.to_ascii_lowercase();
+    Ok(match lower.as_str() {
         "fill" | "partial_fill" => {
-            let (Some(price), Some(qty)) = (data.get("price")?, data.get("qty")?) else {
-                return Ok(OrderEvent::Other(word));
-            };
             let fill = Fill {
-                price,
-                qty,
-                position_qty: data.get("position_qty")?,
-                position_qtys: data.get("position_qtys")?,
-                legs: data.get("legs")?,
+                price: data.essential("price", reading)?,
+                qty: data.essential("qty", reading)?,
+                position_qty: data.optional("position_qty", reading),
+                position_qtys: data.optional("position_qtys", reading),
+                legs: data.optional("legs", reading),
             };
-            if word == "fill" {
+            if lower == "fill" {
                 OrderEvent::Fill(fill)
             } else {
                 OrderEvent::PartialFill(fill)
             }
         }
-        "trade_bust" => OrderEvent::TradeBust(Amendment::of(data)?),
-        "trade_correct" => OrderEvent::TradeCorrect(Amendment::of(data)?),
+        "trade_bust" => OrderEvent::TradeBust(Amendment::of(data, reading)?),
+        "trade_correct" => OrderEvent::TradeCorrect(Amendment::of(data, reading)?),
         "accepted" => OrderEvent::Accepted,
         "pending_new" => OrderEvent::PendingNew,
         "new" => OrderEvent::New,
@@ -222,28 +200,30 @@ fn event(data: &Fields<'_>) -> Result<OrderEvent, String> {
         "order_cancel_rejected" => OrderEvent::OrderCancelRejected,
         "order_replace_rejected" => OrderEvent::OrderReplaceRejected,
         "restated" => OrderEvent::Restated,
-        _ => OrderEvent::Other(word),
+        _ => OrderEvent::Other(word.as_ref().into()),
     })
 }
 
-/// The one table of each object, for both directions. Of the fields behind the semicolon those that are nothing are
-/// left out when it is written; the others are null then.
+/// The one table of each object, for both directions: fields without which it means nothing; others; and others that
+/// are left out when they are nothing and it is written, where the former are null.
 macro_rules! object {
-    ($type:ident { $($field:ident),* ; $($rare:ident),* }) => {
+    ($type:ident { $($essential:ident),* ; $($field:ident),* ; $($rare:ident),* }) => {
         impl $type {
-            fn of(fields: &Fields<'_>) -> Result<Self, String> {
+            fn of(fields: &Fields<'_>, reading: &mut Reading) -> Result<Self, String> {
                 Ok(Self {
-                    $($field: fields.get(stringify!($field))?,)*
-                    $($rare: fields.get(stringify!($rare))?,)*
+                    $($essential: fields.essential(stringify!($essential), reading)?,)*
+                    $($field: fields.optional(stringify!($field), reading),)*
+                    $($rare: fields.optional(stringify!($rare), reading),)*
                 })
             }
 
             #[cfg(any(feature = "sim", test))]
             fn entries(&self) -> Vec<(&'static str, String)> {
+                let essential = [$((stringify!($essential), self.$essential.write())),*];
                 let always = [$((stringify!($field), self.$field.write())),*];
                 let rare = [$((stringify!($rare), self.$rare.write())),*];
                 let rare = rare.into_iter().filter(|(_, json)| json != "null");
-                always.into_iter().chain(rare).collect()
+                essential.into_iter().chain(always).chain(rare).collect()
             }
         }
     };
@@ -251,15 +231,16 @@ macro_rules! object {
 
 object! {
     Order {
-        id, client_order_id, created_at, updated_at, submitted_at, filled_at, expired_at, cancel_requested_at,
+        id;
+        client_order_id, created_at, updated_at, submitted_at, filled_at, expired_at, cancel_requested_at,
         canceled_at, failed_at, replaced_at, replaced_by, replaces, asset_id, symbol, asset_class, notional, qty,
         filled_qty, filled_avg_price, order_class, order_type, side, time_in_force, limit_price, stop_price, status,
         extended_hours, legs, trail_percent, trail_price, hwm;
         expires_at, position_intent, ratio_qty, commission, source, subtag
     }
 }
-object! { LegFill { execution_id, order_id, symbol, price, qty, timestamp; } }
-object! { Amendment { ; previous_execution_id, price, qty, position_qty } }
+object! { LegFill { ; execution_id, order_id, symbol, price, qty, timestamp; } }
+object! { Amendment { ; ; previous_execution_id, price, qty, position_qty } }
 
 /// What any update may have besides its event and its order.
 struct Rest {
@@ -271,60 +252,45 @@ struct Rest {
     account_id: Option<Code>,
     commission: Option<Decimal>,
 }
-object! { Rest { ; execution_id, timestamp, at, event_id, reason, account_id, commission } }
+object! { Rest { ; ; execution_id, timestamp, at, event_id, reason, account_id, commission } }
 
-impl Field for Option<Order> {
-    fn read(text: &str, deeper: u8) -> Result<Self, String> {
-        let deeper = deeper
-            .checked_sub(1)
-            .ok_or("orders lie too deep in one another")?;
-        let fields = Fields::read(text, deeper)?;
-        let mut order = Order::of(&fields)?;
-        // The venue says it twice, and either may be missing.
-        if order.order_type.is_none() {
-            order.order_type = fields.get("type")?;
-        }
-        order.asset_id = order.asset_id.filter(|id| id.as_str() != NO_ASSET);
-        Ok(Some(order))
-    }
+impl Field for Order {
+    const WHAT: &'static str = "an order";
 
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String {
-        let Some(order) = self else {
-            return "null".to_owned();
-        };
-        let mut entries = order.entries();
-        if let Some(at) = entries.iter().position(|(name, _)| *name == "order_type") {
-            entries.insert(at + 1, ("type", entries[at].1.clone()));
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
+        // Orders may have legs, and those legs of their own; more is no order, and must not use up the stack.
+        if reading.depth() > DEEPEST {
+            return Err(Odd);
         }
-        if order.order_class == OrderClass::MultiLeg {
-            // What belongs to the legs alone, or to the whole alone, is empty here, and not null.
-            for (name, json) in entries.iter_mut().filter(|(_, json)| json == "null") {
-                match *name {
-                    "asset_class" | "order_type" | "type" | "side" => *json = r#""""#.to_owned(),
-                    "asset_id" => *json = format!("\"{NO_ASSET}\""),
-                    _ => {}
-                }
-            }
-        }
-        server::object(&entries)
+        let fields = Fields::of(raw).map_err(|_| Odd)?;
+        order(&fields, reading).map(Some).map_err(|_| Odd)
     }
 }
 
-impl Field for Option<LegFill> {
-    fn read(text: &str, deeper: u8) -> Result<Self, String> {
-        LegFill::of(&Fields::read(text, deeper)?).map(Some)
+fn order(fields: &Fields<'_>, reading: &mut Reading) -> Result<Order, String> {
+    let mut order = Order::of(fields, reading)?;
+    // The venue says it twice, and either may be missing.
+    if order.order_type.is_none() {
+        order.order_type = fields.optional("type", reading);
     }
+    order.asset_id = order.asset_id.filter(|id| id.as_str() != NO_ASSET);
+    Ok(order)
+}
 
-    #[cfg(any(feature = "sim", test))]
-    fn write(&self) -> String {
-        self.as_ref()
-            .map_or_else(|| "null".to_owned(), |leg| server::object(&leg.entries()))
+impl Field for LegFill {
+    const WHAT: &'static str = "a leg";
+
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
+        let fields = Fields::of(raw).map_err(|_| Odd)?;
+        Self::of(&fields, reading).map(Some).map_err(|_| Odd)
     }
 }
 
-/// Orders may have legs, and those legs of their own; more is no order, and must not use up the stack.
-const DEEPEST: u8 = 4;
+texts! { AssetClass OrderClass OrderStatus OrderType PositionIntent Side TimeInForce }
+slots! { OrderClass OrderStatus TimeInForce }
+
+/// How many fields may lie around an order.
+const DEEPEST: usize = 4;
 
 /// The asset of orders that have several.
 const NO_ASSET: &str = "00000000-0000-0000-0000-000000000000";

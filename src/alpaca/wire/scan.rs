@@ -87,6 +87,12 @@ impl<'a> Text<'a> {
         self.as_str().into()
     }
 
+    /// Nobody wants a symbol without a letter: something is missing.
+    #[inline(always)]
+    fn not_empty(self) -> Option<Self> {
+        (!self.bytes.is_empty()).then_some(self)
+    }
+
     fn as_str(self) -> &'a str {
         // It was one when it was passed.
         str::from_utf8(self.bytes).unwrap_or_default()
@@ -196,7 +202,7 @@ fn quote<'a, T: Tokens<'a>>(item: &mut T) -> Option<Quote> {
         "x" => exchange = text,
     );
     Some(Quote {
-        symbol: symbol?.read(),
+        symbol: symbol?.not_empty()?.read(),
         bid_exchange: bid_exchange.unwrap_or_default().read(),
         bid_price: bid_price?.read(),
         bid_size: bid_size?.read(),
@@ -224,7 +230,7 @@ fn trade<'a, T: Tokens<'a>>(item: &mut T) -> Option<Trade> {
         "tks" => taker_side = text,
     );
     Some(Trade {
-        symbol: symbol?.read(),
+        symbol: symbol?.not_empty()?.read(),
         id: match id {
             Some(id) => Some(i64::try_from(id).ok()?),
             None => None,
@@ -255,7 +261,7 @@ fn bar<'a, T: Tokens<'a>>(item: &mut T, interval: Interval) -> Option<Bar> {
         "x" => exchange = text,
     );
     Some(Bar {
-        symbol: symbol?.read(),
+        symbol: symbol?.not_empty()?.read(),
         interval,
         open: open?.read(),
         high: high?.read(),

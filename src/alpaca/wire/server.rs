@@ -5,19 +5,18 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use rust_decimal::Decimal;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
-    control::{WireError, WireSuccess, to_json, to_msgpack},
+    control::{to_json, to_msgpack},
+    form::{Number, Size, Time},
     market::Wire,
-    number, time,
 };
 use crate::{
     alpaca::{Codec, DataFeed},
     market::{
         Bar, Imbalance, Interval, LuldBand, MarketEvent, News, OrderBookUpdate, PerpetualPricing,
-        Quote, Symbol, Timestamp, Trade, TradeCancel, TradeCorrection, TradingStatus,
+        Quote, Symbol, Trade, TradeCancel, TradeCorrection, TradingStatus,
     },
 };
 
@@ -73,14 +72,12 @@ pub(crate) fn frame<I: AsRef<[u8]>>(items: &[I], codec: Codec) -> Vec<u8> {
 
 /// A whole frame: `[{"T":"success","msg":…}]`.
 pub(crate) fn success(msg: &str, codec: Codec) -> Vec<u8> {
-    let msg = msg.to_owned();
-    alone(&Control::Success(WireSuccess { msg }), codec)
+    alone(&Control::Success { msg }, codec)
 }
 
 /// A whole frame: `[{"T":"error","code":…,"msg":…}]`.
 pub(crate) fn error(code: u16, msg: &str, codec: Codec) -> Vec<u8> {
-    let msg = msg.to_owned();
-    alone(&Control::Error(WireError { code, msg }), codec)
+    alone(&Control::Error { code, msg }, codec)
 }
 
 /// A whole frame with the whole state: every channel of the feed in order, with its symbols. `corrections` and
@@ -144,9 +141,9 @@ fn encode(item: &impl Serialize, codec: Codec) -> Vec<u8> {
 
 #[derive(Serialize)]
 #[serde(tag = "T", rename_all = "lowercase")]
-enum Control {
-    Success(WireSuccess),
-    Error(WireError),
+enum Control<'a> {
+    Success { msg: &'a str },
+    Error { code: u16, msg: &'a str },
 }
 
 /// A market-data item with its `T`, in front.
@@ -190,12 +187,12 @@ enum Item<'a> {
 struct OptionTrade<'a> {
     #[serde(rename = "S")]
     symbol: &'a str,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
-    #[serde(rename = "p", with = "number")]
-    price: Decimal,
-    #[serde(rename = "s", with = "number::size")]
-    size: Decimal,
+    #[serde(rename = "t")]
+    timestamp: Time<'a>,
+    #[serde(rename = "p")]
+    price: Number<'a>,
+    #[serde(rename = "s")]
+    size: Size<'a>,
     #[serde(rename = "x")]
     exchange: &'a str,
     #[serde(rename = "c")]
@@ -206,9 +203,9 @@ impl<'a> OptionTrade<'a> {
     fn new(trade: &'a Trade) -> Self {
         Self {
             symbol: &trade.symbol,
-            timestamp: trade.timestamp,
-            price: trade.price,
-            size: trade.size,
+            timestamp: Time::of(&trade.timestamp),
+            price: Number::of(&trade.price),
+            size: Size::of(&trade.size),
             exchange: &trade.exchange,
             condition: trade.conditions.iter().next().unwrap_or_default(),
         }
@@ -220,20 +217,20 @@ impl<'a> OptionTrade<'a> {
 struct OptionQuote<'a> {
     #[serde(rename = "S")]
     symbol: &'a str,
-    #[serde(rename = "t", with = "time")]
-    timestamp: Timestamp,
+    #[serde(rename = "t")]
+    timestamp: Time<'a>,
     #[serde(rename = "bx")]
     bid_exchange: &'a str,
-    #[serde(rename = "bp", with = "number")]
-    bid_price: Decimal,
-    #[serde(rename = "bs", with = "number::size")]
-    bid_size: Decimal,
+    #[serde(rename = "bp")]
+    bid_price: Number<'a>,
+    #[serde(rename = "bs")]
+    bid_size: Size<'a>,
     #[serde(rename = "ax")]
     ask_exchange: &'a str,
-    #[serde(rename = "ap", with = "number")]
-    ask_price: Decimal,
-    #[serde(rename = "as", with = "number::size")]
-    ask_size: Decimal,
+    #[serde(rename = "ap")]
+    ask_price: Number<'a>,
+    #[serde(rename = "as")]
+    ask_size: Size<'a>,
     #[serde(rename = "c")]
     condition: &'a str,
 }
@@ -242,13 +239,13 @@ impl<'a> OptionQuote<'a> {
     fn new(quote: &'a Quote) -> Self {
         Self {
             symbol: &quote.symbol,
-            timestamp: quote.timestamp,
+            timestamp: Time::of(&quote.timestamp),
             bid_exchange: &quote.bid_exchange,
-            bid_price: quote.bid_price,
-            bid_size: quote.bid_size,
+            bid_price: Number::of(&quote.bid_price),
+            bid_size: Size::of(&quote.bid_size),
             ask_exchange: &quote.ask_exchange,
-            ask_price: quote.ask_price,
-            ask_size: quote.ask_size,
+            ask_price: Number::of(&quote.ask_price),
+            ask_size: Size::of(&quote.ask_size),
             condition: quote.conditions.iter().next().unwrap_or_default(),
         }
     }

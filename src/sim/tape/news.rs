@@ -43,7 +43,7 @@ impl Newsroom {
         let again = (self.turns / EVERY).is_multiple_of(UPDATED_EVERY);
         let article = match self.last.take() {
             Some(last) if again => News {
-                updated_at: Timestamp::from_nanos(utc.as_nanos().saturating_add(SECOND)),
+                updated_at: Some(Timestamp::from_nanos(utc.as_nanos().saturating_add(SECOND))),
                 ..last
             },
             _ => self.article(listed, utc),
@@ -68,12 +68,12 @@ impl Newsroom {
             "<p>{subject} {verb} its outlook, &ldquo;for now&rdquo;. Research &amp; development, as ever \u{2014} caf\u{e9}s excepted.</p>"
         );
         News {
-            id,
+            id: Some(id),
             headline: format!("{subject} {verb} outlook").into(),
             summary: "".into(),
             author: any(&["Desk", "A. Writer", ""], random).into(),
             created_at: utc,
-            updated_at: utc,
+            updated_at: Some(utc),
             url: format!("https://example.com/{id}").into(),
             // Some are long: past what two bytes of MessagePack can count.
             content: paragraph

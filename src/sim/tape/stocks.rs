@@ -258,11 +258,11 @@ impl Book {
         Some(MarketEvent::Correction(Box::new(TradeCorrection {
             symbol: trade.symbol.clone(),
             exchange: trade.exchange.clone(),
-            original_id: id,
+            original_id: Some(id),
             original_price: trade.price,
             original_size: trade.size,
             original_conditions: trade.conditions.clone(),
-            corrected_id: CORRECTED + id,
+            corrected_id: Some(CORRECTED + id),
             corrected_price: trade.price + Decimal::new(1, 2),
             corrected_size: trade.size,
             corrected_conditions: trade.conditions.clone(),
@@ -275,7 +275,7 @@ impl Book {
         let trade = self.last_trade.as_ref()?;
         Some(MarketEvent::Cancel(Box::new(TradeCancel {
             symbol: trade.symbol.clone(),
-            id: trade.id?,
+            id: Some(trade.id?),
             exchange: trade.exchange.clone(),
             price: trade.price,
             size: trade.size,

@@ -71,7 +71,8 @@ fn write(text: &mut String, token: Token<'_>) {
         Token::Nil => text.push_str("null"),
         Token::Bool(value) => text.push_str(if value { "true" } else { "false" }),
         Token::Integer(value) => text.push_str(&value.to_string()),
-        Token::Float(value) => text.push_str(&format!("{value:?}")),
+        Token::Single(value) => text.push_str(&format!("{value:?}")),
+        Token::Double(value) => text.push_str(&format!("{value:?}")),
         Token::Str(value) => match std::str::from_utf8(cut(value)) {
             Ok(value) => text.push_str(&serde_json::Value::from(value).to_string()),
             Err(_) => write_bytes(text, value),

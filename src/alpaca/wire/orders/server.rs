@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::{Field as _, Rest};
+use super::{Rest, form::Form as _};
 use crate::{
     alpaca::{Codec, wire::control::to_json},
     order::{OrderEvent, OrderUpdate},
@@ -47,10 +47,7 @@ fn update_data(update: &OrderUpdate) -> String {
         account_id,
         commission,
     } = update.clone();
-    let mut data = vec![
-        ("event", to_json(&event.name())),
-        ("order", Some(order).write()),
-    ];
+    let mut data = vec![("event", to_json(&event.name())), ("order", order.write())];
     match &event {
         OrderEvent::Fill(fill) | OrderEvent::PartialFill(fill) => {
             data.push(("price", fill.price.write()));

@@ -163,8 +163,8 @@ impl<'a> Tokens<'a> for Cursor<'a> {
     #[inline(always)]
     fn timestamp(&mut self) -> Option<Timestamp> {
         match self.array()? {
-            [0xd6, 0xff] => time::from_ext(self.take(4)?),
-            [0xd7, 0xff] => time::from_ext(self.take(8)?),
+            [0xd6, 0xff] => time::from_ext(self.take(4)?).flatten(),
+            [0xd7, 0xff] => time::from_ext(self.take(8)?).flatten(),
             _ => None,
         }
     }
@@ -217,7 +217,7 @@ fn conditions(list: &[u8]) -> Option<(Conditions, &[u8])> {
 
 #[inline(never)]
 fn long_number(float: f64) -> Option<Number> {
-    let number = number::shortest(float).ok()?;
+    let number = number::shortest(float)?;
     Some(Number {
         digits: number.mantissa().unsigned_abs().try_into().ok()?,
         scale: number.scale(),

@@ -33,7 +33,7 @@ fn is_whole(frame: &[u8], codec: Codec) -> bool {
 }
 
 fn symbols() -> impl Strategy<Value = Symbol> {
-    "[A-Z]{1,5}|[A-Z]{1,4}[./][A-Z]{1,3}|[A-Z]{1,6}[0-9]{6}[CP][0-9]{8}|[ -!#-\\[\\]-~]{0,30}"
+    "[A-Z]{1,5}|[A-Z]{1,4}[./][A-Z]{1,3}|[A-Z]{1,6}[0-9]{6}[CP][0-9]{8}|[ -!#-\\[\\]-~]{1,30}"
         .prop_map(Symbol::from)
 }
 

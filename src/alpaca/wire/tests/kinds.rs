@@ -7,7 +7,10 @@ use super::{
 };
 use crate::{
     alpaca::{CryptoFeed, DataFeed, Feed, OptionFeed},
-    market::PriceLevel,
+    market::{
+        Imbalance, LuldBand, News, OrderBookUpdate, PerpetualPricing, PriceLevel, Quote, Trade,
+        TradeCancel, TradeCorrection, TradingStatus,
+    },
 };
 
 const STOCKS: DataFeed = DataFeed::Stocks(Feed::Sip);
@@ -32,7 +35,7 @@ fn check(feed: DataFeed, frame: &str, event: MarketEvent) {
 }
 
 fn check_reading(frame: &str, event: &MarketEvent) {
-    let expected = [Ok(Incoming::Event(event.clone()))];
+    let expected = [Ok(Incoming::Event(event.clone(), OddFields::default()))];
     assert_eq!(all(frame.as_bytes(), Codec::Json), expected, "{frame}");
     for style in Style::ALL {
         let packed = pack(frame, style);
@@ -232,11 +235,11 @@ fn corrections_and_cancels() {
         MarketEvent::Correction(Box::new(TradeCorrection {
             symbol: "KO".into(),
             exchange: "P".into(),
-            original_id: 71_204,
+            original_id: Some(71_204),
             original_price: decimal("61.275"),
             original_size: decimal("40"),
             original_conditions: ["@", "I"].iter().collect(),
-            corrected_id: 71_388,
+            corrected_id: Some(71_388),
             corrected_price: decimal("61.27"),
             corrected_size: decimal("41"),
             corrected_conditions: ["@"].iter().collect(),
@@ -249,7 +252,7 @@ fn corrections_and_cancels() {
         r#"[{"T":"x","S":"KO","i":71204,"x":"P","p":61.275,"s":40,"a":"E","z":"A","t":"2026-03-17T14:32:40.9Z"}]"#,
         MarketEvent::Cancel(Box::new(TradeCancel {
             symbol: "KO".into(),
-            id: 71_204,
+            id: Some(71_204),
             exchange: "P".into(),
             price: decimal("61.275"),
             size: decimal("40"),
@@ -377,12 +380,12 @@ fn pricing_of_perpetuals() {
 fn news() {
     let content = format!("<p>{}</p>", "A & B, “C”. ".repeat(600));
     let article = News {
-        id: 40_100_123,
+        id: Some(40_100_123),
         headline: "Bottler lifts outlook".into(),
         summary: "".into(),
         author: "Desk".into(),
         created_at: time("2026-03-17T14:30:00Z"),
-        updated_at: time("2026-03-17T14:30:01Z"),
+        updated_at: Some(time("2026-03-17T14:30:01Z")),
         url: "https://example.com/a".into(),
         content: content.as_str().into(),
         symbols: ["KO".into(), "PEP".into()].into(),
@@ -417,7 +420,7 @@ fn answers_of_the_server() {
     check(
         r#"[{"T":"error","code":405,"msg":"symbol limit exceeded"}]"#,
         Incoming::Error {
-            code: 405,
+            code: Some(405),
             message: "symbol limit exceeded".to_owned(),
         },
         &|codec| server::error(405, "symbol limit exceeded", codec),

@@ -2,6 +2,7 @@
 
 mod kinds;
 mod msgpack;
+mod odd;
 pub(crate) mod pack;
 
 use rust_decimal::Decimal;
@@ -43,7 +44,7 @@ fn one(text: &str) -> Incoming {
 
 fn event(text: &str) -> MarketEvent {
     match one(text) {
-        Incoming::Event(event) => event,
+        Incoming::Event(event, _) => event,
         other => panic!("{other:?}"),
     }
 }
@@ -63,7 +64,7 @@ fn control_messages_in_any_key_order_and_with_unknown_keys() {
         Incoming::Success("connected".to_owned())
     );
     let error = Incoming::Error {
-        code: 405,
+        code: Some(405),
         message: "symbol limit exceeded".to_owned(),
     };
     assert_eq!(

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::alpaca::{DataFeed, OptionFeed};
+use crate::market::Trade;
 
 fn unpacked(hex: &str) -> Vec<Result<Incoming, Unparsed>> {
     all(&bytes(hex), Codec::MessagePack)
@@ -11,7 +12,7 @@ fn unpacked(hex: &str) -> Vec<Result<Incoming, Unparsed>> {
 fn trade(price: &str, time: &str) -> Result<Trade, String> {
     let frame = format!("91 85 a154 a174 a153 a141 a170 {price} a173 01 a174 {time}");
     match unpacked(&frame).remove(0) {
-        Ok(Incoming::Event(MarketEvent::Trade(trade))) => Ok(trade),
+        Ok(Incoming::Event(MarketEvent::Trade(trade), _)) => Ok(trade),
         Err(unparsed) => Err(unparsed.to_string()),
         other => panic!("{other:?}"),
     }
@@ -45,7 +46,7 @@ fn an_option_trade_as_the_reference_spells_it() {
     assert_eq!(server::frame(&[item], Codec::MessagePack), frame);
     assert_eq!(
         all(&frame, Codec::MessagePack),
-        [Ok(Incoming::Event(event))]
+        [Ok(Incoming::Event(event, OddFields::default()))]
     );
 }
 
@@ -221,8 +222,8 @@ fn what_cannot_be_read_is_shown_as_people_read_it() {
         ),
         ("91 90", "[]"),
         ("91 80", "{}"),
-        // A frame that holds JSON, for example error 412, in a session that does not speak it.
-        ("5b7b2254", r#"b"[{"T""#),
+        // A frame that begins as JSON.
+        ("5b7b2254", r#"[{"T"#),
     ] {
         let items = unpacked(hex);
         let odd = items[0].as_ref().unwrap_err();

@@ -1,7 +1,10 @@
 //! What is served where: channels, codecs, plans, and the quirks of each feed.
 
 use super::*;
-use crate::market::{News, OrderBookUpdate};
+use crate::{
+    event::OddFields,
+    market::{News, OrderBookUpdate},
+};
 
 const CRYPTO: &str = "/v1beta3/crypto/us";
 const OPTIONS: &str = "/v1beta1/opra";
@@ -26,12 +29,12 @@ fn push(scenario: &mut Scenario, event: MarketEvent) -> Vec<Effect> {
 fn news(symbols: &[&str]) -> MarketEvent {
     let now = Timestamp::from_nanos(0);
     MarketEvent::News(Box::new(News {
-        id: 1,
+        id: Some(1),
         headline: "".into(),
         summary: "".into(),
         author: "".into(),
         created_at: now,
-        updated_at: now,
+        updated_at: Some(now),
         url: "".into(),
         content: "".into(),
         symbols: symbols.iter().copied().map(Symbol::from).collect(),
@@ -153,7 +156,10 @@ fn a_message_is_read_by_its_connections_codec() {
     wire::decode(binary, Codec::MessagePack, |item| {
         decoded.push(item.unwrap())
     });
-    assert_eq!(decoded, [Incoming::Event(quote("AAPL"))]);
+    assert_eq!(
+        decoded,
+        [Incoming::Event(quote("AAPL"), OddFields::default())]
+    );
     assert_eq!(events(&texts(text, TWO)), [quote("AAPL")]);
 }
 
@@ -405,7 +411,7 @@ fn faults_in_messagepack_are_faults_there() {
     struck(&mut scenario, "unknown");
     let frame = frames(push(&mut scenario, quote("AAPL")));
     let (good, odd) = decoded(&frame[0]);
-    assert_eq!(good, [Incoming::Event(quote("AAPL"))]);
+    assert_eq!(good, [Incoming::Event(quote("AAPL"), OddFields::default())]);
     assert_eq!(odd.len(), 2, "{odd:?}");
     for fault in ["garbage", "truncated"] {
         let frame = frames(struck(&mut scenario, fault));

@@ -80,7 +80,7 @@ fn literals() -> Vec<(MarketEvent, &'static str, &'static str)> {
         (
             MarketEvent::Cancel(Box::new(TradeCancel {
                 symbol: "KO".into(),
-                id: 71_204,
+                id: Some(71_204),
                 exchange: "P".into(),
                 price: decimal("61.275"),
                 size: decimal("40"),
@@ -95,11 +95,11 @@ fn literals() -> Vec<(MarketEvent, &'static str, &'static str)> {
             MarketEvent::Correction(Box::new(TradeCorrection {
                 symbol: "KO".into(),
                 exchange: "P".into(),
-                original_id: 71_204,
+                original_id: Some(71_204),
                 original_price: decimal("61.275"),
                 original_size: decimal("40"),
                 original_conditions: conditions(&["@", "I"]),
-                corrected_id: 71_388,
+                corrected_id: Some(71_388),
                 corrected_price: decimal("61.27"),
                 corrected_size: decimal("40"),
                 corrected_conditions: conditions(&["@", "I"]),
@@ -171,12 +171,12 @@ fn literals() -> Vec<(MarketEvent, &'static str, &'static str)> {
         ),
         (
             MarketEvent::News(Box::new(News {
-                id: 40_100_123,
+                id: Some(40_100_123),
                 headline: "Bottler lifts outlook".into(),
                 summary: "".into(),
                 author: "Desk".into(),
                 created_at: time("2026-03-17T14:30:00Z"),
-                updated_at: time("2026-03-17T14:30:01Z"),
+                updated_at: Some(time("2026-03-17T14:30:01Z")),
                 url: "https://example.com/a".into(),
                 content: "<p>A &amp; B</p>".into(),
                 symbols: ["KO".into(), "PEP".into()].into(),

@@ -175,7 +175,7 @@ fn events(frames: &[String]) -> Vec<MarketEvent> {
     let mut events = Vec::new();
     for frame in frames {
         wire::decode(frame.as_bytes(), Codec::Json, |item| match item {
-            Ok(Incoming::Event(event)) => events.push(event),
+            Ok(Incoming::Event(event, _)) => events.push(event),
             other => panic!("{other:?}"),
         });
     }
