@@ -86,6 +86,11 @@ fn a_logger_that_blocks_holds_the_key_until_it_lets_go() {
     run("blocking logger", true);
 }
 
+#[test]
+fn a_logger_that_panics_in_open_takes_no_key() {
+    run("panicking logger", true);
+}
+
 /// Not a test of its own: without a case it has nothing to do.
 #[test]
 fn child() {
@@ -139,8 +144,40 @@ fn child() {
             blocking_logger(&sim);
             println!("{DONE}");
         }
+        "panicking logger" => {
+            drop((quotes, feed));
+            log::set_logger(&PANICKER).unwrap();
+            log::set_max_level(log::LevelFilter::Trace);
+            let open = || manager.open(&sim.stocks(), &sim.credentials());
+            let opened = std::panic::catch_unwind(std::panic::AssertUnwindSafe(open));
+            assert!(opened.is_err(), "with the key claimed, and no thread yet");
+            assert!(manager.health().streams.is_empty());
+            let feed = open().unwrap();
+            feed.wait_live(GENEROUS).unwrap();
+            println!("{DONE}");
+        }
         other => panic!("no case `{other}`"),
     }
+}
+
+static PANICKER: Panicker = Panicker(AtomicBool::new(false));
+
+/// A logger that panics once, at the record of a stream that is being opened.
+struct Panicker(AtomicBool);
+
+impl log::Log for Panicker {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let is_opening = record.args().to_string().contains(": opening ");
+        if is_opening && !self.0.swap(true, Ordering::SeqCst) {
+            std::panic::resume_unwind(Box::new("a logger's own bug"));
+        }
+    }
+
+    fn flush(&self) {}
 }
 
 /// A stream whose thread hangs in a logger: the drop is bounded, the key stays taken and is shown as such, and works

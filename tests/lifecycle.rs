@@ -923,6 +923,55 @@ fn a_stream_whose_session_blocks_is_not_forgotten() {
     until_no_thread(&credentials);
 }
 
+/// A destructor of a thread's local is user code, too: whoever lets go waits for it as long as the bound says, and the
+/// key is taken until it has run.
+#[test]
+fn a_destructor_on_the_streams_thread_is_inside_the_bound() {
+    struct Slow(
+        crossbeam_channel::Sender<()>,
+        crossbeam_channel::Receiver<()>,
+    );
+    impl Drop for Slow {
+        fn drop(&mut self) {
+            self.0.send(()).unwrap();
+            let _ = self.1.recv_timeout(GENEROUS);
+        }
+    }
+    thread_local! {
+        static SLOW: std::cell::RefCell<Option<Slow>> = const { std::cell::RefCell::new(None) };
+    }
+    let (peer, say) = speaker();
+    let (entered, in_drop) = crossbeam_channel::bounded::<()>(1);
+    let (unblock, blocked) = crossbeam_channel::bounded::<()>(1);
+    let (planted, is_planted) = crossbeam_channel::bounded::<()>(1);
+    let credentials = credentials();
+    let manager = Manager::with_config(patient()).unwrap();
+    let venue = parrot(&peer, move |_| {
+        let slow = Slow(entered.clone(), blocked.clone());
+        SLOW.with(|place| *place.borrow_mut() = Some(slow));
+        planted.send(()).unwrap();
+    });
+    let handle = manager.open(&venue, &credentials).unwrap();
+    handle.wait_live(GENEROUS).unwrap();
+    say.send("plant").unwrap();
+    is_planted.recv_timeout(GENEROUS).unwrap();
+    let begun = Instant::now();
+    let error = handle.close(Duration::from_millis(200)).unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
+    in_drop.recv_timeout(GENEROUS).unwrap();
+    assert_eq!(manager.health().streams.len(), 1, "it is forgotten");
+    let error = manager
+        .open_timeout(&venue, &credentials, Duration::ZERO)
+        .unwrap_err();
+    assert!(matches!(error, Error::Draining { .. }), "{error:?}");
+    unblock.send(()).unwrap();
+    let next = manager
+        .open_timeout(&venue, &credentials, GENEROUS)
+        .unwrap();
+    next.wait_live(GENEROUS).unwrap();
+}
+
 #[test]
 fn the_last_hold_can_go_on_the_streams_own_thread() {
     let (peer, say) = speaker();

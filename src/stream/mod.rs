@@ -182,23 +182,27 @@ impl<V: Venue> Stream<V> {
         credentials: Credentials,
         correlation: Option<&CorrelationId>,
     ) -> Result<()> {
-        record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}", credentials.redact(&self.venue.label(&credentials)));
-        // The guard goes with the thread. Where there is none it is dropped here, and ends the stream all the same.
+        // The guard goes with the thread. Where there is none it is dropped here, and ends the stream all the same: also
+        // where a panic of the venue or the logger unwinds through this, with the key claimed.
         let mut guard = Guard {
             stream: Arc::clone(self),
             reason: None,
         };
+        record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}", credentials.redact(&self.venue.label(&credentials)));
         let spawned = WebSocketTransport::new(&self.config).and_then(|transport| {
             self.wishes.set_waker(transport.waker());
             let stream = Arc::clone(self);
             let name = format!("tl-{}", self.key.fingerprint());
             let (send_guard, receive_guard) = crossbeam_channel::bounded::<Guard<V>>(1);
             let handle = thread::spawn(name, move || {
+                thread::before_destructors();
                 // Sent right after the spawn succeeded. Had it failed, this closure would not run.
                 let Ok(mut guard) = receive_guard.recv() else {
                     return;
                 };
                 guard.reason = Some(run(&stream, transport, credentials));
+                drop(stream);
+                thread::after_destructors(guard);
             })?;
             Ok((handle, send_guard))
         });
@@ -280,8 +284,9 @@ fn run<V: Venue>(
     reason
 }
 
-/// Its drop is the last thing that a stream's thread does: it frees the key and tells everybody who waits. A drop, so
-/// that nothing which can go wrong before it leaves anybody waiting.
+/// Its drop is the last thing that a stream's thread does, behind the destructors of what user code keeps in the
+/// thread's locals: it frees the key and tells everybody who waits. A drop, so that nothing which can go wrong before it
+/// leaves anybody waiting.
 struct Guard<V: Venue> {
     stream: Arc<Stream<V>>,
     reason: Option<EndReason>,

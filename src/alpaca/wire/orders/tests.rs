@@ -212,6 +212,29 @@ fn every_event_has_its_kind() {
 }
 
 #[test]
+fn words_are_read_in_any_case() {
+    let order = |text: &str| order_update(text).order;
+    let literal = order(PARTIAL_FILL);
+    let mut shouted = PARTIAL_FILL.to_owned();
+    for word in [
+        "us_equity",
+        "limit",
+        "buy",
+        "day",
+        "partially_filled",
+        "partial_fill",
+        "trade_updates",
+    ] {
+        shouted = shouted.replace(
+            &format!("\"{word}\""),
+            &format!("\"{}\"", word.to_uppercase()),
+        );
+    }
+    assert_eq!(order(&shouted), literal);
+    assert_eq!(literal.side, Some(Side::Buy));
+}
+
+#[test]
 fn an_unknown_event_still_delivers_its_order() {
     let update = with("eaten_by_alpaca", r#","price":null,"since":{"a":[1]}"#);
     assert_eq!(update.event, OrderEvent::Other("eaten_by_alpaca".into()));

@@ -72,10 +72,11 @@ const ORDER: &str = "id:text! client_order_id:text created_at:time updated_at:ti
     time_in_force:text limit_price:number stop_price:number status:text extended_hours:flag legs:list \
     trail_percent:number trail_price:number hwm:number ratio_qty:number commission:number source:text subtag:text";
 
-const VALUES: [&str; 12] = [
+const VALUES: [&str; 13] = [
     "17",
     r#""NONE""#,
     "true",
+    r#""TRUE""#,
     r#""""#,
     "[]",
     "{}",
@@ -164,7 +165,7 @@ fn is(kind: &str, value: &str) -> Is {
         ("codes", _) => text || number,
         ("levels" | "symbols" | "list", _) => value == "[]",
         ("map", _) => value == "{}",
-        ("flag", _) => value == "true",
+        ("flag", _) => value.trim_matches('"').eq_ignore_ascii_case("true"),
         ("order", _) => false,
         _ => panic!("{kind}"),
     };
