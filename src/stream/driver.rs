@@ -350,6 +350,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
         self.read(now);
         self.time_out_session(now);
+        if matches!(&self.link, Link::Live(live) if live.liveness.is_probed()) {
+            // What has just been read may be what was missing: the line is live again at once.
+            self.look(now);
+        }
         let config = &self.stream.config;
         let Link::Live(live) = &mut self.link else {
             return;
@@ -689,8 +693,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
     }
 
-    /// What the hub knows, for health, and what it told its members, for the records.
+    /// Shows what the hub knows, and looks whether the topics that are confirmed now bring what is expected.
     fn publish(&mut self, now: Instant) {
+        self.show();
+        self.look(now);
+    }
+
+    /// What the hub knows, for health, and what it told its members, for the records.
+    fn show(&mut self) {
         for told in self.hub.take_told() {
             let topics = list(&told.topics);
             match told.word {
@@ -706,7 +716,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             }
         }
         *self.stream.standing.lock() = self.hub.standing();
-        self.look(now);
     }
 
     // ---- ending ----
@@ -842,7 +851,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.meter.lost(now);
         }
         self.hub.disconnected(gap.as_ref());
-        self.publish(now);
+        // Without a look: nothing is expected of topics that are no longer confirmed, and a mute line that is given up
+        // would be taken for one that has recovered.
+        self.show();
     }
 
     /// Closes the connection in good order: never a second one while the peer may still count the first.

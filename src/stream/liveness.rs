@@ -85,6 +85,11 @@ impl Liveness {
         })
     }
 
+    /// Whether the line is mute, and was probed.
+    pub(super) fn is_probed(&self) -> bool {
+        self.probed_until.is_some()
+    }
+
     /// `left` is for how long whoever expects most may go on waiting, or nothing where nobody expects anything.
     pub(super) fn expect(
         &mut self,

@@ -21,11 +21,11 @@ use std::{
 };
 
 use super::{
-    RecvTimeoutError, Shared, Stream, StreamHandle, Subscription, TryRecvError, driver::Driver,
-    handle::Lease,
+    Phases, RecvTimeoutError, Shared, Stream, StreamHandle, Subscription, TryRecvError,
+    driver::Driver, handle::Lease, tests::may_follow,
 };
 use crate::{
-    Config, Credentials, EndReason, Error, MarketEvent, Notice, Overflow, QUOTES, Source,
+    Config, Credentials, EndReason, Error, MarketEvent, Notice, Overflow, Phase, QUOTES, Source,
     StreamKey, Symbol, TRADES, Topic, Topics, Update,
     alpaca::{
         self, Feed, MarketData,
@@ -912,6 +912,9 @@ struct Simulation {
     readers_made: usize,
     wishes_changed: bool,
     attempts: Vec<Instant>,
+    /// The phases that are told, and the last of them.
+    phases: Phases,
+    phase: Phase,
     trace: Trace,
     story: Option<Story>,
 }
@@ -947,7 +950,10 @@ impl Simulation {
         let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>, None);
         let handle = StreamHandle::new(Arc::clone(&stream), lease, config.queue);
         let started = peer.now();
+        let (phases, phase) = (handle.phases(), stream.lifecycle.phase());
         Self {
+            phases,
+            phase,
             market: Market {
                 peer: peer.clone(),
                 dice: Dice::new(!seed),
@@ -1020,6 +1026,7 @@ impl Simulation {
         let now = self.peer.now();
         self.line.broke = false;
         self.next = self.driver.step(now);
+        self.follow_phases();
         for deed in self.peer.take_deeds() {
             self.follow(deed, now);
         }
@@ -1036,6 +1043,15 @@ impl Simulation {
         if self.next.is_none() {
             self.finish(now);
         }
+    }
+
+    /// Every phase that is told may follow the one before it.
+    fn follow_phases(&mut self) {
+        for phase in self.phases.receiver().try_iter() {
+            let before = std::mem::replace(&mut self.phase, phase);
+            assert!(may_follow(before, phase), "{phase} after {before}");
+        }
+        assert_eq!(self.phase, self.stream.lifecycle.phase(), "not told");
     }
 
     fn follow(&mut self, deed: Deed, now: Instant) {
@@ -1307,6 +1323,7 @@ impl Simulation {
         for queue in self.stream.wishes.close(&reason) {
             queue.end(&reason);
         }
+        self.follow_phases();
         assert!(!self.peer.is_connected());
     }
 

@@ -117,6 +117,11 @@ impl Bench {
         self.stream.lifecycle.phase()
     }
 
+    /// Whether the driver has ended.
+    fn is_over(&self) -> bool {
+        self.next.is_none()
+    }
+
     /// The lease is of a slot that the claim table does not have, so it counts for nothing.
     pub(crate) fn handle(&self) -> StreamHandle<MarketData> {
         let lease = Lease::counted(Arc::clone(&self.stream) as Arc<dyn Shared>, None);
@@ -995,6 +1000,175 @@ fn phases_are_told_in_order_and_the_newest_are_kept() {
         Some(Phase::Ended),
         "asked for after the end"
     );
+}
+
+/// Whether a stream may enter one phase from another.
+pub(super) fn may_follow(from: Phase, to: Phase) -> bool {
+    use Phase::{
+        Authenticating, Closing, Connecting, Ended, Live, Mute, Resolving, Securing, Upgrading,
+        Waiting,
+    };
+    let set_up = [Resolving, Connecting, Securing, Upgrading, Authenticating];
+    let step = |phase| set_up.iter().position(|step| *step == phase);
+    match (from, to) {
+        // Several steps of a set-up may be done in one turn; none is done twice.
+        (from, to) if step(from).is_some() && step(to).is_some() => step(from) < step(to),
+        (Authenticating | Mute, Live) | (Live, Mute) | (Waiting, Resolving) => true,
+        // Whether a connection takes time to close or not, what follows is the same.
+        (Resolving | Connecting | Securing | Upgrading | Authenticating, Closing | Waiting)
+        | (Live | Mute, Closing | Waiting)
+        | (Closing, Waiting) => true,
+        (from, Ended) => from != Ended,
+        _ => false,
+    }
+}
+
+/// Every way in which a connection or a stream ends, with a peer that answers a close and with one that does not. A phase
+/// that the code only passes through must not be among those that are told.
+#[test]
+fn each_way_of_ending_shows_the_phases_that_it_has_and_no_others() {
+    use Phase::{Authenticating, Closing, Ended, Live, Mute, Resolving, Waiting};
+    type Act = fn(&mut Bench);
+    const STOP: Act = |bench| bench.stream.stop(None);
+    const CUT: Act = |bench| bench.peer.cut();
+    const LIMIT: Act = |bench| bench.peer.say(error(406));
+    const NOT_JSON: Act = |bench| bench.peer.say("[{}");
+    const REFUSED: Act = |bench| bench.peer.say(error(402));
+    const WAIT: Act = |bench| {
+        bench.leap();
+        while [Live, Mute, Authenticating].contains(&bench.phase()) {
+            bench.leap();
+        }
+    };
+    const PONG: Act = |bench| {
+        while bench.phase() == Live {
+            bench.leap();
+            bench.peer.pong();
+            bench.step();
+        }
+    };
+    // Where it stands, what happens, and the phases that follow until it waits or has ended.
+    let cases: [(&str, Phase, Act, &[Phase]); 19] = [
+        ("stop", Waiting, STOP, &[Ended]),
+        ("stop", Authenticating, STOP, &[Ended]),
+        ("cut", Authenticating, CUT, &[Waiting]),
+        ("connection limit", Authenticating, LIMIT, &[Waiting]),
+        ("not the protocol", Authenticating, NOT_JSON, &[Waiting]),
+        ("login refused", Authenticating, REFUSED, &[Ended]),
+        ("no welcome", Authenticating, WAIT, &[Waiting]),
+        ("stop", Live, STOP, &[Ended]),
+        ("cut", Live, CUT, &[Waiting]),
+        (
+            "reset",
+            Live,
+            |bench| bench.peer.break_with(reset()),
+            &[Waiting],
+        ),
+        (
+            "broken pipe",
+            Live,
+            |bench| bench.peer.break_pipe(reset()),
+            &[Waiting],
+        ),
+        (
+            "close frame",
+            Live,
+            |bench| bench.peer.close_frame(None),
+            &[Waiting],
+        ),
+        ("evicted", Live, LIMIT, &[Waiting]),
+        ("slow", Live, |bench| bench.peer.say(error(407)), &[Waiting]),
+        ("no pong", Live, WAIT, &[Waiting]),
+        (
+            "mute",
+            Live,
+            |bench| {
+                PONG(bench);
+                WAIT(bench);
+            },
+            &[Mute, Waiting],
+        ),
+        (
+            "mute, then data",
+            Live,
+            |bench| {
+                PONG(bench);
+                bench.peer.say(quote("A", 1));
+            },
+            &[Mute, Live],
+        ),
+        (
+            "mute, then cut",
+            Live,
+            |bench| {
+                PONG(bench);
+                CUT(bench);
+            },
+            &[Mute, Waiting],
+        ),
+        (
+            "mute, then stop",
+            Live,
+            |bench| {
+                PONG(bench);
+                STOP(bench);
+            },
+            &[Mute, Ended],
+        ),
+    ];
+    for (name, start, act, expected) in cases {
+        for answers_close in [true, false] {
+            let mut bench = Bench::new(Config::default());
+            bench.peer.set_utc("2026-03-17T15:00:00Z".parse().unwrap());
+            bench.peer.answer_close(answers_close);
+            let phases = bench.handle().phases();
+            let topics = alpaca::quotes(["A"]).expect_within(Duration::from_secs(300));
+            let subscription = bench.subscribe(topics);
+            match start {
+                Waiting => {
+                    bench.peer.fail_next(reset());
+                    bench.step();
+                }
+                Live => {
+                    bench.log_in();
+                    bench.say(&quotes_of(&["A"]));
+                }
+                _ => bench.step(),
+            }
+            assert_eq!(bench.phase(), start, "{name}");
+            let before: Vec<Phase> = phases.receiver().try_iter().collect();
+            act(&mut bench);
+            bench.step();
+            if bench.phase() == Closing {
+                bench.leap();
+            }
+            if bench.is_over() {
+                bench.end(&EndReason::Closed);
+            }
+            let mut expected = expected.to_vec();
+            if !answers_close && start != Waiting && expected.last() != Some(&Live) {
+                expected.insert(expected.len() - 1, Closing);
+            }
+            let after: Vec<Phase> = phases.receiver().try_iter().collect();
+            assert_eq!(after, expected, "{name} while {start}, {answers_close}");
+            let all: Vec<Phase> = [Resolving].into_iter().chain(before).chain(after).collect();
+            for pair in all.windows(2) {
+                assert!(may_follow(pair[0], pair[1]), "{name}: {all:?}");
+            }
+            drop(subscription);
+        }
+    }
+}
+
+fn error(code: u16) -> String {
+    format!(r#"[{{"T":"error","code":{code},"msg":"no"}}]"#)
+}
+
+fn reset() -> Fault {
+    Fault::Lost {
+        why: "reset".to_owned(),
+        source: None,
+    }
 }
 
 #[test]
