@@ -13,6 +13,9 @@ mod budget;
 mod by_symbol;
 mod narrowing;
 mod recent;
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;
 mod unmatched;
 
 use std::{
@@ -370,8 +373,12 @@ impl<E: Routed> Hub<E> {
 
     // ---- the connection ----
 
-    /// The connection is gone, and nothing of it is confirmed any more. Where it was live, that is a gap.
+    /// The connection is gone, and nothing of it is confirmed any more. Where it was live, that is a gap: every fold is
+    /// cut before the first queue says so, whatever the order of the members.
     pub(crate) fn disconnected(&mut self, gap: Option<&Gap>) {
+        if let Some(gap) = gap {
+            self.cut(gap.epoch);
+        }
         let unanswered = match self.in_flight.take() {
             Some(Asked::For(_, topics) | Asked::Restore(topics)) => topics,
             Some(Asked::Unsubscribe(_)) | None => Vec::new(),
@@ -387,7 +394,7 @@ impl<E: Routed> Hub<E> {
                 !entry.members.is_empty()
             });
         }
-        for slot in 0..self.members.len() {
+        for slot in self.folds_first((0..self.members.len()).collect()) {
             let Some(member) = self.members[slot].as_mut() else {
                 continue;
             };
@@ -414,6 +421,17 @@ impl<E: Routed> Hub<E> {
         for member in self.members.iter().flatten() {
             member.sink.cut(epoch);
         }
+    }
+
+    /// These slots, each once: those that fold in front of those that queue. What concerns several members is told in this
+    /// order, so that nobody who reads of a loss in a queue finds a price that does not know of it.
+    fn folds_first(&self, mut slots: Vec<usize>) -> Vec<usize> {
+        slots.sort_unstable_by_key(|slot| {
+            let member = self.members[*slot].as_ref();
+            (member.is_some_and(|member| !member.sink.is_fold()), *slot)
+        });
+        slots.dedup();
+        slots
     }
 
     /// The connection is live: what is expected is expected from here on.

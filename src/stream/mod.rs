@@ -226,9 +226,13 @@ impl<V: Venue> Stream<V> {
 }
 
 impl<V: Venue> Stream<V> {
-    /// The last thing that happens to a stream: it frees the key and tells everybody who waits.
+    /// The last thing that happens to a stream: it cuts what folds, frees the key and tells everybody who waits.
     fn conclude(&self, reason: &EndReason) {
-        // The key first: whoever learns below that the stream has ended may open it again at once, and must not join
+        // Before anybody can learn of the end: also a thread that panicked leaves no price that looks fresh.
+        for (_, wish) in self.wishes.view() {
+            wish.sink.cut(u64::MAX);
+        }
+        // Then the key: whoever learns below that the stream has ended may open it again at once, and must not join
         // the dead one.
         claims().vacate(&self.key, self.generation);
         self.lifecycle.end(clock::now(), reason);

@@ -202,7 +202,6 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
             return;
         }
         let cause = self.lost();
-        hub.cut(self.epoch());
         hub.disconnected(Some(&Gap {
             last: Some(clock::utc()),
             cause: cause.clone(),

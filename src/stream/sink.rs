@@ -53,6 +53,12 @@ pub(crate) enum Standing {
     Displaced,
 }
 
+impl<E> Sink<E> {
+    pub(crate) fn is_fold(&self) -> bool {
+        matches!(self, Self::Fold(_))
+    }
+}
+
 impl<E: Routed> Sink<E> {
     /// Declares that the connection broke.
     pub(crate) fn gap(&self, gap: &Gap) {

@@ -132,12 +132,18 @@ impl Bench {
         self.handle().subscribe(topics).unwrap()
     }
 
+    pub(crate) fn shared(&self) -> Arc<dyn Shared> {
+        Arc::clone(&self.stream) as _
+    }
+
+    /// Has a topic begin anew.
+    pub(crate) fn restart(&mut self, topic: crate::Topic) {
+        self.driver.restart(&[topic], self.peer.now());
+    }
+
     /// What its thread does last.
     pub(crate) fn end(&self, reason: &EndReason) {
-        self.stream.lifecycle.end(self.peer.now(), reason);
-        for sink in self.stream.wishes.close(reason) {
-            sink.end(reason);
-        }
+        self.stream.conclude(reason);
     }
 
     pub(crate) fn sent(&self) -> Vec<String> {
@@ -151,7 +157,7 @@ pub(crate) fn quote(symbol: &str, bid: u32) -> String {
     )
 }
 
-fn quotes_of(symbols: &[&str]) -> String {
+pub(crate) fn quotes_of(symbols: &[&str]) -> String {
     let list = symbols
         .iter()
         .map(|symbol| format!("\"{symbol}\""))
@@ -1690,9 +1696,7 @@ fn a_topic_that_is_to_begin_anew_is_asked_for_again_and_nothing_of_it_comes_unti
     bench.step();
     bench.sent();
     bench.say(&quotes_of(&["KO", "PEP"]));
-    bench
-        .driver
-        .restart(&[crate::Topic::new(crate::QUOTES, "KO")], bench.peer.now());
+    bench.restart(crate::Topic::new(crate::QUOTES, "KO"));
     bench.say(&quote("KO", 1));
     bench.say(&quote("PEP", 1));
     assert_eq!(

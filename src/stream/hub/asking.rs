@@ -268,7 +268,7 @@ impl<E: Routed> Hub<E> {
         if topics.is_empty() {
             return;
         }
-        for slot in 0..self.members.len() {
+        for slot in self.folds_first((0..self.members.len()).collect()) {
             let Some(member) = self.members[slot].as_mut() else {
                 continue;
             };
@@ -285,6 +285,7 @@ impl<E: Routed> Hub<E> {
     /// Events of these topics build on each other, and one of them was missed: they are asked for again, so that they
     /// begin anew. Nothing more of them is handed out until then; those who want them are told when they are confirmed.
     pub(crate) fn restart(&mut self, topics: &[Topic]) {
+        let mut slots = Vec::new();
         let wildcards = topics.iter().map(|topic| Topic::new(topic.channel, "*"));
         for topic in wildcards.chain(topics.iter().cloned()) {
             let is_sent = |entry: &Entry| entry.upstream == Upstream::Confirmed;
@@ -302,8 +303,11 @@ impl<E: Routed> Hub<E> {
                     answer.now = Standing::Pending;
                     answer.told = None;
                 }
-                self.tell(slot, Vec::new(), None);
+                slots.push(slot);
             }
+        }
+        for slot in self.folds_first(slots) {
+            self.tell(slot, Vec::new(), None);
         }
     }
 
@@ -408,9 +412,7 @@ impl<E: Routed> Hub<E> {
                 self.unmatched.confirmed();
             }
         }
-        slots.sort_unstable();
-        slots.dedup();
-        for slot in slots {
+        for slot in self.folds_first(slots) {
             self.answer(slot, topics, word.clone());
         }
         self.forget_unwanted();

@@ -160,9 +160,7 @@ impl<E: Routed> Hub<E> {
             entry.upstream = Upstream::Leaving;
             slots.extend_from_slice(&entry.members);
         }
-        slots.sort_unstable();
-        slots.dedup();
-        for slot in slots {
+        for slot in self.folds_first(slots) {
             let error = Error::Displaced {
                 at: At::new(&self.stream, Phase::Live),
                 by: by.clone(),

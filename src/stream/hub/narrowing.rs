@@ -130,7 +130,8 @@ impl<E: Routed> Hub<E> {
             rejection: Rejection::new(RejectionKind::BadRequest, None, why),
         };
         self.entry(topic).suspicion.deaths = 0;
-        for slot in self.entry(topic).members.clone() {
+        let slots = self.entry(topic).members.to_vec();
+        for slot in self.folds_first(slots) {
             self.answer(
                 slot,
                 std::slice::from_ref(topic),
