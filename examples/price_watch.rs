@@ -102,6 +102,7 @@ fn row(book: &PriceBook, symbol: &str, max_age: Duration) -> String {
         Reading::Fresh(_) => String::new(),
         Reading::Stale(_) => "stale".to_owned(),
         Reading::Cut(_) => "the line broke".to_owned(),
+        Reading::Missed(_) => "a later one could not be read".to_owned(),
         Reading::Never(why) => why.lack.to_string(),
     };
     let quote = quote.value();

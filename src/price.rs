@@ -27,6 +27,9 @@ pub enum Reading<T> {
     /// The line broke after this value, or the venue stopped sending its topic: later ones were missed, however young it
     /// is. The first value of the new connection ends this.
     Cut(Aged<T>),
+    /// Something came after this value that could not be read, and that may have been a later one: see
+    /// [`Unparsed::concerns`](crate::Unparsed::concerns). The next value that can be read ends this.
+    Missed(Aged<T>),
     /// There is no value, and never was, or the only one was taken back.
     Never(NotFresh),
 }
@@ -51,6 +54,10 @@ impl<T> Reading<T> {
                 let (age, epoch) = (value.age, value.epoch);
                 (value, Lack::Cut { age, epoch })
             }
+            Self::Missed(value) => {
+                let age = Some(value.age);
+                (value, Lack::Unparsed { age })
+            }
             Self::Never(why) => return Err(why),
         };
         Err(NotFresh {
@@ -69,7 +76,9 @@ impl<T> Reading<T> {
     #[must_use]
     pub fn value(&self) -> Option<&Aged<T>> {
         match self {
-            Self::Fresh(value) | Self::Stale(value) | Self::Cut(value) => Some(value),
+            Self::Fresh(value) | Self::Stale(value) | Self::Cut(value) | Self::Missed(value) => {
+                Some(value)
+            }
             Self::Never(_) => None,
         }
     }
@@ -342,6 +351,11 @@ pub enum Lack {
         /// The connection that brought it.
         epoch: u64,
     },
+    /// Something came after the newest that could not be read, and that may have been a later one.
+    Unparsed {
+        /// How old the newest is, if there is one.
+        age: Option<Duration>,
+    },
     /// The venue has not answered for the topic yet.
     Unconfirmed,
     /// The venue refused the topic.
@@ -363,6 +377,13 @@ impl fmt::Display for Lack {
             Self::Cut { age, epoch } => write!(
                 f,
                 "connection {epoch} broke after the newest, which is {age:.1?} old"
+            ),
+            Self::Unparsed { age: None } => {
+                f.write_str("what came could not be read, and nothing else has come")
+            }
+            Self::Unparsed { age: Some(age) } => write!(
+                f,
+                "what came after the newest could not be read; that is {age:.1?} old"
             ),
             Self::Unconfirmed => f.write_str("the venue has not confirmed it yet"),
             Self::Refused(error) => write!(f, "the venue refused it: {error}"),

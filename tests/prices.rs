@@ -12,19 +12,22 @@ mod common;
 use std::{
     net::TcpListener,
     sync::{
-        Barrier,
+        Arc, Barrier,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use common::{GENEROUS, credentials, patient, quiet_sim, until, until_no_thread};
+use common::{GENEROUS, Peer, credentials, patient, quiet_sim, until, until_no_thread};
 use trunkline::{
-    Config, Credentials, Decimal, EndReason, Error, Manager, Obstacle, Phase, PriceBook,
-    PriceSource, Reading, StreamHandle,
+    BARS, Channel, Code, Concerns, Conditions, Config, Credentials, Decimal, EndReason, Endpoint,
+    Error, Lack, Manager, MarketEvent, Notice, Obstacle, Phase, PriceBook, PriceSource, QUOTES,
+    Quote, Reading, StreamHandle, TRADES, Topic, Trade, Unparsed,
     alpaca::{self, Feed, MarketData},
     sim::{Sim, SimConfig},
+    testing,
+    venue::{Confirmed, Frame, Output, Request, Session, Venue},
 };
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -279,4 +282,237 @@ fn the_last_clone_ends_the_stream_and_a_symbols_handle_is_one() {
     until("the simulator has seen the end", || {
         sim.stats().connections_open == 0
     });
+}
+
+fn quote_event(symbol: &str, bid: i64) -> MarketEvent {
+    MarketEvent::Quote(Quote {
+        symbol: symbol.into(),
+        bid_exchange: "V".into(),
+        bid_price: bid.into(),
+        bid_size: Decimal::ONE,
+        ask_exchange: "V".into(),
+        ask_price: (bid + 1).into(),
+        ask_size: Decimal::ONE,
+        exchange: Code::default(),
+        conditions: Conditions::default(),
+        tape: "A".into(),
+        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
+    })
+}
+
+fn trade_event(symbol: &str, price: i64) -> MarketEvent {
+    MarketEvent::Trade(Trade {
+        symbol: symbol.into(),
+        id: Some(price),
+        exchange: "V".into(),
+        price: price.into(),
+        size: Decimal::ONE,
+        taker_side: Code::default(),
+        update: Code::default(),
+        conditions: Conditions::default(),
+        tape: "A".into(),
+        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
+    })
+}
+
+/// Which of the readings of A and B are not fresh for something that could not be read.
+fn missed(book: &PriceBook) -> Vec<&'static str> {
+    let mut missed = Vec::new();
+    for (symbol, quote, trade) in [("A", "quote A", "trade A"), ("B", "quote B", "trade B")] {
+        match book.quote(symbol, LONG) {
+            Reading::Fresh(_) => {}
+            Reading::Missed(_) => missed.push(quote),
+            other => panic!("{other:?}"),
+        }
+        match book.trade(symbol, LONG) {
+            Reading::Fresh(_) => {}
+            Reading::Missed(_) => missed.push(trade),
+            other => panic!("{other:?}"),
+        }
+    }
+    missed
+}
+
+/// Every extent of what could not be read, and the readings that are not fresh for it, until the next event of their own
+/// topic.
+#[test]
+fn what_could_not_be_read_makes_readings_not_fresh_until_their_next_event() {
+    const ALL: [&str; 4] = ["quote A", "trade A", "quote B", "trade B"];
+    let topic = |channel: Channel, symbol: &str| Concerns::Topic(Topic::new(channel, symbol));
+    let table: [(Concerns, &[&str]); 10] = [
+        (topic(QUOTES, "A"), &["quote A"]),
+        (topic(TRADES, "A"), &["trade A"]),
+        (topic(QUOTES, "*"), &["quote A", "quote B"]),
+        (topic(QUOTES, "C"), &[]),
+        (topic(BARS, "A"), &[]),
+        (Concerns::Channel(QUOTES), &["quote A", "quote B"]),
+        (Concerns::Channel(TRADES), &["trade A", "trade B"]),
+        (Concerns::Channel(BARS), &[]),
+        (Concerns::Everybody, &ALL),
+        (Concerns::Nobody, &[]),
+    ];
+    let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
+    let book = handle.prices(["A", "B"]).unwrap();
+    let unparsed = |concerns: &Concerns| {
+        let unparsed = Unparsed::new(b"{}", "odd").concerning(concerns.clone());
+        feed.notice(Notice::Unparsed(unparsed));
+    };
+    // Before anything came: not silent, but not read.
+    unparsed(&Concerns::Everybody);
+    for reading in ["A", "B"].map(|symbol| book.quote(symbol, LONG).fresh()) {
+        let error = reading.unwrap_err();
+        let Error::NotFresh { missing, .. } = &error else {
+            panic!("{error:?}");
+        };
+        assert!(
+            matches!(missing.lack, Lack::Unparsed { age: None }),
+            "{error}"
+        );
+    }
+    for (concerns, expected) in table {
+        for symbol in ["A", "B"] {
+            feed.events([quote_event(symbol, 7), trade_event(symbol, 8)]);
+        }
+        assert_eq!(missed(&book), Vec::<&str>::new());
+        unparsed(&concerns);
+        assert_eq!(missed(&book), expected, "{concerns:?}");
+        let heal: [(&str, MarketEvent); 4] = [
+            ("quote A", quote_event("A", 9)),
+            ("trade A", trade_event("A", 9)),
+            ("quote B", quote_event("B", 9)),
+            ("trade B", trade_event("B", 9)),
+        ];
+        let mut left = expected.to_vec();
+        for (what, event) in heal {
+            feed.event(event);
+            left.retain(|missed| *missed != what);
+            assert_eq!(missed(&book), left, "{concerns:?}, after {what}");
+        }
+    }
+    // The next best price is one that is fresh, and the reason is that of the quote.
+    unparsed(&topic(QUOTES, "A"));
+    let best = book.best_price("A", LONG).unwrap();
+    assert_eq!(best.source, PriceSource::LastTrade);
+    unparsed(&topic(TRADES, "A"));
+    let error = book.wait_price("A", LONG, Duration::ZERO).unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("what came after the newest could not be read"),
+        "{error}"
+    );
+}
+
+/// A correction of a trade, or its cancel, changes nothing of what was missed after that trade.
+#[test]
+fn an_amendment_does_not_make_up_for_what_could_not_be_read() {
+    let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
+    let book = handle.prices(["A"]).unwrap();
+    feed.event(trade_event("A", 5));
+    let concerns = Concerns::Topic(Topic::new(TRADES, "A"));
+    feed.notice(Notice::Unparsed(
+        Unparsed::new(b"{}", "odd").concerning(concerns),
+    ));
+    let correction = trunkline::TradeCorrection {
+        symbol: "A".into(),
+        exchange: "V".into(),
+        original_id: 5,
+        original_price: 5.into(),
+        original_size: Decimal::ONE,
+        original_conditions: Conditions::default(),
+        corrected_id: 6,
+        corrected_price: 6.into(),
+        corrected_size: Decimal::ONE,
+        corrected_conditions: Conditions::default(),
+        tape: "A".into(),
+        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
+    };
+    feed.event(MarketEvent::Correction(Box::new(correction)));
+    let reading = book.trade("A", LONG);
+    assert!(
+        matches!(&reading, Reading::Missed(trade) if trade.price == 6.into()),
+        "{reading:?}"
+    );
+}
+
+/// A protocol of somebody else's: a line of text is `quote SYMBOL BID`, and anything else cannot be read.
+#[derive(Clone)]
+struct Words(Endpoint);
+
+struct WordsSession;
+
+impl Venue for Words {
+    type Event = MarketEvent;
+    type Session = WordsSession;
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.0
+    }
+
+    fn session(&self, _: Credentials) -> WordsSession {
+        WordsSession
+    }
+}
+
+impl Session for WordsSession {
+    type Event = MarketEvent;
+
+    fn handle_open(&mut self, _: Instant, out: &mut Output<MarketEvent>) {
+        out.up();
+    }
+
+    fn handle_frame(&mut self, _: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
+        let text = std::str::from_utf8(frame.bytes()).unwrap();
+        let mut words = text.split(' ');
+        let (kind, symbol, bid) = (words.next(), words.next(), words.next());
+        let concerns = match (kind, symbol, bid.map(str::parse)) {
+            (Some("quote"), Some(symbol), Some(Ok(bid))) => {
+                return out.event(quote_event(symbol, bid));
+            }
+            (Some("quote"), Some(symbol), _) => Concerns::Topic(Topic::new(QUOTES, symbol)),
+            (Some("quote"), None, _) => Concerns::Channel(QUOTES),
+            _ => Concerns::Everybody,
+        };
+        out.unparsed(Unparsed::new(text.as_bytes(), "not a quote").concerning(concerns));
+    }
+
+    fn request(&mut self, _: Instant, _: Request<'_>, out: &mut Output<MarketEvent>) {
+        out.confirmed(Confirmed::Request);
+    }
+}
+
+#[test]
+fn a_book_of_a_venue_of_the_users_own_knows_of_what_that_could_not_read() {
+    let (say, said) = crossbeam_channel::unbounded::<String>();
+    let said = Arc::new(said);
+    let peer = Peer::start(move |line| {
+        let mut venue = line.venue();
+        for text in said.iter() {
+            venue.say(text);
+        }
+    });
+    let endpoint: Endpoint = format!("ws://{}/words", peer.address()).parse().unwrap();
+    let feed = Manager::new()
+        .open(&Words(endpoint), &credentials())
+        .unwrap();
+    let book = feed.prices(["A", "B"]).unwrap();
+    confirmed(&book);
+    let is_missed = |symbol| matches!(book.quote(symbol, LONG), Reading::Missed(_));
+    for (odd, misses_b) in [("quote A x", false), ("quote", true), ("what", true)] {
+        for symbol in ["A", "B"] {
+            say.send(format!("quote {symbol} 7")).unwrap();
+        }
+        until("both are fresh", || {
+            ["A", "B"]
+                .iter()
+                .all(|symbol| book.quote(symbol, LONG).is_fresh())
+        });
+        say.send(odd.to_owned()).unwrap();
+        until("the book knows", || is_missed("A"));
+        assert_eq!(is_missed("B"), misses_b, "{odd}");
+        say.send("quote A 8".to_owned()).unwrap();
+        book.wait_fresh("A", LONG, GENEROUS).unwrap();
+        assert_eq!(is_missed("B"), misses_b, "{odd}");
+    }
+    drop(say);
 }

@@ -83,6 +83,9 @@ pub(super) struct Side<const N: usize> {
     pub(super) latest: Latest<N>,
     /// The number of the last record that was cut off: events of the topic were missed after it.
     cut: AtomicU64,
+    /// One more than the number of the last record after which something came that could not be read. Zero is none, and
+    /// one is before the first record.
+    missed: AtomicU64,
     /// The number of the last record that those who wait were told of.
     told: AtomicU64,
     standing: AtomicU64,
@@ -94,6 +97,7 @@ impl<const N: usize> Side<N> {
         Self {
             latest: Latest::new(),
             cut: AtomicU64::new(0),
+            missed: AtomicU64::new(0),
             told: AtomicU64::new(0),
             standing: AtomicU64::new(PENDING),
             refusal: Mutex::new(None),
@@ -105,6 +109,17 @@ impl<const N: usize> Side<N> {
         self.cut.fetch_max(self.latest.written(), Ordering::AcqRel);
     }
 
+    /// Something came that could not be read. What is here may not be the newest, until the next one comes.
+    pub(super) fn miss(&self) {
+        self.missed
+            .fetch_max(self.latest.written() + 1, Ordering::AcqRel);
+    }
+
+    /// Whether something that could not be read came after this record; number zero is none.
+    pub(super) fn is_missed(&self, number: u64) -> bool {
+        number < self.missed.load(Ordering::Acquire)
+    }
+
     fn has_news(&self) -> bool {
         let written = self.latest.written();
         let is_new = written > self.told.load(Ordering::Relaxed);
@@ -112,10 +127,13 @@ impl<const N: usize> Side<N> {
         is_new
     }
 
-    /// Puts `record` in the place of the newest, which is `number`: as cut as that is.
+    /// Puts `record` in the place of the newest, which is `number`: it is no more the newest than that was.
     pub(super) fn amend(&self, number: u64, record: [u64; N]) {
         if self.is_cut(number) {
             self.cut.fetch_max(number + 1, Ordering::AcqRel);
+        }
+        if self.is_missed(number) {
+            self.missed.fetch_max(number + 2, Ordering::AcqRel);
         }
         self.latest.write(record);
     }

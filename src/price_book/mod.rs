@@ -65,6 +65,12 @@ use crate::{
 /// is not brought back, as it is older and may have been canceled as well. What amends an earlier trade changes
 /// nothing.
 ///
+/// # What could not be read
+/// A quote or a trade that could not be read is a loss: the one before it is not fresh any more, but
+/// [`Reading::Missed`], until the next one of the same topic. Where the symbol could not be read either, that goes for
+/// every symbol of the channel, and where nothing could be read, for the whole book. The book knows before any
+/// subscription is told.
+///
 /// # Forks
 /// In a forked child nothing comes in any more: values grow old there, and waiting is [`Error::Forked`].
 ///
@@ -85,6 +91,7 @@ use crate::{
 ///     Reading::Fresh(quote) => assert!(quote.age <= second),
 ///     Reading::Stale(quote) => println!("nothing new for {:?}", quote.age),
 ///     Reading::Cut(quote) => println!("the line broke after {quote}"),
+///     Reading::Missed(quote) => println!("what came after {quote} could not be read"),
 ///     Reading::Never(why) => println!("{why}"),
 /// }
 /// let last = book.trade("TSLA", second).fresh();

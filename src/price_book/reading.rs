@@ -31,7 +31,7 @@ impl Table {
             timestamp: quoted.timestamp,
         };
         let value = self.aged(cell, quote, quoted.arrival, now());
-        self.judge(value, cell.quote.is_cut(number), max_age)
+        self.judge(value, &cell.quote, number, max_age)
     }
 
     pub(super) fn trade(
@@ -57,7 +57,7 @@ impl Table {
             is_corrected: traded.report == Report::Corrected,
         };
         let value = self.aged(cell, trade, traded.arrival, now());
-        self.judge(value, cell.trade.is_cut(number), max_age)
+        self.judge(value, &cell.trade, number, max_age)
     }
 
     pub(super) fn best_price(
@@ -103,9 +103,17 @@ impl Table {
         }
     }
 
-    fn judge<T>(&self, value: Aged<T>, is_cut: bool, max_age: Duration) -> Reading<T> {
-        if is_cut || self.is_cut(value.epoch) {
+    fn judge<T, const N: usize>(
+        &self,
+        value: Aged<T>,
+        side: &Side<N>,
+        number: u64,
+        max_age: Duration,
+    ) -> Reading<T> {
+        if side.is_cut(number) || self.is_cut(value.epoch) {
             Reading::Cut(value)
+        } else if side.is_missed(number) {
+            Reading::Missed(value)
         } else if value.age > max_age {
             Reading::Stale(value)
         } else {
@@ -120,6 +128,8 @@ fn nothing<const N: usize>(cell: &Cell, side: &Side<N>) -> NotFresh {
         Lack::NotInBook
     } else if let Some(error) = side.refusal() {
         Lack::Refused(error)
+    } else if side.is_confirmed() && side.is_missed(0) {
+        Lack::Unparsed { age: None }
     } else if side.is_confirmed() {
         Lack::Silent
     } else {

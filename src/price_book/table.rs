@@ -13,7 +13,7 @@ use super::{
 use crate::{
     clock,
     error::Error,
-    event::EndReason,
+    event::{Concerns, EndReason},
     health::SubscriptionHealth,
     market::{Code, MarketEvent, QUOTES, TRADES, Trade, TradeCancel, TradeCorrection},
     stream::{
@@ -21,7 +21,7 @@ use crate::{
         sink::{Fold, Standing},
     },
     sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence},
-    topic::{Overflow, Topic},
+    topic::{Channel, Overflow, Topic},
 };
 
 pub(super) struct Table {
@@ -135,6 +135,29 @@ impl Fold<MarketEvent> for Table {
         self.answered.fetch_max(version, Ordering::AcqRel);
         if refusal.is_some() {
             self.turn_all();
+        }
+    }
+
+    fn missed(&self, concerns: &Concerns) {
+        let miss = |cell: &Cell, channel: Option<Channel>| {
+            if channel.is_none_or(|channel| channel == QUOTES) {
+                cell.quote.miss();
+            }
+            if channel.is_none_or(|channel| channel == TRADES) {
+                cell.trade.miss();
+            }
+        };
+        match concerns {
+            Concerns::Topic(topic) if !topic.is_wildcard() => {
+                if let Some(cell) = self.index.get(&topic.symbol) {
+                    miss(cell, Some(topic.channel));
+                }
+            }
+            Concerns::Topic(Topic { channel, .. }) | Concerns::Channel(channel) => {
+                self.index.each(|cell| miss(cell, Some(*channel)));
+            }
+            Concerns::Everybody => self.index.each(|cell| miss(cell, None)),
+            Concerns::Nobody => {}
         }
     }
 

@@ -122,6 +122,7 @@ fn word<T>(reading: Reading<T>, price: impl Fn(&T) -> crate::Decimal) -> String 
         Reading::Fresh(value) => format!("fresh {}", shown(value)),
         Reading::Stale(value) => format!("stale {}", shown(value)),
         Reading::Cut(value) => format!("cut {}", shown(value)),
+        Reading::Missed(value) => format!("missed {}", shown(value)),
         Reading::Never(why) => format!("never: {}", why.lack),
     }
 }

@@ -497,8 +497,13 @@ impl<E: Routed> Hub<E> {
         }
     }
 
-    /// Says that something could not be read, to those whose events it may have held.
+    /// Says that something could not be read, to those whose events it may have held: what folds them first.
     pub(crate) fn unparsed(&self, unparsed: &Unparsed) {
+        if unparsed.concerns != Concerns::Nobody {
+            for member in self.concerned(&unparsed.concerns) {
+                member.sink.missed(&unparsed.concerns);
+            }
+        }
         for member in self.concerned(&unparsed.concerns) {
             member.sink.notice(|| Notice::Unparsed(unparsed.clone()));
         }
@@ -508,12 +513,12 @@ impl<E: Routed> Hub<E> {
     fn concerned(&self, concerns: &Concerns) -> impl Iterator<Item = &Member<E>> {
         let entries: Vec<&Entry> = match concerns {
             Concerns::Everybody | Concerns::Nobody => Vec::new(),
-            Concerns::Topic(topic) => {
+            Concerns::Topic(topic) if !topic.is_wildcard() => {
                 let wildcard = Topic::new(topic.channel, "*");
                 let entries = [self.peek(topic), self.peek(&wildcard)];
                 entries.into_iter().flatten().collect()
             }
-            Concerns::Channel(channel) => {
+            Concerns::Topic(Topic { channel, .. }) | Concerns::Channel(channel) => {
                 let entries = self.channels.iter().filter(|(name, _)| name == channel);
                 entries.flat_map(|(_, entries)| entries.values()).collect()
             }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{AnyStream, batch::Batch, handle::Lease, queue::Queue, wishes::SubscriptionId};
 use crate::{
     error::{Error, Result},
-    event::{EndReason, Gap, Notice},
+    event::{Concerns, EndReason, Gap, Notice},
     health::SubscriptionHealth,
     topic::Topic,
     venue::Routed,
@@ -32,6 +32,9 @@ pub(crate) trait Fold<E>: Send + Sync {
         topics: &mut dyn Iterator<Item = (&Topic, Standing)>,
         refusal: Option<&Error>,
     );
+
+    /// Something that came could not be read: events of what this concerns may be missing. It never concerns nobody.
+    fn missed(&self, concerns: &Concerns);
 
     /// Nothing more comes of connection `epoch`, nor of those before it.
     fn cut(&self, epoch: u64);
@@ -78,6 +81,13 @@ impl<E: Routed> Sink<E> {
     pub(crate) fn lose(&self, count: u64) {
         if let Self::Queue(queue) = self {
             queue.lose(count);
+        }
+    }
+
+    /// What keeps a queue is told by a notice, which shows what could not be read.
+    pub(crate) fn missed(&self, concerns: &Concerns) {
+        if let Self::Fold(fold) = self {
+            fold.missed(concerns);
         }
     }
 

@@ -9,6 +9,7 @@ use crate::{
     SymbolBudget, Topic, Update,
     alpaca::{self, Feed},
     error::At,
+    event::Concerns,
     health::SubscriptionHealth,
     stream::{
         Batch, Shared,
@@ -54,6 +55,10 @@ impl Fold<MarketEvent> for Witness {
         }
     }
 
+    fn missed(&self, _: &Concerns) {
+        self.told("missed");
+    }
+
     fn cut(&self, _: u64) {
         self.told("cut");
     }
@@ -80,7 +85,7 @@ fn losses(queue: &Subscription<Quote>) -> Vec<String> {
 #[test]
 fn whatever_folds_is_told_of_a_loss_before_any_queue_is() {
     type Lose = fn(&mut Bench);
-    let losses_of: [(&str, &str, Lose); 5] = [
+    let losses_of: [(&str, &str, Lose); 6] = [
         ("gap", "cut", |bench| {
             bench.peer.cut();
             bench.step();
@@ -90,6 +95,9 @@ fn whatever_folds_is_told_of_a_loss_before_any_queue_is() {
         }),
         ("topic begun anew", "answers", |bench| {
             bench.restart(Topic::new(QUOTES, "KO"));
+        }),
+        ("an item that could not be read", "missed", |bench| {
+            bench.say(r#"[{"T":"q","S":"KO"}]"#);
         }),
         ("topic displaced", "answers", |bench| {
             let topics = alpaca::quotes(["PEP"]).priority(1);
@@ -134,7 +142,8 @@ fn whatever_folds_is_told_of_a_loss_before_any_queue_is() {
         assert_eq!(*witness.expects.lock(), None, "{loss}: it was not told");
         let reading = book.quote("KO", std::time::Duration::MAX);
         assert!(
-            matches!(&reading, Reading::Cut(quote) if quote.bid_price == Decimal::from(7)),
+            matches!(&reading, Reading::Cut(quote) | Reading::Missed(quote)
+                if quote.bid_price == Decimal::from(7)),
             "{loss}: {reading:?}"
         );
         for queue in witness.queues.lock().drain(..) {
