@@ -224,20 +224,6 @@ impl DataFeed {
         !matches!(self, Self::Options(_)) || channel != QUOTES
     }
 
-    /// What is wrong with a symbol that this feed cannot have.
-    pub(crate) fn fault(self, symbol: &str) -> Option<&'static str> {
-        match self {
-            Self::Crypto(_) if !symbol.contains('/') => {
-                Some("a crypto symbol is a pair, such as `BTC/USD`")
-            }
-            Self::Options(_) if !is_option(symbol) => {
-                Some("an option's symbol is a contract, such as `MSFT260619C00450000`")
-            }
-            // Some feeds may have symbols of a kind that nobody has thought of yet.
-            _ => None,
-        }
-    }
-
     pub(crate) fn default_codec(self) -> Codec {
         match self {
             Self::Options(_) => Codec::MessagePack,
@@ -279,24 +265,3 @@ impl DataFeed {
         }
     }
 }
-
-/// Root, date, call or put, and eight digits of the strike price, without padding (OCC).
-fn is_option(symbol: &str) -> bool {
-    let Some((root, contract)) = symbol
-        .len()
-        .checked_sub(CONTRACT)
-        .and_then(|root| symbol.split_at_checked(root))
-    else {
-        return false;
-    };
-    (1..=6).contains(&root.len())
-        && root.bytes().all(|byte| byte.is_ascii_alphanumeric())
-        && contract.bytes().enumerate().all(|(at, byte)| match at {
-            SIDE => matches!(byte, b'C' | b'P'),
-            _ => byte.is_ascii_digit(),
-        })
-}
-
-/// How long a contract's symbol is behind its root, and where in that it says call or put.
-const CONTRACT: usize = 15;
-const SIDE: usize = 6;

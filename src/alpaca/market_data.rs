@@ -26,7 +26,7 @@ use std::{
 };
 
 use super::{
-    Account, Codec, DataFeed,
+    Account, Codec, DataFeed, symbols,
     wire::{self, Incoming, Scanned, SubscriptionRequest},
 };
 use crate::{
@@ -170,25 +170,12 @@ impl Venue for MarketData {
     }
 
     fn validate(&self, topic: &Topic) -> Result<()> {
-        let symbol = topic.symbol.as_str();
         let why = if !self.feed.channels().contains(&topic.channel) {
-            "this feed has no such channel"
-        } else if symbol.is_empty()
-            || symbol.len() > 32
-            || !symbol.bytes().all(|byte| byte.is_ascii_graphic())
-        {
-            "a symbol is 1 to 32 ASCII characters without white space"
-        } else if symbol.bytes().any(|byte| byte.is_ascii_lowercase()) {
-            "this venue's symbols are upper case"
-        } else if symbol.len() > 1 && symbol.contains('*') {
-            "`*` stands alone: patterns are not supported"
-        } else if topic.is_wildcard() {
-            if self.feed.has_wildcard(topic.channel) {
-                return Ok(());
-            }
-            "this feed does not send this channel for all symbols at once"
-        } else if let Some(fault) = self.feed.fault(symbol) {
-            fault
+            "this feed has no such channel".to_owned()
+        } else if topic.is_wildcard() && !self.feed.has_wildcard(topic.channel) {
+            "this feed does not send this channel for all symbols at once".to_owned()
+        } else if let Some(problem) = symbols::problem(self.feed, &topic.symbol) {
+            problem
         } else {
             return Ok(());
         };

@@ -17,6 +17,7 @@ mod market_data;
 mod order_updates;
 #[cfg(test)]
 mod quirks;
+mod symbols;
 pub(crate) mod wire;
 
 use std::{fmt, str::FromStr};
