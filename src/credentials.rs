@@ -42,8 +42,8 @@ impl Credentials {
     /// The arguments are copied; wipe your own copies, or use [`from_reader`](Self::from_reader), which leaves none.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`] when either is empty, longer than 512 bytes, or holds white space, control or
-    /// non-ASCII characters. The error names the field and never echoes the value.
+    /// [`Error::InvalidCredentials`] when either is empty, longer than 512 bytes, stands in quotes, or holds white space,
+    /// control or non-ASCII characters. The error names the field and never echoes the value.
     pub fn new(key: impl AsRef<str>, secret: impl AsRef<str>) -> Result<Self> {
         Self::build(key.as_ref().as_bytes(), secret.as_ref().as_bytes())
     }
@@ -177,6 +177,11 @@ impl Credentials {
                     field,
                     limit: MAX_LEN,
                 }
+            } else if QUOTES
+                .iter()
+                .any(|quote| value.starts_with(quote) || value.ends_with(quote))
+            {
+                CredentialsFault::Quoted { field }
             } else if !value.iter().all(u8::is_ascii_graphic) {
                 CredentialsFault::BadCharacter { field }
             } else {
@@ -285,6 +290,16 @@ const KEY_VARIABLE: &str = "APCA_API_KEY_ID";
 const SECRET_VARIABLE: &str = "APCA_API_SECRET_KEY";
 /// Far above any venue's, far below anything that could hurt.
 const MAX_LEN: usize = 512;
+/// What a file of settings or a word processor puts around values. No venue's keys begin or end so.
+const QUOTES: [&[u8]; 7] = [
+    b"\"",
+    b"'",
+    b"`",
+    "\u{201c}".as_bytes(),
+    "\u{201d}".as_bytes(),
+    "\u{2018}".as_bytes(),
+    "\u{2019}".as_bytes(),
+];
 
 #[cfg(test)]
 mod tests {
@@ -332,6 +347,10 @@ mod tests {
             ("k", "se cret", "secret holds"),
             ("k\n", "secret", "key id holds"),
             ("k", "sécret", "secret holds"),
+            ("\"PKX\"", "s", "key id stands in quotes"),
+            ("k", "'s3cret'", "secret stands in quotes"),
+            ("k", "s3cret\"", "secret stands in quotes"),
+            ("k", "\u{201c}s3cret\u{201d}", "secret stands in quotes"),
             (long.as_str(), "s", "key id is longer than 512"),
         ] {
             let error = Credentials::new(key, secret).unwrap_err();

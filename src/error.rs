@@ -681,6 +681,12 @@ pub enum CredentialsFault {
         /// The limit in bytes.
         limit: usize,
     },
+    /// A field begins or ends with quotes.
+    #[error("the {field} stands in quotes, which are no part of it: remove them")]
+    Quoted {
+        /// Which one.
+        field: &'static str,
+    },
     /// A field holds something that no key holds.
     #[error("the {field} holds white space, a control character or a character outside ASCII")]
     BadCharacter {

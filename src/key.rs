@@ -134,6 +134,15 @@ impl FromStr for Endpoint {
                 "it holds white space, control or non-ASCII characters",
             ));
         }
+        if rest
+            .split('?')
+            .next()
+            .is_some_and(|rest| rest.contains("://"))
+        {
+            return Err(invalid(
+                "there is a second scheme behind the first: remove it",
+            ));
+        }
         if rest.contains('#') {
             return Err(invalid(
                 "a fragment has no meaning here (RFC 6455, section 3)",
@@ -165,12 +174,16 @@ impl FromStr for Endpoint {
             return Err(invalid("the host is missing"));
         }
         let port = match port {
-            None | Some("") => default_port(secure),
+            None => default_port(secure),
+            Some("") => return Err(invalid("the port is missing behind `:`")),
             Some(port) => match port.parse() {
                 Ok(0) | Err(_) => return Err(invalid("the port is not a number from 1 to 65535")),
                 Ok(port) => port,
             },
         };
+        if path.contains("//") {
+            return Err(invalid("a part of the path is empty: `//`"));
+        }
         let path = path.trim_end_matches('/').to_owned();
         Ok(Self {
             secure,
@@ -248,7 +261,6 @@ mod tests {
             "WSS://stream.example.com/v2/iex",
             "wss://STREAM.example.com:443/v2/iex",
             "wss://stream.example.com:443/v2/iex/",
-            "wss://stream.example.com:/v2/iex//",
         ] {
             assert_eq!(
                 spelling.parse::<Endpoint>().unwrap(),
@@ -282,21 +294,28 @@ mod tests {
                 .to_string(),
             "ws://h/a/b/c"
         );
-        for bad in [
-            "",
-            "h",
-            "http://h",
-            "ws://",
-            "ws://:1",
-            "ws://h:0",
-            "ws://h:x",
-            "ws://u:p@h",
-            "ws://h/a b",
-            "ws://h#x",
-            "ws://[::1",
-            "ws://[::1]x",
+        for (bad, says) in [
+            ("", "`wss://` in front"),
+            ("h", "`wss://` in front"),
+            ("http://h", "neither `ws` nor `wss`"),
+            ("ws://", "host is missing"),
+            ("ws://:1", "host is missing"),
+            ("ws://h:0", "port is not a number"),
+            ("ws://h:x", "port is not a number"),
+            ("ws://h:/p", "port is missing"),
+            ("ws://[::1]:", "port is missing"),
+            ("wss://https://h/p", "second scheme"),
+            ("wss://wss://h", "second scheme"),
+            ("ws://h//p", "path is empty"),
+            ("ws://h/p//", "path is empty"),
+            ("ws://u:p@h", "do not belong"),
+            ("ws://h/a b", "white space"),
+            ("ws://h#x", "fragment"),
+            ("ws://[::1", "without `]`"),
+            ("ws://[::1]x", "port is not a number"),
         ] {
-            assert!(bad.parse::<Endpoint>().is_err(), "{bad}");
+            let error = bad.parse::<Endpoint>().unwrap_err().to_string();
+            assert!(error.contains(says), "{bad}: {error}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
 #[test]
 fn the_auth_frame_is_whole_among_pongs_on_a_socket_that_is_full() {
     let key = format!("PK{}", r#"k"\"#.repeat(160));
-    let secret = r#"s\""#.repeat(165);
+    let secret = r#"\"s"#.repeat(165);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let listener = Listener::new(listener, None);
