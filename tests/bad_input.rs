@@ -127,6 +127,67 @@ fn hosts_that_cannot_be_found_or_refuse_are_named_and_tried_again() {
     assert!(debug.contains("refused"), "the cause is kept: {debug}");
 }
 
+/// The values may hold a password, and are never shown.
+#[test]
+fn a_proxy_that_is_set_and_not_used_is_named_when_a_connect_fails() {
+    const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+    let test = "a_proxy_that_is_set_and_not_used_is_named_when_a_connect_fails";
+    let body = || {
+        let is_set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
+        let set = VARIABLES.into_iter().find(is_set);
+        let mut stuck = tolerant();
+        stuck.setup_timeout = Duration::from_millis(200);
+        let (never, hangs) = crossbeam_channel::bounded::<()>(0);
+        stuck.resolver = trunkline::Resolver::new(move |_, _| {
+            let _ = hangs.recv();
+            Err(std::io::ErrorKind::NotFound.into())
+        });
+        let unknown = stocks_at("ws://nosuchhost.invalid/v2/iex");
+        for (row, config, venue, code, phase) in [
+            (
+                "refused",
+                patient(),
+                refusing(),
+                "unreachable",
+                Phase::Connecting,
+            ),
+            (
+                "unknown",
+                patient(),
+                unknown.clone(),
+                "unresolved",
+                Phase::Resolving,
+            ),
+            (
+                "no answer",
+                stuck.clone(),
+                unknown,
+                "lost",
+                Phase::Resolving,
+            ),
+        ] {
+            let fatal = Some(false);
+            let error = fails(row, &config, &venue, &Failure { code, phase, fatal });
+            let text = format!("{error:?}");
+            assert!(!text.contains("hunter2"), "{row}: {text}");
+            match set {
+                Some(name) => {
+                    let says = format!("environment variable {name} is set, and is not used");
+                    assert!(text.contains(&says), "{row}: {text}");
+                }
+                None => assert!(!text.contains("environment"), "{row}: {text}"),
+            }
+        }
+        drop(never);
+    };
+    for value in ["http://me:hunter2@127.0.0.1:1", ""] {
+        for set in VARIABLES {
+            let variables = VARIABLES.map(|name| (name, (name == set).then_some(value)));
+            common::alone_with(test, &variables, body);
+        }
+    }
+}
+
 #[test]
 fn http_statuses_at_the_upgrade_say_who_has_to_mend_what() {
     let table: [(u16, &str, Option<bool>); 9] = [
@@ -769,14 +830,17 @@ struct Certificates {
 }
 
 fn certificates(name: &str) -> Certificates {
+    certificates_of(name, |_| {})
+}
+
+fn certificates_of(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Certificates {
     let mut authority = CertificateParams::new(Vec::<String>::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
-    let certificate = CertificateParams::new([name.to_owned()])
-        .unwrap()
-        .signed_by(&key, &authority)
-        .unwrap();
+    let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+    change(&mut params);
+    let certificate = params.signed_by(&key, &authority).unwrap();
     let server =
         ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -872,7 +936,10 @@ fn certificates_that_are_not_to_be_trusted_end_the_stream_at_once() {
     };
     let good = certificates("localhost");
     let (peer, venue) = tls_peer(Arc::clone(&good.server));
-    fails("unknown root", &tolerant(), &venue, &certificate);
+    let error = fails("unknown root", &tolerant(), &venue, &certificate);
+    for way_out in ["`Roots::Platform`", "`extra_roots`"] {
+        assert!(error.to_string().contains(way_out), "{error}");
+    }
     fails(
         "another authority's root",
         &trusted(&certificates("localhost")),
@@ -889,6 +956,42 @@ fn certificates_that_are_not_to_be_trusted_end_the_stream_at_once() {
     );
     assert_eq!(error.remedy(), Remedy::FixRequest);
     drop(peer);
+}
+
+#[test]
+fn a_certificate_out_of_its_time_is_told_with_its_date_and_this_clock() {
+    for (row, from, to, says) in [
+        ("expired", 2001, 2002, "expired at 2002-02-03T00:00:00Z"),
+        (
+            "not valid yet",
+            2901,
+            2902,
+            "not valid before 2901-02-03T00:00:00Z",
+        ),
+    ] {
+        let certificates = certificates_of("localhost", |params| {
+            params.not_before = rcgen::date_time_ymd(from, 2, 3);
+            params.not_after = rcgen::date_time_ymd(to, 2, 3);
+        });
+        let (peer, venue) = tls_peer(Arc::clone(&certificates.server));
+        let mut config = tolerant();
+        config.extra_roots = certificates.authority.into_bytes();
+        let error = fails(
+            row,
+            &config,
+            &venue,
+            &Failure {
+                code: "tls",
+                phase: Phase::Securing,
+                fatal: Some(true),
+            },
+        );
+        let text = error.to_string();
+        assert!(text.contains(says), "{text}");
+        // A date of our own time, whatever the day.
+        assert!(text.contains("this machine's clock says 2"), "{text}");
+        drop(peer);
+    }
 }
 
 #[test]
@@ -928,6 +1031,13 @@ fn a_server_that_does_not_speak_tls_is_named_and_tried_again() {
                 }
             ),
             "{error:?}"
+        );
+        assert_eq!(
+            error
+                .to_string()
+                .contains("does not speak TLS on this port: is it `ws://`"),
+            row.starts_with("plain text"),
+            "{error}"
         );
     }
 }

@@ -277,7 +277,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             let error = Error::Lost {
                 at: self.at(doing),
                 why,
-                source: None,
+                source: self.transport.obstacle(),
             };
             return self.fail(now, error);
         }

@@ -7,6 +7,7 @@ mod mask;
 #[cfg(test)]
 #[cfg(not(loom))]
 pub(crate) mod memory;
+mod proxy;
 pub(crate) mod resolve;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
@@ -40,6 +41,11 @@ pub(crate) trait Transport {
 
     /// How far the set-up got, also after it failed.
     fn phase(&self) -> Phase;
+
+    /// What may be the reason that the set-up comes no further, where something is known.
+    fn obstacle(&self) -> Option<Source> {
+        None
+    }
 
     /// When [`progress`](Self::progress) wants to be called even if nothing happens.
     fn deadline(&self) -> Option<Instant>;

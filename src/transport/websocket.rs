@@ -33,7 +33,7 @@ use tungstenite::{
 };
 
 use super::{
-    Fault, Incoming, Payload, Target, Transport, Wake, Waker, resolve::Lookup, wire::Wire,
+    Fault, Incoming, Payload, Target, Transport, Wake, Waker, proxy, resolve::Lookup, wire::Wire,
 };
 use crate::{
     budget::Budget,
@@ -167,7 +167,7 @@ impl WebSocketTransport {
             }
         }
         let failure = failure.unwrap_or_else(|| io::ErrorKind::TimedOut.into());
-        Err(Fault::Connect(Source::new(failure)))
+        Err(Fault::Connect(proxy::note(Source::new(failure))))
     }
 
     fn begin(&mut self, address: SocketAddr) -> io::Result<()> {
@@ -341,7 +341,7 @@ impl Transport for WebSocketTransport {
                         self.more = false;
                         return Ok(self.phase);
                     }
-                    Some(Err(source)) => return Err(Fault::Resolve(source)),
+                    Some(Err(source)) => return Err(Fault::Resolve(proxy::note(source))),
                     Some(Ok(addresses)) => self.connect_next(addresses.into(), target, None)?,
                 },
                 State::Connecting {
@@ -372,7 +372,7 @@ impl Transport for WebSocketTransport {
                     }
                     Err(error) => {
                         self.state = State::HalfClosed;
-                        return Err(tls_fault(error));
+                        return Err(super::tls::fault(error, wire.speaks_tls()));
                     }
                 },
                 State::Upgrading(middle) => match middle.handshake() {
@@ -416,6 +416,13 @@ impl Transport for WebSocketTransport {
 
     fn phase(&self) -> Phase {
         self.phase
+    }
+
+    fn obstacle(&self) -> Option<Source> {
+        match self.phase {
+            Phase::Resolving | Phase::Connecting => proxy::unused(),
+            _ => None,
+        }
     }
 
     fn deadline(&self) -> Option<Instant> {
@@ -723,26 +730,6 @@ fn failure(error: &WsError) -> Option<CloseCode> {
         WsError::Capacity(_) => Some(CloseCode::Size),
         WsError::Utf8(_) => Some(CloseCode::Invalid),
         _ => None,
-    }
-}
-
-#[cfg(feature = "tls")]
-fn tls_fault(error: io::Error) -> Fault {
-    let rustls_error = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-    match rustls_error {
-        Some(tls) => Fault::Tls {
-            why: tls.to_string(),
-            certificate: matches!(tls, rustls::Error::InvalidCertificate(_)),
-        },
-        None => {
-            let source = Source::new(error);
-            Fault::Lost {
-                why: "during the TLS handshake".to_owned(),
-                source: Some(source),
-            }
-        }
     }
 }
 

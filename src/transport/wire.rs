@@ -88,6 +88,13 @@ impl Wire {
         }
     }
 
+    /// Whether the server has answered in TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn speaks_tls(&self) -> bool {
+        let tls = self.tls.as_ref();
+        tls.is_some_and(|tls| tls.protocol_version().is_some())
+    }
+
     pub(super) fn read_at(&self) -> Instant {
         self.read_at
     }

@@ -135,11 +135,23 @@ pub fn status_of(task: &std::path::Path, field: &str) -> u64 {
 /// Runs `body` in a process of its own, where nothing else opens files or starts threads. `test` is the full name of
 /// the test that calls this.
 pub fn alone(test: &str, body: impl FnOnce()) {
+    alone_with(test, &[], body);
+}
+
+/// The same, with these variables in its environment. Those without a value are removed from it.
+pub fn alone_with(test: &str, variables: &[(&str, Option<&str>)], body: impl FnOnce()) {
     const MARK: &str = "TRUNKLINE_TEST_ALONE";
     if std::env::var_os(MARK).is_some() {
         return body();
     }
-    let output = Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    for (name, value) in variables {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let output = command
         .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(MARK, "1")
         .output()
