@@ -416,11 +416,11 @@ fn an_amendment_does_not_make_up_for_what_could_not_be_read() {
     let correction = trunkline::TradeCorrection {
         symbol: "A".into(),
         exchange: "V".into(),
-        original_id: 5,
+        original_id: Some(5),
         original_price: 5.into(),
         original_size: Decimal::ONE,
         original_conditions: Conditions::default(),
-        corrected_id: 6,
+        corrected_id: Some(6),
         corrected_price: 6.into(),
         corrected_size: Decimal::ONE,
         corrected_conditions: Conditions::default(),
@@ -433,6 +433,54 @@ fn an_amendment_does_not_make_up_for_what_could_not_be_read() {
         matches!(&reading, Reading::Missed(trade) if trade.price == 6.into()),
         "{reading:?}"
     );
+}
+
+/// An amendment whose name, or that of the last trade, is not all there may be about that trade.
+#[test]
+fn a_trade_that_may_have_been_amended_is_not_fresh() {
+    #[derive(Debug, PartialEq)]
+    enum Is {
+        Fresh,
+        Missed,
+        Gone,
+    }
+    let names = [
+        ((Some(5), "V"), (Some(5), "V"), Is::Gone),
+        ((Some(5), "V"), (Some(4), "V"), Is::Fresh),
+        ((Some(5), "V"), (Some(5), "Q"), Is::Fresh),
+        ((Some(5), "V"), (None, "V"), Is::Missed),
+        ((Some(5), "V"), (Some(5), ""), Is::Missed),
+        ((Some(5), "V"), (Some(4), ""), Is::Fresh),
+        ((Some(5), ""), (Some(5), "V"), Is::Missed),
+        ((None, "V"), (Some(5), "V"), Is::Missed),
+        ((Some(5), ""), (Some(5), ""), Is::Gone),
+    ];
+    for (traded, amended, expected) in names {
+        let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
+        let book = handle.prices(["A"]).unwrap();
+        let MarketEvent::Trade(mut trade) = trade_event("A", 5) else {
+            panic!()
+        };
+        (trade.id, trade.exchange) = (traded.0, traded.1.into());
+        feed.event(MarketEvent::Trade(trade));
+        feed.event(MarketEvent::Cancel(Box::new(trunkline::TradeCancel {
+            symbol: "A".into(),
+            id: amended.0,
+            exchange: amended.1.into(),
+            price: 5.into(),
+            size: Decimal::ONE,
+            action: "C".into(),
+            tape: "A".into(),
+            timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
+        })));
+        let is = match book.trade("A", LONG) {
+            Reading::Fresh(_) => Is::Fresh,
+            Reading::Missed(_) => Is::Missed,
+            Reading::Never(_) => Is::Gone,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(is, expected, "{traded:?} {amended:?}");
+    }
 }
 
 /// A protocol of somebody else's: a line of text is `quote SYMBOL BID`, and anything else cannot be read.

@@ -25,7 +25,7 @@ pub(super) struct Cell {
     /// For those who wait for a price, whatever its source.
     pub(super) priced: Gate,
     /// How the venue named the last trade, for what amends it. Of the stream's thread alone, so never contended.
-    pub(super) reported: Mutex<Option<(i64, Code)>>,
+    pub(super) reported: Mutex<Option<(Option<i64>, Code)>>,
     membership: AtomicU64,
 }
 

@@ -216,7 +216,7 @@ fn report(cell: &Cell, trade: &Trade, arrival: Arrival) {
         arrival,
         report: Report::Stands,
     };
-    *cell.reported.lock() = trade.id.map(|id| (id, trade.exchange.clone()));
+    *cell.reported.lock() = Some((trade.id, trade.exchange.clone()));
     cell.trade.latest.write(traded.pack());
 }
 
@@ -231,8 +231,8 @@ fn correct(cell: &Cell, correction: &TradeCorrection) {
         report: Report::Corrected,
         ..last
     };
-    let id = correction.corrected_id;
-    *cell.reported.lock() = id.map(|id| (id, correction.exchange.clone()));
+    let name = (correction.corrected_id, correction.exchange.clone());
+    *cell.reported.lock() = Some(name);
     cell.trade.amend(number, corrected.pack());
 }
 
@@ -248,11 +248,17 @@ fn cancel(cell: &Cell, cancel: &TradeCancel) {
     }
 }
 
-/// The last trade and its number, if that is its name. What amends an earlier one changes nothing here.
+/// The last trade and its number, if that is its name. What amends an earlier one changes nothing here. Where a part of
+/// either name is missing it may be the last one's: then that trade is not to be relied on.
 fn named(cell: &Cell, id: Option<i64>, exchange: &Code) -> Option<(u64, Traded)> {
     let reported = cell.reported.lock();
     let (last_id, last_exchange) = reported.as_ref()?;
-    if (Some(*last_id), last_exchange) != (id, exchange) {
+    let is_exchange_missing = exchange.is_empty() != last_exchange.is_empty();
+    if id.is_none() || last_id.is_none() || (id == *last_id && is_exchange_missing) {
+        cell.trade.miss();
+        return None;
+    }
+    if (*last_id, last_exchange) != (id, exchange) {
         return None;
     }
     let (number, words) = cell.trade.latest.read()?;
