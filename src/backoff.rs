@@ -1,6 +1,6 @@
 //! When to try again: the kind of failure, how many there were, and a random number in; a verdict out. No clock.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     config::Backoff,
@@ -16,6 +16,29 @@ pub(crate) enum Class {
     Retry,
     /// Try again, with patience: a dead predecessor may have to be reaped first.
     ConnectionLimit,
+    /// Try again for some minutes: the venue accepted these credentials before, and refuses them now.
+    Credentials,
+}
+
+/// Refusals of credentials that the venue had accepted before, with no login in between.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Refusals {
+    since: Instant,
+    pub(crate) count: u32,
+}
+
+impl Refusals {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            count: 0,
+        }
+    }
+
+    /// When the stream gives up, if it ever does.
+    pub(crate) fn until(&self, backoff: &Backoff) -> Option<Instant> {
+        self.since.checked_add(backoff.credentials_patience)
+    }
 }
 
 /// The one table of what is fatal. Before a stream was ever live, what a human has to mend is; once it was, the same
@@ -23,6 +46,7 @@ pub(crate) enum Class {
 pub(crate) fn class(error: &Error, was_live: bool) -> Class {
     let fatal_at_first = if was_live { Class::Retry } else { Class::Fatal };
     match error {
+        Error::Rejected { .. } | Error::NotEntitled { .. } if was_live => Class::Credentials,
         Error::Rejected { .. } | Error::NotEntitled { .. } => Class::Fatal,
         Error::ConnectionLimit { .. } => Class::ConnectionLimit,
         Error::Refused { rejection, .. } => match rejection.kind {
@@ -40,7 +64,8 @@ pub(crate) fn class(error: &Error, was_live: bool) -> Class {
     }
 }
 
-/// How long to wait before the next attempt. `failures` counts this one; `random` is from 0 to 1.
+/// How long to wait before the next attempt. `failures` counts this one, and for refused credentials the refusals;
+/// `random` is from 0 to 1.
 pub(crate) fn delay(
     backoff: &Backoff,
     error: &Error,
@@ -48,19 +73,22 @@ pub(crate) fn delay(
     failures: u32,
     random: f64,
 ) -> Duration {
+    let doubled = 1_u32 << failures.saturating_sub(1).min(31);
     let jittered = match class {
         Class::ConnectionLimit => {
             let (least, most) = backoff.connection_limit;
             least + most.saturating_sub(least).mul_f64(random)
         }
-        Class::Retry | Class::Fatal => {
-            let doublings = failures.saturating_sub(1).min(31);
-            backoff
-                .initial
-                .saturating_mul(1 << doublings)
-                .min(backoff.cap)
-                .mul_f64(random)
+        Class::Credentials => {
+            let (least, most) = REFUSED_SPACING;
+            let (least, most) = (least.saturating_mul(doubled), most.saturating_mul(doubled));
+            (least + (most - least).mul_f64(random)).min(backoff.cap.max(REFUSED_SPACING.0))
         }
+        Class::Retry | Class::Fatal => backoff
+            .initial
+            .saturating_mul(doubled)
+            .min(backoff.cap)
+            .mul_f64(random),
     };
     let asked_for = match error {
         Error::Upgrade {
@@ -71,6 +99,9 @@ pub(crate) fn delay(
     };
     jittered.max(asked_for)
 }
+
+/// The least and most time between the first two refusals of credentials that were accepted before. It doubles.
+const REFUSED_SPACING: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
 
 /// A server that asks for more than this is not taken at its word.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
@@ -123,11 +154,44 @@ mod tests {
         };
         assert_eq!(class(&certificate(true), false), Class::Fatal);
         assert_eq!(class(&certificate(false), false), Class::Retry);
-        let rejected = Error::Rejected {
-            at: at(),
-            rejection: Rejection::new(RejectionKind::Credentials, Some(402), ""),
-        };
-        assert_eq!(class(&rejected, true), Class::Fatal);
+        for refused in refusals() {
+            assert_eq!(class(&refused, false), Class::Fatal, "{refused}");
+            assert_eq!(class(&refused, true), Class::Credentials, "{refused}");
+        }
+    }
+
+    fn refusals() -> [Error; 2] {
+        let rejection = |kind, code| Rejection::new(kind, Some(code), "");
+        [
+            Error::Rejected {
+                at: at(),
+                rejection: rejection(RejectionKind::Credentials, 402),
+            },
+            Error::NotEntitled {
+                at: at(),
+                rejection: rejection(RejectionKind::Entitlement, 409),
+            },
+        ]
+    }
+
+    #[test]
+    fn refused_credentials_are_tried_again_after_two_to_five_seconds_and_then_more_rarely() {
+        let backoff = Backoff::default();
+        for refused in refusals() {
+            for (count, least, most) in
+                [(1, 2, 5), (2, 4, 10), (3, 8, 20), (4, 16, 30), (40, 30, 30)]
+            {
+                let delay = |random| delay(&backoff, &refused, Class::Credentials, count, random);
+                assert_eq!(delay(0.0), Duration::from_secs(least), "{count}");
+                assert_eq!(delay(1.0), Duration::from_secs(most), "{count}");
+            }
+        }
+        let now = crate::clock::now();
+        let mut backoff = backoff;
+        let until = Refusals::new(now).until(&backoff);
+        assert_eq!(until, Some(now + Duration::from_secs(300)));
+        backoff.credentials_patience = Duration::MAX;
+        assert_eq!(Refusals::new(now).until(&backoff), None, "for ever");
     }
 
     #[test]

@@ -191,6 +191,11 @@ pub struct Backoff {
     /// close handshake counts for about 90 s at Alpaca. Default 9 s and 12 s: at most a dozen attempts until then, and
     /// live again at most 12 s later.
     pub connection_limit: (Duration, Duration),
+    /// How long a stream goes on when the venue refuses credentials, or an entitlement, that it accepted before on this
+    /// stream: venues have refused good keys for minutes. The first two attempts are 2 to 5 s apart, later ones further.
+    /// The stream ends at the first refusal after that time. Credentials that were never accepted end it at once.
+    /// Default five minutes; zero ends it at the first refusal.
+    pub credentials_patience: Duration,
 }
 
 impl Default for Backoff {
@@ -201,6 +206,7 @@ impl Default for Backoff {
             max_failures: None,
             reset_after: Duration::from_secs(30),
             connection_limit: (Duration::from_secs(9), Duration::from_secs(12)),
+            credentials_patience: Duration::from_secs(300),
         }
     }
 }

@@ -33,6 +33,9 @@ pub struct Health {
     pub failures: u32,
     /// When the next attempt is due.
     pub next_attempt_in: Option<Duration>,
+    /// When the stream gives up, if the venue goes on refusing credentials that it accepted before: see
+    /// [`Backoff::credentials_patience`](crate::Backoff::credentials_patience).
+    pub gives_up_in: Option<Duration>,
     /// How many connections became live; the newest is this one.
     pub epoch: u64,
     /// Handles and subscriptions that hold it.
@@ -168,6 +171,9 @@ impl fmt::Display for Health {
         }
         if let Some(cause) = &self.cause {
             write!(f, ", after {} failed: {cause}", self.failures)?;
+        }
+        if let Some(left) = self.gives_up_in {
+            write!(f, ", given up in {left:.1?} unless they are accepted again")?;
         }
         if let Some(draining) = self.draining_for {
             write!(f, ", ending for {draining:.1?}")?;

@@ -68,8 +68,9 @@
 //!
 //! # Reconnects and gaps
 //! A stream reconnects for ever, with exponential backoff and full jitter ([`Backoff`]). What ends it is what trying
-//! again cannot mend: rejected credentials, a plan without the feed, and, as long as it was never live, a wrong URL or
-//! certificate. At a loss every subscription gets [`Update::Gap`] at once, behind what had been read before; when the
+//! again cannot mend: credentials, or a plan without the feed, that the venue never accepted on this stream, or has
+//! refused again for [`Backoff::credentials_patience`]; and, as long as it was never live, a wrong URL or certificate.
+//! At a loss every subscription gets [`Update::Gap`] at once, behind what had been read before; when the
 //! venue has answered for all of its topics again, [`Notice::Resumed`]. The venue replays nothing, and neither does
 //! trunkline: between the two, refill by REST if you need to.
 //!

@@ -337,9 +337,11 @@ fn a_slot_that_is_not_reaped_yet_is_waited_for_without_a_second_socket() {
 }
 
 #[test]
-fn credentials_that_expire_end_the_stream_at_its_next_connection() {
+fn credentials_that_expire_end_the_stream_when_its_patience_is_over() {
     let sim = sim(|_| {});
-    let mut reader = Reader::of("expired", &brisk(), &sim.stocks());
+    let mut config = brisk();
+    config.backoff.credentials_patience = Duration::from_millis(50);
+    let mut reader = Reader::of("expired", &config, &sim.stocks());
     reader.read_trades(5);
     sim.inject(FaultKind::Expired);
     sim.cut();
@@ -351,6 +353,8 @@ fn credentials_that_expire_end_the_stream_at_its_next_connection() {
         Some(EndReason::Failed(Error::Rejected { rejection, .. })) if rejection.code == Some(402)
     ));
     assert_eq!(reader.ledger.gaps, 1);
+    // The first, one that was refused at once, and one when the patience was over.
+    assert_eq!(reader.handle.health().counters.attempts, 3);
     reader.end();
 }
 

@@ -458,6 +458,7 @@ fn assert_shown(health: &Health, key: &StreamKey) -> serde_json::Value {
             "epoch",
             "failures",
             "generation",
+            "gives_up_in",
             "in_phase",
             "last_message_age",
             "leases",

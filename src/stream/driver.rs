@@ -27,7 +27,7 @@ use super::{
     meter::Meter,
 };
 use crate::{
-    backoff::{self, Class},
+    backoff::{self, Class, Refusals},
     calendar::Calendar,
     clock,
     credentials::Credentials,
@@ -52,6 +52,8 @@ pub(crate) struct Driver<V: Venue, T> {
     epoch: u64,
     failures: u32,
     was_live: bool,
+    /// The venue refuses credentials that it accepted before.
+    refusals: Option<Refusals>,
     calendar: Calendar,
     /// When the last message was read, for the gap that may follow.
     last_message: Option<Instant>,
@@ -118,6 +120,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             epoch: 0,
             failures: 0,
             was_live: false,
+            refusals: None,
             calendar,
             last_message: None,
             meter,
@@ -322,6 +325,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.transport.unmask();
         self.epoch += 1;
         self.was_live = true;
+        self.refusals = None;
         let live = Live {
             session,
             since: now,
@@ -335,6 +339,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             state.phase = Phase::Live;
             state.epoch = epoch;
             state.retry_at = None;
+            state.gives_up_at = None;
         });
         self.hub.connected(now);
         record!(Info, "live", self.stream.key, epoch = epoch; "connection {epoch} is live");
@@ -784,7 +789,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// The connection failed. Whether the stream ends or tries again follows from the error.
     fn fail(&mut self, now: Instant, error: Error) {
         let class = backoff::class(&error, self.was_live);
-        if class == Class::Fatal {
+        if class == Class::Credentials {
+            self.refusals.get_or_insert(Refusals::new(now)).count += 1;
+        }
+        let refusals = self.refusals.filter(|_| class == Class::Credentials);
+        let gives_up_at = refusals.and_then(|refusals| refusals.until(&self.stream.config.backoff));
+        if class == Class::Fatal || gives_up_at.is_some_and(|at| at <= now) {
             self.spend(now);
             return self.lose(now, EndReason::Failed(error));
         }
@@ -810,16 +820,23 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             &self.stream.config.backoff,
             &error,
             class,
-            self.failures,
+            refusals.map_or(self.failures, |refusals| refusals.count),
             random,
         );
+        // The last of those attempts is made when the patience ends, not after it.
+        let patience = gives_up_at.map(|at| at.saturating_duration_since(now));
+        let delay = delay.min(patience.unwrap_or(Duration::MAX));
         let delay = delay.max(self.budget_wait(now));
-        record!(Warn, "lost", self.stream.key, attempt = self.failures, code = error.code(); "{}; next attempt in {delay:.1?}", error.for_record());
+        let patience = patience.map_or_else(String::new, |left| {
+            format!(", given up in {left:.1?}, since the venue accepted them before")
+        });
+        record!(Warn, "lost", self.stream.key, attempt = self.failures, code = error.code(); "{}; next attempt in {delay:.1?}{patience}", error.for_record());
         self.disconnected(now, &error);
         let failures = self.failures;
         self.stream.lifecycle.change(now, |state| {
             state.failures = failures;
             state.cause = Some(error);
+            state.gives_up_at = gives_up_at;
         });
         self.close(now, Next::Retry(now + delay));
     }

@@ -86,6 +86,8 @@ pub(crate) struct State {
     pub(crate) failures: u32,
     /// When the next attempt is due, while waiting for it.
     pub(crate) retry_at: Option<Instant>,
+    /// When the stream ends, if the venue goes on refusing credentials that it accepted before.
+    pub(crate) gives_up_at: Option<Instant>,
     /// How many connections became live.
     pub(crate) epoch: u64,
     pub(crate) ended: Option<EndReason>,
@@ -99,6 +101,7 @@ impl Lifecycle {
             cause: None,
             failures: 0,
             retry_at: None,
+            gives_up_at: None,
             epoch: 0,
             ended: None,
         };
@@ -164,6 +167,7 @@ impl Lifecycle {
         self.change(now, |state| {
             state.phase = Phase::Ended;
             state.retry_at = None;
+            state.gives_up_at = None;
             state.ended.get_or_insert_with(|| reason.clone());
         });
     }
@@ -194,6 +198,7 @@ impl Lifecycle {
                 cause: Some(forked.clone()),
                 failures: 0,
                 retry_at: None,
+                gives_up_at: None,
                 epoch: 0,
                 ended: Some(EndReason::Failed(forked)),
             };

@@ -379,6 +379,9 @@ impl<V: Venue> Shared for Stream<V> {
             cause: cause.map(|error| error.for_record()),
             failures: state.failures,
             next_attempt_in: state.retry_at.map(|at| at.saturating_duration_since(now)),
+            gives_up_in: state
+                .gives_up_at
+                .map(|at| at.saturating_duration_since(now)),
             epoch: state.epoch,
             leases: 0,
             draining_for: None,

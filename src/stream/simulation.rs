@@ -493,6 +493,9 @@ struct Line {
     /// Nothing can be written any more.
     pipe_broken: bool,
     stopped: bool,
+    /// Since when credentials are refused that were accepted before, and whether the last refusal ends the stream.
+    refused_since: Option<Instant>,
+    refused_for_good: bool,
     /// Events that were read, those of them that somebody was to get, and those that nobody had asked for.
     events: u64,
     matched: u64,
@@ -984,6 +987,8 @@ impl Simulation {
                 broke: false,
                 pipe_broken: false,
                 stopped: false,
+                refused_since: None,
+                refused_for_good: false,
                 events: 0,
                 matched: 0,
                 strays: 0,
@@ -1040,6 +1045,13 @@ impl Simulation {
             self.line.run_out();
         }
         self.check(now);
+        if self.line.epoch > 0 && !self.line.stopped {
+            let ends = self.next.is_none();
+            let may_end = self.line.refused_for_good;
+            assert!(may_end || !ends, "ended, although it was live before");
+            let waits = self.stream.lifecycle.phase() == Phase::Waiting;
+            assert!(!may_end || !waits, "tries again, although it lost patience");
+        }
         if self.next.is_none() {
             self.finish(now);
         }
@@ -1094,6 +1106,7 @@ impl Simulation {
             Said::Authenticated => {
                 self.line.live = true;
                 self.line.epoch += 1;
+                self.line.refused_since = None;
                 self.line.confirmed = 0;
                 self.line.in_flight = None;
                 self.line.given_up = 0;
@@ -1117,6 +1130,12 @@ impl Simulation {
             Said::Error(400 | 405) if self.line.in_flight.is_some() => self.line.give_up(),
             Said::Error(400 | 405) => self.odd(Set::MAX),
             Said::Error(403) | Said::Welcome | Said::Pong => {}
+            Said::Error(402 | 409) => {
+                self.line.broke = true;
+                let since = *self.line.refused_since.get_or_insert(now);
+                let patience = self.config.backoff.credentials_patience;
+                self.line.refused_for_good = self.line.epoch == 0 || now >= since + patience;
+            }
             Said::Error(_) | Said::End => self.line.broke = true,
         }
     }

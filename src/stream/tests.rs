@@ -1166,6 +1166,72 @@ fn each_way_of_ending_shows_the_phases_that_it_has_and_no_others() {
     }
 }
 
+/// Logs in as far as the venue's answer to the credentials.
+fn answer_login(bench: &mut Bench, answer: &str) {
+    while bench.phase() != Phase::Authenticating {
+        bench.leap();
+    }
+    bench.say(CONNECTED);
+    bench.say(answer);
+}
+
+#[test]
+fn credentials_that_were_accepted_before_are_tried_for_some_minutes_and_then_given_up() {
+    let patience = Config::default().backoff.credentials_patience;
+    for refusal in [error(402), error(409)] {
+        let mut bench = Bench::live();
+        let subscription = bench.subscribe(alpaca::quotes(["A"]));
+        bench.step();
+        bench.say(&quotes_of(&["A"]));
+        // A login in between is a new beginning.
+        for _ in 0..2 {
+            bench.peer.cut();
+            bench.step();
+            answer_login(&mut bench, &refusal);
+            answer_login(&mut bench, AUTHENTICATED);
+            assert_eq!(bench.health().gives_up_in, None);
+            bench.say(&quotes_of(&["A"]));
+        }
+        bench.peer.cut();
+        bench.step();
+        let mut refused = Vec::new();
+        while !bench.is_over() {
+            answer_login(&mut bench, &refusal);
+            refused.push(bench.peer.now());
+            if !bench.is_over() {
+                let health = bench.health();
+                assert_eq!(health.phase, Phase::Waiting);
+                assert!(health.gives_up_in.is_some() && health.cause.is_some());
+                let shown = health.to_string();
+                assert!(shown.contains("given up in"), "{shown}");
+            }
+        }
+        let waits: Vec<Duration> = refused.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        let seconds = |duration: Duration| duration.as_secs_f64();
+        assert!((2.0..=5.0).contains(&seconds(waits[0])), "{waits:?}");
+        assert!(waits[1] > waits[0], "{waits:?}");
+        assert!(waits.len() <= 20, "{} attempts", waits.len());
+        assert_eq!(*refused.last().unwrap() - refused[0], patience);
+        let cause = bench.stream.lifecycle.snapshot().cause.unwrap();
+        let code = ["rejected", "not_entitled"];
+        assert!(code.contains(&cause.code()), "{cause:?}");
+        drop(subscription);
+    }
+    // Without patience, and without an earlier login, the first refusal is the last.
+    let mut config = Config::default();
+    config.backoff.credentials_patience = Duration::ZERO;
+    let mut bench = Bench::new(config);
+    bench.log_in();
+    bench.peer.cut();
+    bench.step();
+    answer_login(&mut bench, &error(402));
+    assert!(bench.is_over());
+    let mut bench = Bench::new(Config::default());
+    bench.step();
+    answer_login(&mut bench, &error(402));
+    assert!(bench.is_over());
+}
+
 fn error(code: u16) -> String {
     format!(r#"[{{"T":"error","code":{code},"msg":"no"}}]"#)
 }
