@@ -36,9 +36,12 @@ pub struct Config {
     pub close_timeout: Duration,
     /// How long a request may stay unanswered before its topics count as refused. Default 10 s.
     pub request_timeout: Duration,
-    /// How long the peer may be silent before it is sent a ping. Default 20 s.
+    /// How long the peer may be silent before it is sent a ping. Default 10 s. Less where the venue asks for less
+    /// ([`Venue::ping_interval`](crate::venue::Venue::ping_interval)): on Alpaca's order updates, where silence is normal,
+    /// 5 s at most.
     pub ping_interval: Duration,
-    /// How long it may be silent after that before the connection is given up. Default 10 s.
+    /// How long it may be silent after that before the connection is given up. Default 5 s, so that a line which is dead
+    /// without a word is given up after 15 s.
     pub ping_timeout: Duration,
     /// How much older than the freshest ones events may be when they arrive, before
     /// [`Notice::Behind`](crate::Notice::Behind) warns. Default 5 s.
@@ -74,8 +77,8 @@ impl Default for Config {
             setup_timeout: Duration::from_secs(15),
             close_timeout: Duration::from_secs(1),
             request_timeout: Duration::from_secs(10),
-            ping_interval: Duration::from_secs(20),
-            ping_timeout: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(10),
+            ping_timeout: Duration::from_secs(5),
             behind_warning: Duration::from_secs(5),
             backoff: Backoff::default(),
             attempt_budget: AttemptBudget::default(),

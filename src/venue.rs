@@ -90,6 +90,12 @@ pub trait Venue: Send + Sync + 'static {
         Calendar::always_open()
     }
 
+    /// After how long a silence its peer is to be pinged at the latest, where that is less than
+    /// [`Config::ping_interval`](crate::Config::ping_interval). By default that is all there is.
+    fn ping_interval(&self) -> Option<Duration> {
+        None
+    }
+
     /// How often something has to arrive on a topic, in trading time, if that can be said: a line on which it does not
     /// is mute. By default it cannot: most symbols are quiet for hours.
     fn expects(&self, topic: &Topic) -> Option<Duration> {

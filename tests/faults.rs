@@ -509,7 +509,7 @@ fn a_line_without_data_is_found_by_what_its_reader_expects() {
     let sim = sim(|_| {});
     let venue = sim.stocks().calendar(Calendar::always_open());
     let mut config = brisk();
-    config.ping_timeout = Duration::from_millis(300);
+    config.request_timeout = Duration::from_secs(2);
     let credentials = credentials();
     let handle = open(&config, &venue, &credentials);
     let topics = alpaca::trades(["AAPL"]).expect_within(Duration::from_secs(1));

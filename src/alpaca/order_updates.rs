@@ -20,7 +20,10 @@
 //! There is no welcome. An update may come before the reply to `listen`: it shows that the venue listens, so it is the
 //! confirmation, and the reply that follows is no news.
 
-use std::{fmt, time::Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use super::{
     Account, Codec,
@@ -132,6 +135,11 @@ impl Venue for OrderUpdates {
 
     fn is_lossless(&self) -> bool {
         true
+    }
+
+    /// A silence says nothing here: minutes pass between orders. So the pings alone tell a dead line.
+    fn ping_interval(&self) -> Option<Duration> {
+        Some(Duration::from_secs(5))
     }
 
     fn session(&self, credentials: Credentials) -> OrderUpdatesSession {

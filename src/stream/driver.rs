@@ -173,7 +173,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     fn deadline(&self) -> Option<Instant> {
-        let config = &self.stream.config;
         match &self.link {
             Link::Waiting { until } | Link::Closing { until, .. } => Some(*until),
             Link::SettingUp {
@@ -186,7 +185,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     .min()
             }
             Link::Live(live) => [
-                Some(live.liveness.deadline(config)),
+                Some(live.liveness.deadline()),
                 live.answer_by,
                 live.session.deadline(),
             ]
@@ -326,11 +325,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.epoch += 1;
         self.was_live = true;
         self.refusals = None;
+        let ping_interval = self.stream.config.ping_interval;
+        let asked_for = self.stream.venue.ping_interval();
+        let ping_interval = asked_for.map_or(ping_interval, |most| most.min(ping_interval));
         let live = Live {
             session,
             since: now,
             answer_by: None,
-            liveness: Liveness::new(now),
+            liveness: Liveness::new(now, ping_interval),
             behind: Behind::default(),
         };
         self.link = Link::Live(Box::new(live));

@@ -13,6 +13,8 @@ use crate::{
 };
 
 pub(super) struct Liveness {
+    /// How long the peer may be silent before it is sent a ping.
+    ping_interval: Duration,
     /// When anything arrived last.
     heard: Instant,
     /// A ping was sent, and anything has to arrive by then.
@@ -49,8 +51,9 @@ pub(super) enum Outlook {
 }
 
 impl Liveness {
-    pub(super) fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant, ping_interval: Duration) -> Self {
         Self {
+            ping_interval,
             heard: now,
             pong_by: None,
             look_at: None,
@@ -63,8 +66,8 @@ impl Liveness {
         self.pong_by = None;
     }
 
-    pub(super) fn deadline(&self, config: &Config) -> Instant {
-        let ping = self.pong_by.unwrap_or(self.heard + config.ping_interval);
+    pub(super) fn deadline(&self) -> Instant {
+        let ping = self.pong_by.unwrap_or(self.heard + self.ping_interval);
         self.look_at.map_or(ping, |look| look.min(ping))
     }
 
@@ -73,7 +76,7 @@ impl Liveness {
             Some(deadline) if deadline <= now => {
                 return Some(Due::Dead(now.saturating_duration_since(self.heard)));
             }
-            None if self.heard + config.ping_interval <= now => {
+            None if self.heard + self.ping_interval <= now => {
                 self.pong_by = Some(now + config.ping_timeout);
                 return Some(Due::Ping);
             }
@@ -106,7 +109,8 @@ impl Liveness {
         }
         match self.probed_until {
             None => {
-                let until = now + config.ping_timeout;
+                // What is asked for has to come, which takes longer than a pong.
+                let until = now + config.request_timeout;
                 self.probed_until = Some(until);
                 self.look_at = Some(until);
                 Outlook::Probe
@@ -203,13 +207,13 @@ mod tests {
     fn a_mute_line_is_probed_once_and_given_up_when_the_data_stays_away() {
         let config = Config::default();
         let now = crate::clock::now();
-        let mut line = Liveness::new(now);
+        let mut line = Liveness::new(now, config.ping_interval);
         assert_eq!(
             line.expect(now, Some(Duration::from_secs(5)), &config),
             Outlook::Fine
         );
         let later = now + Duration::from_secs(5);
-        assert_eq!(line.deadline(&config), later);
+        assert_eq!(line.deadline(), later);
         assert_eq!(line.due(later, &config), Some(Due::Look));
         assert_eq!(
             line.expect(later, Some(Duration::ZERO), &config),
@@ -219,8 +223,9 @@ mod tests {
             line.expect(later, Some(Duration::ZERO), &config),
             Outlook::Waiting
         );
-        let end = later + config.ping_timeout;
-        assert_eq!(line.deadline(&config), end);
+        let end = later + config.request_timeout;
+        line.heard(later);
+        assert_eq!(line.deadline(), end);
         assert_eq!(
             line.expect(end, Some(Duration::ZERO), &config),
             Outlook::Mute

@@ -419,8 +419,8 @@ fn a_request_that_is_never_answered_is_refused_in_time_and_the_next_one_goes_out
     assert_eq!(bench.leap(), Config::default().request_timeout);
     assert_eq!(words(&silent), ["refused[quotes:AAPL]"]);
     assert_eq!(
-        bench.sent(),
-        [r#"{"action":"subscribe","quotes":["MSFT"]}"#]
+        bench.sent()[0],
+        r#"{"action":"subscribe","quotes":["MSFT"]}"#
     );
     bench.say(&quotes_of(&["MSFT"]));
     assert_eq!(words(&next), ["confirmed[quotes:MSFT]"]);
@@ -685,6 +685,57 @@ fn an_unanswered_ping_gives_the_line_up_and_any_sign_of_life_saves_it() {
     assert_eq!(bench.phase(), Phase::Live);
     assert_eq!(bench.leap(), config.ping_timeout);
     assert_eq!(bench.phase(), Phase::Waiting);
+}
+
+/// After how long a line is given up that went silent without a word right after its login.
+fn given_up_after<V: Venue>(venue: V, login: &[&str]) -> Duration {
+    let credentials = Credentials::new("PKTEST", SECRET).unwrap();
+    let key = crate::StreamKey::new(venue.endpoint(), &credentials);
+    let stream = Stream::new(key, 0, venue, Arc::new(Config::default()));
+    let (peer, transport) = Peer::new();
+    let mut driver = Driver::new(Arc::clone(&stream), transport, credentials);
+    let mut next = driver.step(peer.now());
+    for said in login {
+        peer.say(*said);
+        next = driver.step(peer.now());
+    }
+    let start = peer.now();
+    while stream.lifecycle.phase() == Phase::Live {
+        next = driver.step(peer.advance_to(next.expect("a deadline")));
+    }
+    assert_eq!(stream.lifecycle.phase(), Phase::Waiting);
+    peer.now() - start
+}
+
+#[test]
+fn a_line_that_is_dead_without_a_word_is_given_up_within_fifteen_seconds() {
+    let stocks = alpaca::stocks(Feed::Iex);
+    let after = given_up_after(stocks, &[CONNECTED, AUTHENTICATED]);
+    assert_eq!(after, Duration::from_secs(15));
+    let orders = alpaca::order_updates(alpaca::Account::Paper);
+    let authorized =
+        r#"{"stream":"authorization","data":{"status":"authorized","action":"authenticate"}}"#;
+    let listening = r#"{"stream":"listening","data":{"streams":["trade_updates"]}}"#;
+    let after = given_up_after(orders, &[authorized, listening]);
+    assert_eq!(after, Duration::from_secs(10));
+}
+
+/// Between two pings nothing wakes the thread of a line on which nothing happens.
+#[test]
+fn an_idle_line_wakes_up_for_its_pings_and_for_nothing_else() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["A"]));
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    bench.sent();
+    let interval = Config::default().ping_interval;
+    for _ in 0..360 {
+        assert_eq!(bench.leap(), interval);
+        assert_eq!(bench.sent(), ["<ping>"]);
+        bench.peer.pong();
+        bench.step();
+    }
+    drop(subscription);
 }
 
 #[test]
@@ -1572,9 +1623,10 @@ fn a_topic_that_came_with_a_wildcard_does_not_go_with_it() {
         } else {
             assert_eq!(bench.leap(), Config::default().request_timeout);
         }
+        // A silence that is as long as the time for an answer ends with a ping, too.
         assert_eq!(
-            bench.sent(),
-            [r#"{"action":"subscribe","quotes":["A"]}"#],
+            bench.sent()[0],
+            r#"{"action":"subscribe","quotes":["A"]}"#,
             "answered: {answered}"
         );
         bench.say(&quotes_of(&["A"]));
