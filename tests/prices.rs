@@ -539,6 +539,8 @@ fn a_book_of_a_venue_of_the_users_own_knows_of_what_that_could_not_read() {
             venue.say(text);
         }
     });
+    // Dropped before the peer, which waits for its script.
+    let say = say;
     let endpoint: Endpoint = format!("ws://{}/words", peer.address()).parse().unwrap();
     let feed = Manager::new()
         .open(&Words(endpoint), &credentials())
@@ -562,5 +564,4 @@ fn a_book_of_a_venue_of_the_users_own_knows_of_what_that_could_not_read() {
         book.wait_fresh("A", LONG, GENEROUS).unwrap();
         assert_eq!(is_missed("B"), misses_b, "{odd}");
     }
-    drop(say);
 }
