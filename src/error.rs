@@ -164,7 +164,7 @@ pub enum Error {
 
     /// The budget of symbols is full, and nobody who holds a part of it is worth less. Nothing was sent; the
     /// subscription's other topics go on. See [`SymbolBudget`](crate::SymbolBudget).
-    #[error("{at}no room for it: {limit} {counts} are all, held by {}", symbol_budget::list(.holders))]
+    #[error("{at}no room for it: {limit} {counts} are all, held by {}{}", symbol_budget::list(.holders), said_note(.said))]
     OverBudget {
         /// The stream, and the phase it is in.
         at: At,
@@ -174,6 +174,8 @@ pub enum Error {
         counts: Counts,
         /// Who holds it, those with the highest priority first.
         holders: Vec<BudgetHolder>,
+        /// What the venue said when it refused more, where the limit was learned from that.
+        said: Option<Rejection>,
     },
 
     /// The budget of symbols was full, and a subscription that is worth more took the place of topics. They come back
@@ -767,6 +769,11 @@ impl StdError for Source {
 
 fn since_note(since: &Option<Timestamp>) -> String {
     since.map_or_else(String::new, |since| format!(" since {since}"))
+}
+
+fn said_note(said: &Option<Rejection>) -> String {
+    said.as_ref()
+        .map_or_else(String::new, |said| format!("; the venue said: {said}"))
 }
 
 fn retry_note(retry_in: &Option<Duration>) -> String {

@@ -10,14 +10,16 @@ use crate::{
 
 /// A plan's limit on what one connection may be subscribed to, which a stream keeps to by itself.
 ///
-/// Topics that are shared count once, and `*` counts as one symbol. When the budget is full, a subscription of a higher
+/// Topics that are shared count once. `*` is no symbol and is not counted: whether the plan grants it is the venue's to
+/// say. When the budget is full, a subscription of a higher
 /// [priority](crate::Topics::priority) displaces the lowest: whose topics those were is told by
 /// [`Notice::Displaced`](crate::Notice::Displaced), and gets them back, with a
 /// [`Notice::Confirmed`](crate::Notice::Confirmed), when room appears. Anybody else is refused with
 /// [`Error::OverBudget`], which names the holders. Nobody is displaced in silence.
 ///
-/// A limit that the venue enforces and that is not the one given here is learned from its refusals, and forgotten with
-/// the connection: another may be under another plan.
+/// A limit that the venue enforces and that is not the one given here is learned from its refusals, whose words are in
+/// the error then. It is never lower than what the venue confirmed, and is forgotten after ten minutes, and with the
+/// connection: another may be under another plan.
 ///
 /// # Examples
 /// ```

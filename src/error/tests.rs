@@ -198,11 +198,12 @@ fn rows(at: &At) -> Vec<Row> {
                 limit: 30,
                 counts: Counts::Symbols,
                 holders: Vec::new(),
+                said: Some(rejection(RejectionKind::SymbolLimit)),
             },
             "over_budget",
             ReduceSymbols,
             false,
-            "30 symbols are all",
+            "30 symbols are all, held by nobody; the venue said: no (499)",
         ),
         (
             Error::Displaced {

@@ -188,6 +188,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 Some(live.liveness.deadline()),
                 live.answer_by,
                 live.session.deadline(),
+                self.hub.asks_again_at(),
             ]
             .into_iter()
             .flatten()
@@ -373,9 +374,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             );
             let error = self.refusal(Rejection::new(RejectionKind::Temporary, None, why));
             let left_out = self.left_out();
-            self.hub.run_out(error, || left_out.clone());
+            self.hub.run_out(error, now, || left_out.clone());
             self.ask(now);
             self.publish(now);
+        }
+        if self.hub.asks_again_at().is_some_and(|at| at <= now) {
+            self.ask(now);
         }
         let config = &self.stream.config;
         let Link::Live(live) = &mut self.link else {
@@ -641,7 +645,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Link::Live(live) = &mut self.link else {
             return;
         };
-        let Some(ask) = self.hub.next_request(self.stream.venue.request_limit()) else {
+        let Some(ask) = self
+            .hub
+            .next_request(self.stream.venue.request_limit(), now)
+        else {
             let epoch = self.epoch;
             self.hub.resume(epoch, || self.transport.utc());
             return self.publish_news(now);
@@ -688,7 +695,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     fn refuse(&mut self, now: Instant, rejection: Rejection) {
         let error = self.refusal(rejection);
-        self.hub.refuse(error);
+        self.hub.refuse(error, now);
         self.ask(now);
         self.publish(now);
     }

@@ -157,7 +157,7 @@ impl<V: Venue> Rehearsal<V> {
         for (id, wish) in changes.subscriptions {
             hub.update(id, wish, now);
         }
-        while self.is_live() && hub.next_request(usize::MAX).is_some() {
+        while self.is_live() && hub.next_request(usize::MAX, now).is_some() {
             hub.confirm(Confirmed::Request, || self.lost());
         }
         // Of a test's stream there are no records.

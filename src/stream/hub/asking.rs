@@ -3,7 +3,7 @@
 //! One request is in flight at a time, and each is made for one member, so that a refusal concerns only that member.
 //! Nothing is queued: the next request follows from what is wanted and what is confirmed.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use super::{Entry, Hub, Sink, Standing, Told, Upstream, Word, budget::Grant};
 use crate::{
@@ -69,10 +69,11 @@ pub(crate) enum Ask {
 
 impl<E: Routed> Hub<E> {
     /// The next request, if none is in flight and there is something to ask.
-    pub(crate) fn next_request(&mut self, limit: usize) -> Option<Ask> {
+    pub(crate) fn next_request(&mut self, limit: usize, now: Instant) -> Option<Ask> {
         if self.in_flight.is_some() {
             return None;
         }
+        self.forget_old(now);
         if self.unwanted {
             let given_back = self.topics().filter(|(_, entry)| match entry.upstream {
                 Upstream::Confirmed => entry.members.is_empty(),
@@ -209,7 +210,12 @@ impl<E: Routed> Hub<E> {
     }
 
     /// The request in flight has run out of time. Says whether its topics were refused for that.
-    pub(crate) fn run_out(&mut self, error: Error, left_out: impl Fn() -> Error) -> bool {
+    pub(crate) fn run_out(
+        &mut self,
+        error: Error,
+        now: Instant,
+        left_out: impl Fn() -> Error,
+    ) -> bool {
         let Some(asked) = &self.in_flight else {
             return false;
         };
@@ -218,7 +224,7 @@ impl<E: Routed> Hub<E> {
             return false;
         }
         self.unanswered.extend(asked.topics().iter().cloned());
-        self.refuse(error);
+        self.refuse(error, now);
         true
     }
 
@@ -312,8 +318,8 @@ impl<E: Routed> Hub<E> {
     }
 
     /// The venue refused the request in flight.
-    pub(crate) fn refuse(&mut self, error: Error) {
-        if self.learn(&error) || self.halve(&error) {
+    pub(crate) fn refuse(&mut self, error: Error, now: Instant) {
+        if self.learn(&error, now) || self.halve(&error) {
             return self.forget_unwanted();
         }
         match self.in_flight.take() {
@@ -411,6 +417,9 @@ impl<E: Routed> Hub<E> {
                 self.clear_suspicion(topic);
                 self.unmatched.confirmed();
             }
+        }
+        if upstream == Upstream::Confirmed {
+            self.prove();
         }
         for slot in self.folds_first(slots) {
             self.answer(slot, topics, word.clone());

@@ -2,7 +2,8 @@
 //!
 //! What the venue sends, or was asked for, or has not yet confirmed to be gone, counts. So what is asked for fits even
 //! while something is being given up, and the venue is never over its limit. A unit of the budget is a symbol or a
-//! topic; it is worth the highest priority among those who want it.
+//! topic; it is worth the highest priority among those who want it. A wildcard is no unit: whether a plan grants it has
+//! nothing to do with how many symbols it grants.
 //!
 //! ```text
 //!              room, or somebody lower                 a higher one comes
@@ -15,12 +16,16 @@
 #[cfg(not(loom))]
 mod tests;
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    num::NonZeroUsize,
+    time::{Duration, Instant},
+};
 
 use super::{Ask, Asked, Hub, Standing, Upstream, Word};
 use crate::{
     correlation::CorrelationId,
-    error::{At, Error, RejectionKind},
+    error::{At, Error, Rejection, RejectionKind},
     market::Symbol,
     phase::Phase,
     stream::wishes::SubscriptionId,
@@ -33,9 +38,37 @@ use crate::{
 pub(super) struct Budget {
     given: SymbolBudget,
     counts: Counts,
-    limit: Option<usize>,
+    learned: Option<Learned>,
+    proven: Proven,
+    /// The venue refused a request with a wildcard for its limit: each is asked for alone.
+    wildcards_alone: bool,
+}
+
+/// The most that the venue confirmed at once: its limit is not lower.
+#[derive(Clone, Copy, Default)]
+struct Proven {
+    symbols: usize,
+    topics: usize,
+}
+
+impl Proven {
+    fn of(self, counts: Counts) -> usize {
+        match counts {
+            Counts::Symbols => self.symbols,
+            Counts::Topics => self.topics,
+        }
+    }
+}
+
+/// What the venue's refusals say of its limit.
+struct Learned {
+    limit: NonZeroUsize,
     /// The venue refused more than this at once: while its limit is being found out, no request names more.
     most: usize,
+    /// When the venue refused last.
+    at: Instant,
+    /// Its own words.
+    said: Rejection,
 }
 
 /// What counts as one.
@@ -54,9 +87,15 @@ impl Budget {
         Self {
             given,
             counts: given.counts(),
-            limit: given.limit(),
-            most: usize::MAX,
+            learned: None,
+            proven: Proven::default(),
+            wildcards_alone: false,
         }
+    }
+
+    fn limit(&self) -> Option<usize> {
+        let learned = self.learned.as_ref().map(|learned| learned.limit.get());
+        learned.or(self.given.limit())
     }
 
     /// What was learned goes with its connection.
@@ -65,21 +104,28 @@ impl Budget {
     }
 
     fn unit(&self, topic: &Topic) -> Unit {
-        let channel = match self.counts {
-            Counts::Symbols => None,
-            Counts::Topics => Some(topic.channel),
-        };
-        (channel, topic.symbol.clone())
+        unit(self.counts, topic)
     }
 
     fn room(&self, used: usize) -> usize {
-        self.limit
+        self.limit()
             .map_or(usize::MAX, |limit| limit.saturating_sub(used))
     }
 
-    fn is_limited(&self) -> bool {
-        self.limit.is_some() || self.most < usize::MAX
+    /// How many units one request may name.
+    fn most(&self) -> usize {
+        self.learned
+            .as_ref()
+            .map_or(usize::MAX, |learned| learned.most)
     }
+}
+
+fn unit(counts: Counts, topic: &Topic) -> Unit {
+    let channel = match counts {
+        Counts::Symbols => None,
+        Counts::Topics => Some(topic.channel),
+    };
+    (channel, topic.symbol.clone())
 }
 
 /// What becomes of topics that are asked for.
@@ -101,21 +147,27 @@ impl<E: Routed> Hub<E> {
         priority: Option<i32>,
         limit: usize,
     ) -> Grant {
-        let Some(budget) = self.budget.as_ref().filter(|budget| budget.is_limited()) else {
+        let budget = self.budget.as_ref();
+        if budget.is_some_and(|budget| budget.wildcards_alone)
+            && let Some(wildcard) = topics.iter().find(|topic| topic.is_wildcard())
+        {
+            return Grant::Ask(vec![wildcard.clone()]);
+        }
+        let Some(budget) = budget.filter(|budget| budget.limit().is_some()) else {
             topics.truncate(limit);
             return Grant::Ask(topics);
         };
         let held = self.held(budget);
-        let room = budget.room(held.len()).min(budget.most);
+        let room = budget.room(held.len()).min(budget.most());
         let mut fresh = HashSet::new();
         let mut left_out = HashSet::new();
         let mut fit = Vec::new();
         for topic in topics {
             let unit = budget.unit(&topic);
-            if held.contains_key(&unit) || fresh.contains(&unit) || fresh.len() < room {
-                if !held.contains_key(&unit) {
-                    fresh.insert(unit);
-                }
+            if topic.is_wildcard() || held.contains_key(&unit) || fresh.contains(&unit) {
+                fit.push(topic);
+            } else if fresh.len() < room {
+                fresh.insert(unit);
                 fit.push(topic);
             } else {
                 left_out.insert(unit);
@@ -258,50 +310,111 @@ impl<E: Routed> Hub<E> {
 
     /// The venue refused the subscription in flight for its limit, which is now known better: what it was for is asked
     /// for again, less of it. Says whether that is so.
-    pub(super) fn learn(&mut self, error: &Error) -> bool {
-        let is_limit = matches!(error, Error::Refused { rejection, .. }
-            if rejection.kind == RejectionKind::SymbolLimit);
+    ///
+    /// Nothing is learned where the refusal cannot be about the number of symbols: of a wildcard, of the only symbol, or
+    /// of no more symbols than the venue confirmed before. Those get the venue's own words.
+    pub(super) fn learn(&mut self, error: &Error, now: Instant) -> bool {
+        let said = match error {
+            Error::Refused { rejection, .. } if rejection.kind == RejectionKind::SymbolLimit => {
+                rejection
+            }
+            _ => return false,
+        };
         let Some(Asked::For(_, topics) | Asked::Restore(topics)) = &self.in_flight else {
             return false;
         };
-        if !is_limit || self.budget.is_none() {
-            return false;
-        }
         let topics = topics.clone();
-        self.in_flight = None;
         for topic in &topics {
             self.entry(topic).upstream = Upstream::Absent;
         }
-        let mut new = self.beyond(&topics);
-        if new == 0
-            && let Some(budget) = &mut self.budget
-        {
-            // Only symbols that count already, and it is too much: it counts topics. What was learned of symbols is
+        let Some(budget) = &mut self.budget else {
+            return false;
+        };
+        if topics.iter().any(Topic::is_wildcard) {
+            budget.wildcards_alone = true;
+            return topics.len() > 1 && self.ask_less(&topics);
+        }
+        let (counted, proven) = (budget.counts, budget.proven);
+        let Some((counts, used, new)) = [counted, Counts::Topics].into_iter().find_map(|counts| {
+            let (used, new) = self.beyond(counts, &topics);
+            // What it confirms cannot be too much.
+            let is_told = new > 1 || new == 1 && used >= proven.of(counts);
+            is_told.then_some((counts, used, new))
+        }) else {
+            return false;
+        };
+        let Some(budget) = &mut self.budget else {
+            return false;
+        };
+        if counts != counted {
+            // No more symbols than it confirms, and it is too much: it counts topics. What was learned of symbols is
             // void.
-            budget.counts = Counts::Topics;
-            budget.limit = budget.given.limit();
-            new = self.beyond(&topics);
+            budget.counts = counts;
+            budget.learned = None;
         }
-        let used = self.used().map_or(0, |budget| budget.used);
-        if let Some(budget) = &mut self.budget {
-            // What it carries is within the limit, and all of this was not.
-            let most = used + new.max(1) - 1;
-            budget.limit = Some(budget.limit.map_or(most, |limit| limit.clamp(used, most)));
+        // What it carries is within the limit, and all of this was not.
+        let below = used + new - 1;
+        let limit = budget.limit().map_or(below, |limit| limit.min(below));
+        let Some(limit) = NonZeroUsize::new(limit.max(proven.of(counts)).max(used)) else {
+            return false;
+        };
+        budget.learned = Some(Learned {
+            limit,
             // Once a single one was refused, it is known exactly.
-            budget.most = if new > 1 { new / 2 } else { usize::MAX };
-        }
-        self.ask_again(&topics);
+            most: if new > 1 { new / 2 } else { usize::MAX },
+            at: now,
+            said: said.clone(),
+        });
+        self.ask_less(&topics)
+    }
+
+    /// The request in flight is over. What it was for is asked for again, in another request.
+    fn ask_less(&mut self, topics: &[Topic]) -> bool {
+        self.in_flight = None;
+        self.ask_again(topics);
         true
     }
 
-    /// How many units `topics` are that do not count already.
-    fn beyond(&self, topics: &[Topic]) -> usize {
-        let Some(budget) = &self.budget else {
-            return 0;
-        };
-        let held = self.held(budget);
-        let units: HashSet<Unit> = topics.iter().map(|topic| budget.unit(topic)).collect();
-        units.iter().filter(|unit| !held.contains_key(unit)).count()
+    /// What the venue confirmed is within its limit.
+    pub(super) fn prove(&mut self) {
+        if self.budget.is_none() {
+            return;
+        }
+        let is_confirmed = |upstream| upstream == Upstream::Confirmed;
+        let symbols = self.count(Counts::Symbols, is_confirmed);
+        let topics = self.count(Counts::Topics, is_confirmed);
+        if let Some(budget) = &mut self.budget {
+            budget.proven = Proven {
+                symbols: budget.proven.symbols.max(symbols),
+                topics: budget.proven.topics.max(topics),
+            };
+        }
+    }
+
+    /// A plan may have changed, and a refusal may have been a mistake: what was learned long ago is asked again.
+    pub(super) fn forget_old(&mut self, now: Instant) {
+        if let Some(budget) = &mut self.budget {
+            let is_old = |learned: &mut Learned| now >= learned.at + LEARNED_FOR;
+            budget.learned.take_if(is_old);
+        }
+    }
+
+    /// When a request can be made that could not be made before, although nothing happens until then.
+    pub(crate) fn asks_again_at(&self) -> Option<Instant> {
+        let learned = self.budget.as_ref()?.learned.as_ref()?;
+        let is_waited_for = self.displaced && self.in_flight.is_none();
+        is_waited_for.then(|| learned.at + LEARNED_FOR)
+    }
+
+    /// How many units count already, and how many more `topics` are.
+    fn beyond(&self, counts: Counts, topics: &[Topic]) -> (usize, usize) {
+        let held: HashSet<Unit> = self
+            .topics()
+            .filter(|(topic, entry)| entry.upstream != Upstream::Absent && !topic.is_wildcard())
+            .map(|(topic, _)| unit(counts, &topic))
+            .collect();
+        let units: HashSet<Unit> = topics.iter().map(|topic| unit(counts, topic)).collect();
+        (held.len(), units.difference(&held).count())
     }
 
     pub(super) fn forget_budget(&mut self) {
@@ -314,15 +427,15 @@ impl<E: Routed> Hub<E> {
     pub(crate) fn used(&self) -> Option<BudgetUse> {
         let budget = self.budget.as_ref()?;
         Some(BudgetUse {
-            used: self.count(budget.counts),
-            limit: budget.limit,
+            used: self.count(budget.counts, |upstream| upstream != Upstream::Absent),
+            limit: budget.limit(),
             counts: budget.counts,
         })
     }
 
-    fn count(&self, counts: Counts) -> usize {
+    fn count(&self, counts: Counts, which: impl Fn(Upstream) -> bool) -> usize {
         let held = self.channels.iter().flat_map(|(_, entries)| entries);
-        let held = held.filter(|(_, entry)| entry.upstream != Upstream::Absent);
+        let held = held.filter(|(symbol, entry)| *symbol != "*" && which(entry.upstream));
         match counts {
             Counts::Topics => held.count(),
             Counts::Symbols => held.map(|(symbol, _)| symbol).collect::<HashSet<_>>().len(),
@@ -332,7 +445,7 @@ impl<E: Routed> Hub<E> {
     fn held(&self, budget: &Budget) -> BTreeMap<Unit, Held> {
         let mut held = BTreeMap::new();
         for (topic, entry) in self.topics() {
-            if entry.upstream == Upstream::Absent {
+            if entry.upstream == Upstream::Absent || topic.is_wildcard() {
                 continue;
             }
             let unit = held.entry(budget.unit(&topic)).or_insert_with(|| Held {
@@ -358,7 +471,7 @@ impl<E: Routed> Hub<E> {
         let budget = self.budget.as_ref()?;
         let mut holders: BTreeMap<SubscriptionId, (usize, HashSet<Unit>)> = BTreeMap::new();
         for (topic, entry) in self.topics() {
-            if entry.upstream == Upstream::Absent {
+            if entry.upstream == Upstream::Absent || topic.is_wildcard() {
                 continue;
             }
             for slot in &entry.members {
@@ -384,9 +497,13 @@ impl<E: Routed> Hub<E> {
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.priority));
         Some(Error::OverBudget {
             at: At::new(&self.stream, Phase::Live),
-            limit: budget.limit?,
+            limit: budget.limit()?,
             counts: budget.counts,
             holders,
+            said: budget.learned.as_ref().map(|learned| learned.said.clone()),
         })
     }
 }
+
+/// How long a limit holds that was learned, and not given.
+const LEARNED_FOR: Duration = Duration::from_secs(600);

@@ -28,24 +28,35 @@ fn quotes(symbols: &[&str]) -> Vec<Topic> {
 
 // ---- the venue ----
 
+/// Wildcards are none.
+fn units(counts: Counts, held: &BTreeSet<Topic>) -> usize {
+    let held = held.iter().filter(|topic| !topic.is_wildcard());
+    match counts {
+        Counts::Topics => held.count(),
+        Counts::Symbols => held
+            .map(|topic| &topic.symbol)
+            .collect::<BTreeSet<_>>()
+            .len(),
+    }
+}
+
 /// A venue that keeps the contract and its limit, and answers one request at a time.
 struct Market {
     limit: usize,
     counts: Counts,
     held: BTreeSet<Topic>,
-    /// How often it had to refuse.
+    /// Whether the plan grants wildcards.
+    grants_all: bool,
+    /// How often it had to refuse for its limit.
     refused: u32,
 }
 
+const TOO_MANY: &str = "symbol limit exceeded";
+const NO_WILDCARDS: &str = "not all symbols on this plan";
+
 impl Market {
     fn units(&self, held: &BTreeSet<Topic>) -> usize {
-        match self.counts {
-            Counts::Topics => held.len(),
-            Counts::Symbols => {
-                let symbols = held.iter().map(|topic| &topic.symbol);
-                symbols.collect::<BTreeSet<_>>().len()
-            }
-        }
+        units(self.counts, held)
     }
 
     /// Takes one request; its answer.
@@ -67,9 +78,12 @@ impl Market {
                 }
             }
         }
+        if !self.grants_all && held.iter().any(Topic::is_wildcard) {
+            return server::error(405, NO_WILDCARDS);
+        }
         if self.units(&held) > self.limit {
             self.refused += 1;
-            return server::error(405, "symbol limit exceeded");
+            return server::error(405, TOO_MANY);
         }
         self.held = held;
         let lists = [QUOTES, TRADES].map(|channel| {
@@ -103,10 +117,32 @@ impl Reader {
         while let Ok(update) = self.subscription.try_recv() {
             let (topics, told) = match update {
                 Update::Notice(Notice::Confirmed { topics, .. }) => (topics, Told::Confirmed),
+                Update::Notice(Notice::Refused { topics, error, .. })
+                    if error.to_string().contains(NO_WILDCARDS)
+                        && matches!(error, Error::Refused { .. }) =>
+                {
+                    assert!(topics.iter().all(Topic::is_wildcard), "{error}");
+                    (topics, Told::Refused)
+                }
+                // Four lines in a row broke before a topic was answered for, which is taken for the topic's fault.
+                Update::Notice(Notice::Refused { topics, error, .. })
+                    if error.to_string().contains("2 connections in a row ended") =>
+                {
+                    (topics, Told::Refused)
+                }
                 Update::Notice(Notice::Refused { topics, error, .. }) => {
-                    let Error::OverBudget { limit, holders, .. } = &error else {
+                    let Error::OverBudget {
+                        limit,
+                        holders,
+                        said,
+                        ..
+                    } = &error
+                    else {
                         panic!("refused for {error}")
                     };
+                    assert!(!topics.iter().any(Topic::is_wildcard), "{error}");
+                    let learned = said.as_ref().map(|said| said.message.as_str());
+                    assert!(matches!(learned, None | Some(TOO_MANY)), "{error}");
                     let all: usize = holders.iter().map(|holder| holder.holds).sum();
                     assert!(all >= *limit, "{error}");
                     let named = |id: Option<&str>| id.is_some_and(|id| id.starts_with("reader-"));
@@ -187,6 +223,7 @@ impl Day {
                 limit: LIMIT,
                 counts,
                 held: BTreeSet::new(),
+                grants_all: seed.is_multiple_of(5),
                 refused: 0,
             },
             dice: Dice::new(!seed),
@@ -205,7 +242,10 @@ impl Day {
         (0..=self.below(most))
             .map(|_| {
                 let channel = [QUOTES, TRADES][self.below(2) as usize];
-                Topic::new(channel, format!("S{:02}", self.below(WANTED)))
+                match self.below(WANTED + 1) {
+                    WANTED => Topic::new(channel, "*"),
+                    symbol => Topic::new(channel, format!("S{symbol:02}")),
+                }
             })
             .collect()
     }
@@ -214,6 +254,9 @@ impl Day {
     fn turn(&mut self) {
         self.bench.step();
         for text in self.bench.sent() {
+            if text == "<ping>" {
+                continue;
+            }
             assert!(self.answer.is_none(), "two requests in flight");
             self.answer = Some(self.market.serve(&text));
         }
@@ -340,6 +383,7 @@ impl Day {
         let held = &self.market.held;
         let lowest = held
             .iter()
+            .filter(|topic| !topic.is_wildcard())
             .map(|topic| worth(&|other| same(topic, other) && held.contains(other)))
             .min()
             .flatten();
@@ -379,16 +423,7 @@ impl Day {
         self.settle();
         self.is_fair();
         let used = self.bench.health().budget.expect("there is one");
-        assert_eq!(
-            used.used,
-            match used.counts {
-                Counts::Topics => self.market.held.len(),
-                Counts::Symbols => {
-                    let symbols = self.market.held.iter().map(|topic| &topic.symbol);
-                    symbols.collect::<BTreeSet<_>>().len()
-                }
-            }
-        );
+        assert_eq!(used.used, units(used.counts, &self.market.held));
     }
 }
 
@@ -409,6 +444,7 @@ impl Story {
         let mut day = Day::new(0);
         day.bench = Bench::live_on(alpaca::stocks(Feed::Iex).symbol_budget(Some(budget)));
         day.market.limit = limit;
+        day.market.grants_all = false;
         day.market.counts = counts;
         day.learns = true;
         Self(day)
@@ -639,4 +675,131 @@ fn what_was_learned_of_symbols_says_nothing_of_pairs() {
     let two = story.subscribe("two", 0, trades.to_vec());
     assert_eq!(used(&story), "6 of 6 topics");
     drop((one, two));
+}
+
+// ---- what a refusal says, and what it does not ----
+
+fn all(channel: crate::Channel) -> Vec<Topic> {
+    vec![Topic::new(channel, "*")]
+}
+
+/// The issue of it: a wildcard that was refused had taught a limit of nothing, until the line broke.
+#[test]
+fn a_refused_wildcard_teaches_nothing_in_whatever_order_it_comes() {
+    let held = ["A", "B", "C"];
+    for before in 0..=held.len() {
+        for (budget, limit) in [
+            (SymbolBudget::learned(), "no limit known"),
+            (SymbolBudget::of(9), "of 9 symbols"),
+        ] {
+            for is_kept in [true, false] {
+                let mut story = Story::with(budget, 3, Counts::Symbols);
+                let early = story.subscribe("early", 0, quotes(&held[..before]));
+                let wild = story.subscribe("wild", 9, all(TRADES));
+                let told = words(&wild);
+                let says = format!("request refused: {NO_WILDCARDS} (405)");
+                assert!(told[0].contains(&says), "{told:?}");
+                let wild = is_kept.then_some(wild);
+                let late = story.subscribe("late", 0, quotes(&held[before..]));
+                for reader in [&early, &late] {
+                    assert!(
+                        words(reader)
+                            .iter()
+                            .all(|word| word.starts_with("confirmed")),
+                        "{before}"
+                    );
+                }
+                assert_eq!(story.0.market.held.len(), held.len());
+                let used = story.0.bench.health().budget.unwrap().to_string();
+                assert!(used.starts_with('3') && used.ends_with(limit), "{used}");
+                drop(wild);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wildcard_among_symbols_is_refused_alone_and_a_granted_one_takes_no_room() {
+    let mut story = Story::with(SymbolBudget::of(2), 2, Counts::Symbols);
+    let topics = || [quotes(&["A", "B"]), all(TRADES)].concat();
+    let mixed = story.subscribe("mixed", 0, topics());
+    let told = words(&mixed);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert_eq!(story.0.market.held.len(), 2);
+    assert_eq!(story.0.market.refused, 0);
+    drop(mixed);
+    story.0.settle();
+    story.0.market.grants_all = true;
+    let mixed = story.subscribe("again", 0, topics());
+    assert_eq!(story.0.market.held.len(), 3);
+    assert_eq!(
+        story.0.bench.health().budget.unwrap().to_string(),
+        "2 of 2 symbols"
+    );
+    drop(mixed);
+}
+
+#[test]
+fn the_only_symbol_that_is_refused_gets_the_venues_words_and_the_next_is_asked_for() {
+    let mut story = Story::with(SymbolBudget::learned(), 0, Counts::Symbols);
+    let first = story.subscribe("first", 0, quotes(&["A"]));
+    let told = words(&first);
+    assert!(
+        told[0].contains("request refused: symbol limit exceeded (405)"),
+        "{told:?}"
+    );
+    story.0.market.limit = 1;
+    let second = story.subscribe("second", 0, quotes(&["B"]));
+    assert_eq!(words(&second), ["confirmed: quotes:B (correlation second)"]);
+    drop((first, second));
+}
+
+#[test]
+fn no_limit_is_learned_that_is_lower_than_what_was_confirmed() {
+    let mut story = Story::with(SymbolBudget::learned(), 5, Counts::Symbols);
+    let many = story.subscribe("many", 0, quotes(&["A", "B", "C", "D"]));
+    let few = story.subscribe("few", 0, quotes(&["E"]));
+    drop(many);
+    story.0.settle();
+    // For a moment the venue grants less.
+    story.0.market.limit = 1;
+    let unlucky = story.subscribe("unlucky", 0, quotes(&["F"]));
+    let told = words(&unlucky);
+    assert!(
+        told[0].contains("request refused: symbol limit exceeded (405)"),
+        "{told:?}"
+    );
+    story.0.market.limit = 5;
+    let lucky = story.subscribe("lucky", 0, quotes(&["G", "H", "I", "J"]));
+    assert_eq!(words(&lucky).len(), 1);
+    assert_eq!(story.0.market.held.len(), 5);
+    drop((few, unlucky, lucky));
+}
+
+/// Whoever is refused for it is told the venue's words; whoever was displaced for it need do nothing.
+#[test]
+fn a_learned_limit_is_asked_again_after_ten_minutes() {
+    let mut story = Story::with(SymbolBudget::learned(), 2, Counts::Symbols);
+    let low = story.subscribe("low", 0, quotes(&["A", "B"]));
+    let high = story.subscribe("high", 1, quotes(&["C"]));
+    let told = words(&low);
+    assert!(told[1].starts_with("displaced: quotes:A"), "{told:?}");
+    let late = story.subscribe("late", 0, quotes(&["D"]));
+    let told = words(&late);
+    assert!(told[0].contains("2 symbols are all, held by high (1, priority 1), low (1, priority 0); the venue said: symbol limit exceeded (405)"), "{told:?}");
+    story.0.market.limit = 9;
+    let refused = story.0.market.refused;
+    let mut passed = std::time::Duration::ZERO;
+    while words(&low).is_empty() {
+        passed += story.0.bench.leap();
+        story.0.bench.peer.say("[]");
+        story.0.settle();
+        assert!(passed < std::time::Duration::from_secs(700), "starved");
+    }
+    assert!(passed > std::time::Duration::from_secs(500), "{passed:?}");
+    assert_eq!(story.0.market.held.len(), 3);
+    let later = story.subscribe("later", 0, quotes(&["E"]));
+    assert_eq!(words(&later), ["confirmed: quotes:E (correlation later)"]);
+    assert_eq!(story.0.market.refused, refused);
+    drop((high, late));
 }
