@@ -727,6 +727,9 @@ impl Reader {
                     "{name}: resumed {epoch}"
                 );
                 self.gapped = false;
+                // From the gap to here the reader is to refill. A topic may have come by a wildcard for a while, and by
+                // itself only now.
+                self.declared = ALL;
             }
             Notice::Unparsed(unparsed) => self.odd_told += 1 + unparsed.more,
             // Times of the events mean nothing here.
