@@ -233,7 +233,7 @@ fn what_cannot_be_read_costs_itself_and_is_shown() {
     let account = open(&peer, patient());
     let orders = account.subscribe(alpaca::orders()).unwrap();
     assert_eq!(next_of(&orders, 2), ["confirmed", "1"]);
-    assert!(next(&orders).starts_with("unparsed (missing field `data`)"));
+    assert!(next(&orders).starts_with("unparsed (there is nothing in field `data`)"));
     assert_eq!(next(&orders), "2");
     assert_eq!(account.health().counters.unparsed, 1);
 }

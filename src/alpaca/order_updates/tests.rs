@@ -311,7 +311,7 @@ fn what_the_venue_says_later() {
         ),
         (
             r#"{"stream":"trade_updates","data":null}"#,
-            Some("unparsed: missing field `data`"),
+            Some("unparsed: there is nothing in field `data`"),
         ),
         (
             r#"{"stream":"gossip","data":{}}"#,

@@ -9,7 +9,7 @@ use rust_decimal::Decimal;
 
 use super::{
     number, time,
-    value::{Pairs, Raw, Value},
+    value::{Pairs, Raw, Value, tag},
 };
 use crate::{
     event::OddFields,
@@ -20,8 +20,10 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Reading {
     odd: Vec<Box<str>>,
-    /// The names of the fields around the one that is being read.
-    within: Vec<String>,
+    /// The name of the field that is being read.
+    name: &'static str,
+    /// The names of the fields around it.
+    outer: Vec<&'static str>,
     /// Bytes of the item that are no text were replaced by U+FFFD.
     was_mended: bool,
 }
@@ -40,40 +42,54 @@ impl Reading {
 
     /// How many fields lie around the one that is being read.
     pub(super) fn depth(&self) -> usize {
-        self.within.len()
+        self.outer.len()
     }
 
     /// The field that is being read, or a part of it, could not be.
+    #[cold]
     pub(super) fn note_odd(&mut self) {
-        let name = self.within.join(".").into_boxed_str();
+        let names = self.outer.iter().chain([&self.name]).copied();
+        let name = names.collect::<Vec<_>>().join(".");
         // A list may have many odd parts.
-        if self.odd.last() != Some(&name) {
-            self.odd.push(name);
+        if self.odd.last().is_none_or(|last| **last != *name) {
+            self.odd.push(name.into());
         }
     }
 
-    pub(super) fn inside<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> T) -> T {
-        self.within.push(name.to_owned());
+    fn field<T>(&mut self, name: &'static str, read: impl FnOnce(&mut Self) -> T) -> T {
+        let before = std::mem::replace(&mut self.name, name);
         let read = read(self);
-        self.within.pop();
+        self.name = before;
         read
     }
 
-    fn text<'a>(&self, text: Cow<'a, str>) -> Option<Cow<'a, str>> {
-        let is_mended = self.was_mended && text.contains(char::REPLACEMENT_CHARACTER);
-        (!is_mended).then_some(text)
+    /// Reads the fields of the field that is being read.
+    pub(super) fn inside<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
+        self.outer.push(self.name);
+        let read = read(self);
+        self.outer.pop();
+        read
+    }
+
+    fn text<'a>(&self, text: Cow<'a, str>) -> Result<Cow<'a, str>, Odd> {
+        if self.was_mended && text.contains(char::REPLACEMENT_CHARACTER) {
+            return Err(Odd);
+        }
+        Ok(text)
     }
 }
 
 /// A value that cannot be read as its field's type.
 pub(super) struct Odd;
 
+/// A value, or nothing where it is null or says otherwise that there is none.
+pub(super) type Read<T> = Result<Option<T>, Odd>;
+
 /// A type of value.
 pub(super) trait Field: Sized {
     /// What it should have been, as an error says it.
     const WHAT: &'static str;
-    /// Reads what is not null. Nothing where it says that there is none.
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd>;
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self>;
 }
 
 /// What holds a value that may be absent: an option, or a type that has an own value for it.
@@ -86,6 +102,13 @@ impl<T: Field> Slot for Option<T> {
     type Value = T;
     fn of(value: Self) -> Self {
         value
+    }
+}
+
+impl<T: Field> Slot for Vec<T> {
+    type Value = Self;
+    fn of(value: Option<Self>) -> Self {
+        value.unwrap_or_default()
     }
 }
 
@@ -103,32 +126,6 @@ macro_rules! slots {
 pub(super) use slots;
 slots! { Code Symbol Conditions Decimal bool String Arc<str> Arc<[Symbol]> BTreeMap<Symbol, Decimal> }
 
-impl<T: Field> Slot for Vec<T> {
-    type Value = Self;
-    fn of(value: Option<Self>) -> Self {
-        value.unwrap_or_default()
-    }
-}
-
-/// A list. What is null in it is left out, and so is what is odd.
-impl<T: Field> Field for Vec<T> {
-    const WHAT: &'static str = "a list";
-
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
-        let mut list = Self::new();
-        for item in raw.list().ok_or(Odd)? {
-            if matches!(item.value(), Value::Null) {
-                continue;
-            }
-            match T::read(item, reading) {
-                Ok(item) => list.extend(item),
-                Err(Odd) => reading.note_odd(),
-            }
-        }
-        Ok(Some(list))
-    }
-}
-
 /// The fields of a map, unread.
 pub(super) struct Fields<'a>(Pairs<'a>);
 
@@ -138,85 +135,108 @@ impl<'a> Fields<'a> {
     }
 
     pub(super) fn pairs(&self) -> impl Iterator<Item = (&str, Raw<'a>)> {
-        self.0.iter().map(|(key, value)| (key.as_ref(), *value))
+        self.0.iter().map(|pair| (pair.key.as_ref(), pair.value))
     }
 
     /// A field's value, if it is there. It is odd where the field stands there twice: nobody knows which one holds.
-    fn find(&self, name: &str) -> Result<Option<Raw<'a>>, Odd> {
-        let mut values = self.pairs().filter(|(key, _)| *key == name);
+    #[inline]
+    fn find(&self, name: &str) -> Read<Raw<'a>> {
+        let tag = tag(name);
+        let mut values = self.0.iter().filter(|pair| pair.is(name, tag));
         match (values.next(), values.next()) {
             (None, _) => Ok(None),
-            (Some((_, value)), None) => Ok(Some(value)),
+            (Some(pair), None) => Ok(Some(pair.value)),
             (Some(_), Some(_)) => Err(Odd),
         }
     }
 
-    fn read<T: Field>(&self, name: &str, reading: &mut Reading) -> Result<Option<T>, Odd> {
+    #[inline]
+    fn read<T: Field>(&self, name: &'static str, reading: &mut Reading) -> Read<T> {
         match self.find(name)? {
-            Some(raw) if !matches!(raw.value(), Value::Null) => {
-                reading.inside(name, |reading| T::read(raw, reading))
-            }
-            _ => Ok(None),
+            Some(raw) => reading.field(name, |reading| T::read(raw, reading)),
+            None => Ok(None),
         }
     }
 
     /// A field that is not essential.
-    pub(super) fn optional<S: Slot>(&self, name: &str, reading: &mut Reading) -> S {
+    #[inline]
+    pub(super) fn optional<S: Slot>(&self, name: &'static str, reading: &mut Reading) -> S {
         let value = self.read(name, reading).unwrap_or_else(|Odd| {
-            reading.inside(name, Reading::note_odd);
+            reading.field(name, Reading::note_odd);
             None
         });
         S::of(value)
     }
 
     /// A field without which the item means nothing.
+    #[inline]
     pub(super) fn essential<T: Field>(
         &self,
-        name: &str,
+        name: &'static str,
         reading: &mut Reading,
     ) -> Result<T, String> {
         match self.read(name, reading) {
             Ok(Some(value)) => Ok(value),
-            Err(Odd) => Err(self.why(name, T::WHAT)),
-            Ok(None) if matches!(self.find(name), Ok(None)) => {
-                Err(format!("missing field `{name}`"))
-            }
-            Ok(None) => Err(format!("there is nothing in field `{name}`")),
+            Ok(None) => Err(self.absent(name)),
+            Err(Odd) => Err(self.odd(name, T::WHAT)),
         }
     }
 
     /// A field that may be absent, but without whose value the item would mean something else.
-    pub(super) fn decisive<S: Slot>(&self, name: &str, reading: &mut Reading) -> Result<S, String> {
-        match self.read(name, reading) {
-            Ok(value) => Ok(S::of(value)),
-            Err(Odd) => Err(self.why(name, S::Value::WHAT)),
-        }
+    #[inline]
+    pub(super) fn decisive<S: Slot>(
+        &self,
+        name: &'static str,
+        reading: &mut Reading,
+    ) -> Result<S, String> {
+        let value = self.read(name, reading);
+        value
+            .map(S::of)
+            .map_err(|Odd| self.odd(name, S::Value::WHAT))
+    }
+
+    /// A field that holds fields, of which `read` makes what they mean.
+    pub(super) fn inside<T>(
+        &self,
+        name: &'static str,
+        reading: &mut Reading,
+        read: impl FnOnce(&Self, &mut Reading) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let fields = self.map(name)?;
+        reading.field(name, |reading| {
+            reading.inside(|reading| read(&fields, reading))
+        })
     }
 
     /// A field that holds fields.
     pub(super) fn map(&self, name: &str) -> Result<Self, String> {
         match self.find(name) {
-            Ok(Some(raw)) if !matches!(raw.value(), Value::Null) => {
-                Self::of(raw).map_err(|_| self.why(name, "a map"))
-            }
-            Ok(_) => Err(format!("missing field `{name}`")),
-            Err(Odd) => Err(self.why(name, "a map")),
+            Ok(Some(raw)) if matches!(raw.value(), Value::Map) => Self::of(raw),
+            Ok(Some(raw)) if !matches!(raw.value(), Value::Null) => Err(self.odd(name, "a map")),
+            Ok(_) => Err(self.absent(name)),
+            Err(Odd) => Err(self.odd(name, "a map")),
         }
     }
 
     /// A text that says what the item is. Anything else says nothing.
     pub(super) fn word(&self, name: &str) -> Result<Cow<'a, str>, String> {
-        match self.find(name) {
-            Ok(None) => Err(format!("missing field `{name}`")),
-            Ok(Some(raw)) => match raw.value() {
-                Value::Text(word) if !word.is_empty() => Ok(word),
-                _ => Err(self.why(name, "a word")),
-            },
-            Err(Odd) => Err(self.why(name, "a word")),
+        match self.find(name).map(|raw| raw.map(Raw::value)) {
+            Ok(None) => Err(self.absent(name)),
+            Ok(Some(Value::Text(word))) if !word.is_empty() => Ok(word),
+            Ok(Some(_)) | Err(Odd) => Err(self.odd(name, "a word")),
         }
     }
 
-    fn why(&self, name: &str, what: &str) -> String {
+    #[cold]
+    fn absent(&self, name: &str) -> String {
+        match self.find(name) {
+            Ok(Some(_)) => format!("there is nothing in field `{name}`"),
+            _ => format!("missing field `{name}`"),
+        }
+    }
+
+    #[cold]
+    fn odd(&self, name: &str, what: &str) -> String {
         match self.find(name) {
             Ok(Some(raw)) => format!("field `{name}` is not {what}: {raw}"),
             _ => format!("field `{name}` stands there twice"),
@@ -228,15 +248,16 @@ impl Field for Decimal {
     const WHAT: &'static str = "an exact decimal number";
 
     /// A number, or a text that holds one.
-    fn read(raw: Raw<'_>, _reading: &mut Reading) -> Result<Option<Self>, Odd> {
+    fn read(raw: Raw<'_>, _reading: &mut Reading) -> Read<Self> {
         let number = match raw.value() {
             Value::Digits(digits) => number::parse(digits),
             Value::Integer(integer) => Self::try_from_i128_with_scale(integer, 0).ok(),
             Value::Double(float) => number::shortest(float),
             Value::Single(float) => number::shortest_of_single(float),
+            Value::Null => return Ok(None),
             Value::Text(text) if text.is_empty() => return Ok(None),
             Value::Text(text) => number::parse(text.trim()),
-            _ => return Err(Odd),
+            _ => None,
         };
         number.map(Some).ok_or(Odd)
     }
@@ -247,7 +268,10 @@ macro_rules! integers {
     ($($type:ident $what:literal)+) => {$(
         impl Field for $type {
             const WHAT: &'static str = $what;
-            fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
+            fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+                if let Value::Integer(integer) = raw.value() {
+                    return Self::try_from(integer).map(Some).map_err(|_| Odd);
+                }
                 let Some(number) = Decimal::read(raw, reading)? else {
                     return Ok(None);
                 };
@@ -262,9 +286,10 @@ integers! { i64 "an integer" u64 "a count" u16 "a code" }
 impl Field for bool {
     const WHAT: &'static str = "true or false";
 
-    fn read(raw: Raw<'_>, _reading: &mut Reading) -> Result<Option<Self>, Odd> {
+    fn read(raw: Raw<'_>, _reading: &mut Reading) -> Read<Self> {
         match raw.value() {
             Value::Bool(flag) => Ok(Some(flag)),
+            Value::Null => Ok(None),
             Value::Text(text) if text.is_empty() => Ok(None),
             Value::Text(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
             Value::Text(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
@@ -274,60 +299,97 @@ impl Field for bool {
 }
 
 /// A text. A number will do, by its digits: ids are written as either.
-impl Field for String {
-    const WHAT: &'static str = "a text";
-
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
-        let text = match raw.value() {
-            Value::Text(text) => reading.text(text).ok_or(Odd)?.into_owned(),
-            Value::Digits(digits) => digits.to_owned(),
-            Value::Integer(integer) => integer.to_string(),
-            Value::Double(_) | Value::Single(_) => {
-                Decimal::read(raw, reading)?.ok_or(Odd)?.to_string()
-            }
-            _ => return Err(Odd),
-        };
-        Ok(Some(text).filter(|text| !text.is_empty()))
-    }
+pub(super) fn text<'a>(raw: Raw<'a>, reading: &mut Reading) -> Read<Cow<'a, str>> {
+    let text = match raw.value() {
+        Value::Text(text) => reading.text(text)?,
+        Value::Null => return Ok(None),
+        Value::Digits(digits) => digits.into(),
+        Value::Integer(integer) => integer.to_string().into(),
+        Value::Double(_) | Value::Single(_) => match Decimal::read(raw, reading)? {
+            Some(number) => number.to_string().into(),
+            None => return Ok(None),
+        },
+        _ => return Err(Odd),
+    };
+    Ok(Some(text).filter(|text| !text.is_empty()))
 }
 
-/// Texts of other types.
+/// Types of texts.
 macro_rules! texts {
     ($($type:ty)+) => {$(
         impl $crate::alpaca::wire::field::Field for $type {
-            const WHAT: &'static str = String::WHAT;
+            const WHAT: &'static str = "a text";
             fn read(
                 raw: $crate::alpaca::wire::value::Raw<'_>,
                 reading: &mut $crate::alpaca::wire::field::Reading,
-            ) -> Result<Option<Self>, $crate::alpaca::wire::field::Odd> {
-                Ok(String::read(raw, reading)?.map(|text| text.as_str().into()))
+            ) -> $crate::alpaca::wire::field::Read<Self> {
+                let text = $crate::alpaca::wire::field::text(raw, reading)?;
+                Ok(text.map(|text| text.as_ref().into()))
             }
         }
     )+};
 }
 pub(super) use texts;
-texts! { Code Arc<str> }
+texts! { Code String Arc<str> }
 
 impl Field for Symbol {
     const WHAT: &'static str = "a symbol";
 
     /// A text and nothing else: of another kind it would be no symbol that anybody asked for.
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
         match raw.value() {
-            Value::Text(text) => {
-                let text = reading.text(text).ok_or(Odd)?;
-                Ok(Some(text.as_ref().into()).filter(|symbol: &Self| !symbol.is_empty()))
+            Value::Text(_) | Value::Null => {
+                let text = text(raw, reading)?;
+                Ok(text.map(|text| text.as_ref().into()))
             }
             _ => Err(Odd),
         }
     }
 }
 
+/// The values of a list.
+pub(super) fn list(raw: Raw<'_>) -> Read<Vec<Raw<'_>>> {
+    match raw.value() {
+        Value::Null => Ok(None),
+        Value::List => raw.list().map(Some).ok_or(Odd),
+        _ => Err(Odd),
+    }
+}
+
+/// The fields of a map.
+pub(super) fn map(raw: Raw<'_>) -> Read<Fields<'_>> {
+    match raw.value() {
+        Value::Null => Ok(None),
+        _ => Fields::of(raw).map(Some).map_err(|_| Odd),
+    }
+}
+
+/// A list. What is null in it is left out, and so is what is odd.
+impl<T: Field> Field for Vec<T> {
+    const WHAT: &'static str = "a list";
+
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+        let Some(items) = list(raw)? else {
+            return Ok(None);
+        };
+        let mut list = Self::new();
+        for item in items {
+            match T::read(item, reading) {
+                Ok(item) => list.extend(item),
+                Err(Odd) => reading.note_odd(),
+            }
+        }
+        Ok(Some(list))
+    }
+}
+
 impl Field for Arc<[Symbol]> {
     const WHAT: &'static str = "a list of symbols";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
-        let symbols = raw.list().ok_or(Odd)?;
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+        let Some(symbols) = list(raw)? else {
+            return Ok(None);
+        };
         let symbols = symbols
             .into_iter()
             .map(|symbol| Symbol::read(symbol, reading)?.ok_or(Odd));
@@ -339,21 +401,17 @@ impl Field for Conditions {
     const WHAT: &'static str = "a list of condition codes";
 
     /// A list for stocks, one bare text for options.
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
         let mut codes = Self::default();
-        match raw.value() {
-            Value::List => {
-                for code in raw.list().ok_or(Odd)? {
-                    match String::read(code, reading) {
-                        Ok(code) => codes.push(&code.unwrap_or_default()),
-                        Err(Odd) => reading.note_odd(),
-                    }
-                }
-            }
-            _ => {
-                if let Some(code) = String::read(raw, reading)? {
-                    codes.push(&code);
-                }
+        if !matches!(raw.value(), Value::List) {
+            let code = text(raw, reading)?;
+            return Ok(code.map(|code| [code].iter().collect()));
+        }
+        for code in raw.list().ok_or(Odd)? {
+            match text(code, reading) {
+                Ok(Some(code)) => codes.push(&code),
+                Ok(None) if matches!(code.value(), Value::Text(_)) => codes.push(""),
+                Ok(None) | Err(Odd) => reading.note_odd(),
             }
         }
         Ok(Some(codes))
@@ -365,10 +423,11 @@ impl Field for Timestamp {
 
     /// RFC 3339 in JSON; the timestamp extension in MessagePack, where old servers also wrote a text, or seconds and
     /// nanoseconds.
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
         match raw.value() {
             Value::Text(text) => time::of_text(&text).ok_or(Odd),
             Value::Time(time) => Ok(time),
+            Value::Null => Ok(None),
             Value::List => {
                 let parts = raw.list().ok_or(Odd)?;
                 let [seconds, nanos] = parts[..] else {
@@ -386,11 +445,13 @@ impl Field for Timestamp {
 impl Field for BTreeMap<Symbol, Decimal> {
     const WHAT: &'static str = "quantities by symbol";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
-        let fields = Fields::of(raw).map_err(|_| Odd)?;
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+        let Some(fields) = map(raw)? else {
+            return Ok(None);
+        };
         let mut quantities = Self::new();
-        for (symbol, _) in fields.pairs() {
-            match fields.read(symbol, reading) {
+        for (symbol, qty) in fields.pairs() {
+            match Decimal::read(qty, reading) {
                 Ok(Some(qty)) => {
                     quantities.insert(symbol.into(), qty);
                 }

@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 #[cfg(any(feature = "sim", test))]
 use super::form::{Codes, Count, Flag, Id, Levels, Number, Size, Symbols, Text, Time};
 use super::{
-    field::{Field, Fields, Odd, Reading, slots},
+    field::{Field, Fields, Odd, Read, Reading, list, slots},
     value::Raw,
 };
 use crate::market::{
@@ -229,8 +229,10 @@ slots! { Arc<[PriceLevel]> }
 impl Field for Arc<[PriceLevel]> {
     const WHAT: &'static str = "a list of price levels";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
-        let levels = raw.list().ok_or(Odd)?;
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+        let Some(levels) = list(raw)? else {
+            return Ok(None);
+        };
         let levels = levels.into_iter().map(|level| {
             let fields = Fields::of(level).map_err(|_| Odd)?;
             PriceLevel::read(&fields, reading).map_err(|_| Odd)

@@ -15,7 +15,7 @@ use self::form::Form as _;
 use super::{
     Item, bounded,
     control::{to_json, to_msgpack},
-    field::{Field, Fields, Odd, Reading, slots, texts},
+    field::{Field, Fields, Odd, Read, Reading, map, slots, texts},
     items,
     value::Raw,
 };
@@ -139,7 +139,7 @@ fn read(item: &Item<'_>) -> Result<Incoming, String> {
 
 fn update(data: &Fields<'_>, reading: &mut Reading) -> Result<OrderUpdate, String> {
     let event = event(data, reading)?;
-    let order = reading.inside("order", |reading| order(&data.map("order")?, reading))?;
+    let order = data.inside("order", reading, order)?;
     let Rest {
         execution_id,
         timestamp,
@@ -257,13 +257,16 @@ object! { Rest { ; ; execution_id, timestamp, at, event_id, reason, account_id, 
 impl Field for Order {
     const WHAT: &'static str = "an order";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
         // Orders may have legs, and those legs of their own; more is no order, and must not use up the stack.
         if reading.depth() > DEEPEST {
             return Err(Odd);
         }
-        let fields = Fields::of(raw).map_err(|_| Odd)?;
-        order(&fields, reading).map(Some).map_err(|_| Odd)
+        let Some(fields) = map(raw)? else {
+            return Ok(None);
+        };
+        let order = reading.inside(|reading| order(&fields, reading));
+        order.map(Some).map_err(|_| Odd)
     }
 }
 
@@ -280,9 +283,12 @@ fn order(fields: &Fields<'_>, reading: &mut Reading) -> Result<Order, String> {
 impl Field for LegFill {
     const WHAT: &'static str = "a leg";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Result<Option<Self>, Odd> {
-        let fields = Fields::of(raw).map_err(|_| Odd)?;
-        Self::of(&fields, reading).map(Some).map_err(|_| Odd)
+    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+        let Some(fields) = map(raw)? else {
+            return Ok(None);
+        };
+        let leg = reading.inside(|reading| Self::of(&fields, reading));
+        leg.map(Some).map_err(|_| Odd)
     }
 }
 

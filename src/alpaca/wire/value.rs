@@ -49,7 +49,38 @@ pub(super) enum Value<'a> {
 }
 
 /// The pairs of a map, in order.
-pub(super) type Pairs<'a> = Vec<(Cow<'a, str>, Raw<'a>)>;
+pub(super) type Pairs<'a> = Vec<Pair<'a>>;
+
+pub(super) struct Pair<'a> {
+    pub(super) key: Cow<'a, str>,
+    pub(super) value: Raw<'a>,
+    tag: u64,
+}
+
+impl<'a> Pair<'a> {
+    fn new(key: Cow<'a, str>, value: Raw<'a>) -> Self {
+        let tag = tag(&key);
+        Self { key, value, tag }
+    }
+
+    /// Whether this is the key, whose [`tag`] is given with it.
+    #[inline]
+    pub(super) fn is(&self, key: &str, tag: u64) -> bool {
+        self.tag == tag && (key.len() < WHOLE || self.key == key)
+    }
+}
+
+/// A key's length and its first bytes: of a short key all, so that a word is compared in place of a text.
+#[inline]
+pub(super) fn tag(key: &str) -> u64 {
+    let bytes = key.bytes().take(WHOLE - 1);
+    bytes.fold(key.len().min(WHOLE) as u64, |tag, byte| {
+        tag << 8 | u64::from(byte)
+    })
+}
+
+/// From this length on a tag is not the whole key.
+const WHOLE: usize = 8;
 
 impl<'a> Raw<'a> {
     pub(super) fn value(self) -> Value<'a> {
@@ -106,11 +137,16 @@ impl<'a> Raw<'a> {
                 }
                 let mut pairs = Pairs::with_capacity(count as usize);
                 for _ in 0..count {
-                    let key = Self::first(&mut rest).ok_or("the map is not all there")?;
-                    let value = Self::first(&mut rest).ok_or("the map is not all there")?;
+                    let missing = || "the map is not all there".to_owned();
+                    let key = Self::first(&mut rest).ok_or_else(missing)?;
+                    let value = Self::first(&mut rest).ok_or_else(missing)?;
                     // Of keys that are no text nothing is known.
-                    if let Value::Text(key) = key.value() {
-                        pairs.push((key, value));
+                    if let Self::MessagePack([0xa0..=0xbf, key @ ..]) = key
+                        && let Ok(key) = std::str::from_utf8(key)
+                    {
+                        pairs.push(Pair::new(key.into(), value));
+                    } else if let Value::Text(key) = key.value() {
+                        pairs.push(Pair::new(key, value));
                     }
                 }
                 Ok(pairs)
@@ -204,7 +240,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for JsonPairs<'a> {
                     if pairs.len() == MOST_PAIRS {
                         return Err(A::Error::custom(TOO_MANY_PAIRS));
                     }
-                    pairs.push((key, Raw::Json(map.next_value::<&RawValue>()?.get())));
+                    let value = Raw::Json(map.next_value::<&RawValue>()?.get());
+                    pairs.push(Pair::new(key, value));
                 }
                 Ok(pairs)
             }

@@ -74,7 +74,24 @@ pub(in crate::alpaca::wire) fn token(bytes: &[u8]) -> Option<(Token<'_>, &[u8])>
 }
 
 /// What follows the first value. Nothing where it is not all there.
+#[inline]
 pub(in super::super) fn skip(bytes: &[u8]) -> Option<&[u8]> {
+    // What nearly every value is, without looking at what it says.
+    let len = match bytes {
+        [0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff, ..] => 1,
+        [head @ 0xa0..=0xbf, ..] => 1 + usize::from(head & 0x1f),
+        [0xcc | 0xd0, ..] => 2,
+        [0xcd | 0xd1, ..] => 3,
+        [0xca | 0xce | 0xd2, ..] => 5,
+        [0xcb | 0xcf | 0xd3, ..] => 9,
+        [0xd6, ..] => 6,
+        [0xd7, ..] => 10,
+        _ => return skip_any(bytes),
+    };
+    bytes.get(len..)
+}
+
+fn skip_any(bytes: &[u8]) -> Option<&[u8]> {
     let mut rest = bytes;
     // At most four thousand million more for each of the bytes of a frame: it cannot overflow.
     let mut left: u64 = 1;

@@ -484,7 +484,7 @@ fn what_cannot_be_read_is_shown_and_says_why() {
     for (frame, says) in [
         (
             r#"{"stream":"trade_updates","data":null}"#,
-            "missing field `data`",
+            "there is nothing in field `data`",
         ),
         (r#"{"stream":"trade_updates"}"#, "missing field `data`"),
         (
