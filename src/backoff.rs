@@ -20,6 +20,36 @@ pub(crate) enum Class {
     Credentials,
 }
 
+/// What a connection had been good for when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// It was never live, or the venue confirmed nothing on it.
+    Nothing,
+    /// The venue confirmed topics on it, and it died young.
+    Short,
+    /// The venue confirmed topics on it, and it lived for a while.
+    Served,
+    /// It was live for so long that what happened before is forgotten.
+    Stable,
+}
+
+impl Worth {
+    /// Of a connection that was live for so long, if it ever was.
+    pub(crate) fn of(lived: Option<Duration>, has_confirmed: bool, backoff: &Backoff) -> Self {
+        match lived {
+            Some(lived) if lived >= backoff.reset_after => Self::Stable,
+            Some(lived) if has_confirmed && lived >= backoff.initial => Self::Served,
+            Some(_) if has_confirmed => Self::Short,
+            _ => Self::Nothing,
+        }
+    }
+
+    /// Whether the failures before it count no longer.
+    pub(crate) fn is_success(self) -> bool {
+        matches!(self, Self::Served | Self::Stable)
+    }
+}
+
 /// Refusals of credentials that the venue had accepted before, with no login in between.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusals {
@@ -65,12 +95,13 @@ pub(crate) fn class(error: &Error, was_live: bool) -> Class {
 }
 
 /// How long to wait before the next attempt. `failures` counts this one, and for refused credentials the refusals;
-/// `random` is from 0 to 1.
+/// `random` is from 0 to 1. What served comes back soon, and not at once: its bound starts from its spacing.
 pub(crate) fn delay(
     backoff: &Backoff,
     error: &Error,
     class: Class,
     failures: u32,
+    worth: Worth,
     random: f64,
 ) -> Duration {
     let doubled = 1_u32 << failures.saturating_sub(1).min(31);
@@ -84,11 +115,14 @@ pub(crate) fn delay(
             let (least, most) = (least.saturating_mul(doubled), most.saturating_mul(doubled));
             (least + (most - least).mul_f64(random)).min(backoff.cap.max(REFUSED_SPACING.0))
         }
-        Class::Retry | Class::Fatal => backoff
-            .initial
-            .saturating_mul(doubled)
-            .min(backoff.cap)
-            .mul_f64(random),
+        Class::Retry | Class::Fatal => {
+            let least = match worth {
+                Worth::Short | Worth::Served => backoff.spacing(),
+                Worth::Nothing | Worth::Stable => Duration::ZERO,
+            };
+            let bound = backoff.initial.saturating_mul(doubled).min(backoff.cap);
+            least + bound.mul_f64(random)
+        }
     };
     let asked_for = match error {
         Error::Upgrade {
@@ -181,7 +215,16 @@ mod tests {
             for (count, least, most) in
                 [(1, 2, 5), (2, 4, 10), (3, 8, 20), (4, 16, 30), (40, 30, 30)]
             {
-                let delay = |random| delay(&backoff, &refused, Class::Credentials, count, random);
+                let delay = |random| {
+                    delay(
+                        &backoff,
+                        &refused,
+                        Class::Credentials,
+                        count,
+                        Worth::Nothing,
+                        random,
+                    )
+                };
                 assert_eq!(delay(0.0), Duration::from_secs(least), "{count}");
                 assert_eq!(delay(1.0), Duration::from_secs(most), "{count}");
             }
@@ -197,14 +240,16 @@ mod tests {
     #[test]
     fn the_bound_doubles_up_to_the_cap_and_retry_after_is_honored() {
         let backoff = Backoff::default();
-        let at_most = |failures, error: &Error| delay(&backoff, error, Class::Retry, failures, 1.0);
+        let at_most = |failures, error: &Error| {
+            delay(&backoff, error, Class::Retry, failures, Worth::Nothing, 1.0)
+        };
         let plain = upgrade(503, None);
         assert_eq!(at_most(1, &plain), Duration::from_millis(500));
         assert_eq!(at_most(2, &plain), Duration::from_secs(1));
         assert_eq!(at_most(7, &plain), Duration::from_secs(30));
         assert_eq!(at_most(u32::MAX, &plain), Duration::from_secs(30));
         assert_eq!(
-            delay(&backoff, &plain, Class::Retry, 5, 0.0),
+            delay(&backoff, &plain, Class::Retry, 5, Worth::Nothing, 0.0),
             Duration::ZERO
         );
         assert_eq!(
@@ -212,8 +257,43 @@ mod tests {
             Duration::from_secs(60)
         );
         assert_eq!(
-            delay(&backoff, &plain, Class::ConnectionLimit, 1, 0.0),
+            delay(
+                &backoff,
+                &plain,
+                Class::ConnectionLimit,
+                1,
+                Worth::Nothing,
+                0.0
+            ),
             Duration::from_secs(9)
         );
+    }
+
+    #[test]
+    fn a_connection_that_served_is_a_success_and_its_successor_comes_after_a_second_at_least() {
+        let backoff = Backoff::default();
+        let (millis, second) = (Duration::from_millis, Duration::from_secs(1));
+        for (lived, has_confirmed, worth) in [
+            (None, false, Worth::Nothing),
+            (Some(millis(29_999)), false, Worth::Nothing),
+            (Some(millis(499)), true, Worth::Short),
+            (Some(millis(500)), true, Worth::Served),
+            (Some(millis(30_000)), false, Worth::Stable),
+        ] {
+            assert_eq!(
+                Worth::of(lived, has_confirmed, &backoff),
+                worth,
+                "{lived:?}"
+            );
+        }
+        let plain = upgrade(503, None);
+        let delay = |failures, worth, random| {
+            delay(&backoff, &plain, Class::Retry, failures, worth, random)
+        };
+        assert_eq!(delay(1, Worth::Served, 0.0), second);
+        assert_eq!(delay(1, Worth::Served, 1.0), millis(1_500));
+        assert_eq!(delay(4, Worth::Short, 0.0), second);
+        assert_eq!(delay(4, Worth::Short, 1.0), millis(5_000), "it grows");
+        assert_eq!(delay(1, Worth::Stable, 0.0), Duration::ZERO);
     }
 }

@@ -14,15 +14,47 @@ use parking_lot::Mutex;
 
 use crate::config::AttemptBudget;
 
-/// For each host, when its budget will be whole again. A failure puts that off by one interval.
+/// For each host, the failures that are not forgiven yet, as each bound in use counts them.
 pub(crate) struct Budget {
-    whole_at: Mutex<HashMap<String, Instant>>,
+    hosts: Mutex<HashMap<String, Vec<Count>>>,
+}
+
+/// The failures of a host under one bound: one is forgiven after each interval.
+///
+/// Kept as the time when all are forgiven. Streams with the same interval share it, and no interval of another stream
+/// ever enters it: what they have in common is how often the host was failed at.
+struct Count {
+    interval: Duration,
+    whole_at: Instant,
+}
+
+impl Count {
+    fn failures(&self, now: Instant) -> u32 {
+        let owed = self.whole_at.saturating_duration_since(now).as_nanos();
+        let interval = self.interval.as_nanos().max(1);
+        u32::try_from(owed.div_ceil(interval)).unwrap_or(u32::MAX)
+    }
+}
+
+/// The count under `interval`. One that is new takes over what the others have counted.
+fn count_of(counts: &mut Vec<Count>, interval: Duration, now: Instant) -> &mut Count {
+    let known = counts.iter().position(|count| count.interval == interval);
+    let index = known.unwrap_or_else(|| {
+        let failures = counts.iter().map(|count| count.failures(now)).max();
+        let owed = interval.saturating_mul(failures.unwrap_or(0));
+        counts.push(Count {
+            interval,
+            whole_at: now.checked_add(owed).unwrap_or(now),
+        });
+        counts.len() - 1
+    });
+    &mut counts[index]
 }
 
 impl Budget {
     pub(crate) fn new() -> Self {
         Self {
-            whole_at: Mutex::new(HashMap::new()),
+            hosts: Mutex::new(HashMap::new()),
         }
     }
 
@@ -34,18 +66,26 @@ impl Budget {
 
     /// An attempt at `host` has failed.
     pub(crate) fn spend(&self, host: &str, now: Instant, limit: &AttemptBudget) {
-        let mut whole_at = self.whole_at.lock();
+        let mut hosts = self.hosts.lock();
         // Hosts that nobody has failed at for long need no entry.
-        whole_at.retain(|_, at| *at > now);
-        let at = whole_at.entry(host.to_owned()).or_insert(now);
-        *at += limit.interval;
+        hosts.retain(|_, counts| {
+            counts.retain(|count| count.whole_at > now);
+            !counts.is_empty()
+        });
+        let counts = hosts.entry(host.to_owned()).or_default();
+        count_of(counts, limit.interval, now);
+        for count in counts {
+            let from = count.whole_at.max(now);
+            count.whole_at = from.checked_add(count.interval).unwrap_or(from);
+        }
     }
 
     /// How long the next attempt at `host` has to wait.
     pub(crate) fn wait(&self, host: &str, now: Instant, limit: &AttemptBudget) -> Duration {
-        let whole_at = self.whole_at.lock().get(host).copied();
-        whole_at.map_or(Duration::ZERO, |at| {
-            let owed = at.saturating_duration_since(now);
+        let mut hosts = self.hosts.lock();
+        hosts.get_mut(host).map_or(Duration::ZERO, |counts| {
+            let count = count_of(counts, limit.interval, now);
+            let owed = count.whole_at.saturating_duration_since(now);
             // The failure that uses the last of the burst may still be followed by an attempt at once.
             owed.saturating_sub(limit.interval.saturating_mul(limit.burst))
         })
@@ -84,6 +124,32 @@ mod tests {
         assert_eq!(
             budget.wait("a", now + Duration::from_secs(60), &limit),
             Duration::ZERO
+        );
+    }
+
+    #[test]
+    fn streams_share_the_count_of_failures_and_each_waits_by_its_own_bound() {
+        let limit = |burst, seconds| AttemptBudget {
+            burst,
+            interval: Duration::from_secs(seconds),
+        };
+        let (patient, brisk) = (limit(3, 3_600), limit(3, 1));
+        let budget = Budget::new();
+        let now = clock::now();
+        for _ in 0..5 {
+            budget.spend("a", now, &patient);
+        }
+        assert_eq!(budget.wait("a", now, &patient), Duration::from_secs(7_200));
+        assert_eq!(budget.wait("a", now, &brisk), Duration::from_secs(2));
+        budget.spend("a", now, &brisk);
+        assert_eq!(budget.wait("a", now, &brisk), Duration::from_secs(3));
+        assert_eq!(budget.wait("a", now, &patient), Duration::from_secs(10_800));
+        // What is forgiven under one bound is not under the other.
+        let later = now + Duration::from_secs(60);
+        assert_eq!(budget.wait("a", later, &brisk), Duration::ZERO);
+        assert_eq!(
+            budget.wait("a", later, &patient),
+            Duration::from_secs(10_740)
         );
     }
 }

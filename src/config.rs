@@ -179,6 +179,11 @@ impl Config {
 const MAX_LINGER: Duration = Duration::from_millis(10);
 
 /// When to connect again after a failure: a random time between zero and a bound that doubles with each failure.
+///
+/// It starts over in steps. A connection on which the venue confirmed topics, and that lived for
+/// [`initial`](Self::initial), is a success: the failures before it are forgotten, and the next attempt comes soon, but
+/// not before twice that time has passed. If such connections die younger, the bound grows with each. One that was live
+/// for [`reset_after`](Self::reset_after) may be followed by an attempt at once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backoff {
@@ -186,7 +191,8 @@ pub struct Backoff {
     pub initial: Duration,
     /// The largest bound. Default 30 s.
     pub cap: Duration,
-    /// How many failures in a row end the stream, with [`Error::GaveUp`]. Default none: it tries for ever.
+    /// How many failures in a row, with no success in between, end the stream with [`Error::GaveUp`]. Default none: it
+    /// tries for ever.
     pub max_failures: Option<u32>,
     /// How long a connection must have been live for the bound to start over. Default 30 s.
     pub reset_after: Duration,
@@ -199,6 +205,13 @@ pub struct Backoff {
     /// The stream ends at the first refusal after that time. Credentials that were never accepted end it at once.
     /// Default five minutes; zero ends it at the first refusal.
     pub credentials_patience: Duration,
+}
+
+impl Backoff {
+    /// The least time between the end of a connection that served and the next attempt.
+    pub(crate) fn spacing(&self) -> Duration {
+        self.initial.saturating_mul(2).min(self.cap)
+    }
 }
 
 impl Default for Backoff {
@@ -214,8 +227,9 @@ impl Default for Backoff {
     }
 }
 
-/// A bound on failed attempts per host, shared by every stream of the process. Connections that were live for
-/// [`Backoff::reset_after`] are free, and so are those that are ended by their holders.
+/// A bound on failed attempts per host. What the streams of the process share is the count of failures; each stream
+/// waits by its own bound. Connections on which the venue confirmed topics are free, and so are those that were live for
+/// [`Backoff::reset_after`] and those that are ended by their holders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AttemptBudget {

@@ -27,7 +27,7 @@ use super::{
     meter::Meter,
 };
 use crate::{
-    backoff::{self, Class, Refusals},
+    backoff::{self, Class, Refusals, Worth},
     calendar::Calendar,
     clock,
     credentials::Credentials,
@@ -807,13 +807,16 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.spend(now);
             return self.lose(now, EndReason::Failed(error));
         }
-        let stable = self.stream.config.backoff.reset_after;
-        let was_stable = matches!(&self.link, Link::Live(live)
-            if now.saturating_duration_since(live.since) >= stable);
-        if was_stable {
-            self.failures = 0;
-        } else {
+        let lived = match &self.link {
+            Link::Live(live) => Some(now.saturating_duration_since(live.since)),
+            _ => None,
+        };
+        let worth = Worth::of(lived, self.hub.has_confirmed(), &self.stream.config.backoff);
+        if worth == Worth::Nothing {
             self.spend(now);
+        }
+        if worth.is_success() {
+            self.failures = 0;
         }
         self.failures += 1;
         if self.stream.config.backoff.max_failures == Some(self.failures) {
@@ -830,6 +833,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             &error,
             class,
             refusals.map_or(self.failures, |refusals| refusals.count),
+            worth,
             random,
         );
         // The last of those attempts is made when the patience ends, not after it.

@@ -537,6 +537,11 @@ impl<E: Routed> Hub<E> {
             .filter_map(|(_, member)| member.as_ref())
     }
 
+    /// Whether the venue confirmed anything on this connection.
+    pub(crate) fn has_confirmed(&self) -> bool {
+        self.has_confirmed
+    }
+
     pub(crate) fn has_told(&self) -> bool {
         !self.told.is_empty()
     }

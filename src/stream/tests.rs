@@ -18,7 +18,7 @@ use crate::{
     stream::{Shared, deadline},
     transport::{
         Fault,
-        memory::{MemoryTransport, Peer},
+        memory::{Dice, MemoryTransport, Peer},
     },
     venue::{Routed, Stamped, Venue},
 };
@@ -1021,6 +1021,69 @@ fn a_host_is_shown_no_more_failures_than_its_budget() {
     assert_eq!(bench.peer.attempts(), 1 + 5 + 10);
     let shown = bench.stream.health().to_string();
     assert!(shown.contains("next attempt in"), "{shown}");
+}
+
+/// For how much of ten minutes a line is live that serves, and that a fault ends after `lived`, a number of seconds.
+fn live_share(seed: u64, mut lived: impl FnMut(f64) -> f64) -> f64 {
+    const TEN_MINUTES: Duration = Duration::from_secs(600);
+    let mut bench = Bench::new(Config::default());
+    bench.peer.seed_jitter(seed);
+    let mut dice = Dice::new(!seed);
+    let subscription = bench.subscribe(alpaca::quotes(["A"]));
+    let (start, mut live) = (bench.peer.now(), Duration::ZERO);
+    bench.step();
+    while bench.peer.now() - start < TEN_MINUTES {
+        answer_login(&mut bench, AUTHENTICATED);
+        bench.say(&quotes_of(&["A"]));
+        let lived = Duration::from_secs_f64(lived(dice.fraction()));
+        bench.peer.advance(lived);
+        live += lived;
+        bench.peer.cut();
+        bench.step();
+        words(&subscription);
+    }
+    live.as_secs_f64() / (bench.peer.now() - start).as_secs_f64()
+}
+
+/// The next attempt comes after a second at least, so a line that dies every second cannot be live for half of the time.
+#[test]
+fn a_line_that_serves_and_keeps_dying_is_live_most_of_the_time() {
+    for seed in 0..20 {
+        // From one to three seconds, and from two to four.
+        let share = live_share(seed, |fraction| 1.0 + 2.0 * fraction);
+        assert!(share >= 0.55, "seed {seed}: {share}");
+        let share = live_share(seed, |fraction| 2.0 + 2.0 * fraction);
+        assert!(share >= 0.65, "seed {seed}: {share}");
+        // About a second.
+        let share = live_share(seed, |fraction| 0.5 + fraction);
+        assert!(share >= 0.4, "seed {seed}: {share}");
+        // A line that dies at once is left alone for longer and longer.
+        let share = live_share(seed, |_| 0.01);
+        assert!(share <= 0.002, "seed {seed}: {share}");
+    }
+}
+
+/// What the streams of a host share is how often it was failed at. A stream that may wait long makes no other wait long.
+#[test]
+fn connections_that_served_cost_the_host_nothing() {
+    let budget = Arc::new(Budget::new());
+    let (peer, transport) = Peer::with_budget(Arc::clone(&budget));
+    let mut bench = Bench::on(Config::default(), (peer, transport));
+    let subscription = bench.subscribe(alpaca::quotes(["A"]));
+    bench.step();
+    for _ in 0..100 {
+        answer_login(&mut bench, AUTHENTICATED);
+        bench.say(&quotes_of(&["A"]));
+        bench.peer.cut();
+        bench.step();
+    }
+    let limit = crate::AttemptBudget {
+        burst: 0,
+        ..Config::default().attempt_budget
+    };
+    let host = bench.stream.venue.endpoint().authority();
+    assert_eq!(budget.wait(&host, bench.peer.now(), &limit), Duration::ZERO);
+    drop(subscription);
 }
 
 #[test]
