@@ -12,11 +12,25 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::config::AttemptBudget;
+use crate::{config::AttemptBudget, error::Error};
 
-/// For each host, the failures that are not forgiven yet, as each bound in use counts them.
+/// For each host, the failures that are not forgiven yet.
 pub(crate) struct Budget {
-    hosts: Mutex<HashMap<String, Vec<Count>>>,
+    hosts: Mutex<HashMap<String, Failures>>,
+}
+
+struct Failures {
+    /// As each bound in use counts them.
+    counts: Vec<Count>,
+    last: Error,
+}
+
+/// What an attempt has to wait for.
+pub(crate) struct Hold {
+    pub(crate) wait: Duration,
+    /// How many failures are not forgiven yet, and the last of them.
+    pub(crate) failures: u32,
+    pub(crate) last: Error,
 }
 
 /// The failures of a host under one bound: one is forgiven after each interval.
@@ -64,30 +78,38 @@ impl Budget {
         &GLOBAL
     }
 
-    /// An attempt at `host` has failed.
-    pub(crate) fn spend(&self, host: &str, now: Instant, limit: &AttemptBudget) {
+    /// An attempt at `host` has failed, with `error`.
+    pub(crate) fn spend(&self, host: &str, now: Instant, limit: &AttemptBudget, error: &Error) {
         let mut hosts = self.hosts.lock();
         // Hosts that nobody has failed at for long need no entry.
-        hosts.retain(|_, counts| {
-            counts.retain(|count| count.whole_at > now);
-            !counts.is_empty()
+        hosts.retain(|_, failures| {
+            failures.counts.retain(|count| count.whole_at > now);
+            !failures.counts.is_empty()
         });
-        let counts = hosts.entry(host.to_owned()).or_default();
-        count_of(counts, limit.interval, now);
-        for count in counts {
+        let failures = hosts.entry(host.to_owned()).or_insert_with(|| Failures {
+            counts: Vec::new(),
+            last: error.clone(),
+        });
+        failures.last = error.clone();
+        count_of(&mut failures.counts, limit.interval, now);
+        for count in &mut failures.counts {
             let from = count.whole_at.max(now);
             count.whole_at = from.checked_add(count.interval).unwrap_or(from);
         }
     }
 
-    /// How long the next attempt at `host` has to wait.
-    pub(crate) fn wait(&self, host: &str, now: Instant, limit: &AttemptBudget) -> Duration {
+    /// What the next attempt at `host` has to wait for, if it has to.
+    pub(crate) fn hold(&self, host: &str, now: Instant, limit: &AttemptBudget) -> Option<Hold> {
         let mut hosts = self.hosts.lock();
-        hosts.get_mut(host).map_or(Duration::ZERO, |counts| {
-            let count = count_of(counts, limit.interval, now);
-            let owed = count.whole_at.saturating_duration_since(now);
-            // The failure that uses the last of the burst may still be followed by an attempt at once.
-            owed.saturating_sub(limit.interval.saturating_mul(limit.burst))
+        let failures = hosts.get_mut(host)?;
+        let count = count_of(&mut failures.counts, limit.interval, now);
+        let owed = count.whole_at.saturating_duration_since(now);
+        // The failure that uses the last of the burst may still be followed by an attempt at once.
+        let wait = owed.saturating_sub(limit.interval.saturating_mul(limit.burst));
+        (wait > Duration::ZERO).then(|| Hold {
+            wait,
+            failures: count.failures(now),
+            last: failures.last.clone(),
         })
     }
 }
@@ -96,6 +118,17 @@ impl Budget {
 mod tests {
     use super::*;
     use crate::clock;
+
+    impl Budget {
+        fn fail(&self, host: &str, now: Instant, limit: &AttemptBudget) {
+            self.spend(host, now, limit, &Error::invalid_config("no matter what"));
+        }
+
+        pub(crate) fn wait(&self, host: &str, now: Instant, limit: &AttemptBudget) -> Duration {
+            let hold = self.hold(host, now, limit);
+            hold.map_or(Duration::ZERO, |hold| hold.wait)
+        }
+    }
 
     #[test]
     fn a_burst_is_free_and_what_follows_comes_one_by_one() {
@@ -107,10 +140,10 @@ mod tests {
         let now = clock::now();
         for _ in 0..3 {
             assert_eq!(budget.wait("a", now, &limit), Duration::ZERO);
-            budget.spend("a", now, &limit);
+            budget.fail("a", now, &limit);
         }
         assert_eq!(budget.wait("a", now, &limit), Duration::ZERO);
-        budget.spend("a", now, &limit);
+        budget.fail("a", now, &limit);
         assert_eq!(budget.wait("a", now, &limit), Duration::from_secs(2));
         assert_eq!(
             budget.wait("b", now, &limit),
@@ -119,7 +152,7 @@ mod tests {
         );
         let later = now + Duration::from_secs(2);
         assert_eq!(budget.wait("a", later, &limit), Duration::ZERO);
-        budget.spend("a", later, &limit);
+        budget.fail("a", later, &limit);
         assert_eq!(budget.wait("a", later, &limit), Duration::from_secs(2));
         assert_eq!(
             budget.wait("a", now + Duration::from_secs(60), &limit),
@@ -137,11 +170,11 @@ mod tests {
         let budget = Budget::new();
         let now = clock::now();
         for _ in 0..5 {
-            budget.spend("a", now, &patient);
+            budget.fail("a", now, &patient);
         }
         assert_eq!(budget.wait("a", now, &patient), Duration::from_secs(7_200));
         assert_eq!(budget.wait("a", now, &brisk), Duration::from_secs(2));
-        budget.spend("a", now, &brisk);
+        budget.fail("a", now, &brisk);
         assert_eq!(budget.wait("a", now, &brisk), Duration::from_secs(3));
         assert_eq!(budget.wait("a", now, &patient), Duration::from_secs(10_800));
         // What is forgiven under one bound is not under the other.

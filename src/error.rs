@@ -260,6 +260,19 @@ pub enum Error {
         at: At,
     },
 
+    /// Nothing was tried yet. Streams of this process failed so often at the same host of late that its attempts are
+    /// spaced: see [`AttemptBudget`](crate::AttemptBudget). The stream goes on.
+    #[error("{at}held back: this process failed {failures} times at this host of late")]
+    HeldBack {
+        /// The stream, and the phase it was in.
+        at: At,
+        /// How many failures are not forgiven yet.
+        failures: u32,
+        /// The last of them, which may be another stream's.
+        #[source]
+        cause: Arc<Self>,
+    },
+
     /// The stream failed so often in a row that, by its configuration, it was given up.
     #[error("{at}given up after {failures} failures in a row")]
     GaveUp {
@@ -392,6 +405,7 @@ impl Error {
             Self::Protocol { .. } => "protocol",
             Self::Lost { .. } => "lost",
             Self::Mute { .. } => "mute",
+            Self::HeldBack { .. } => "held_back",
             Self::GaveUp { .. } => "gave_up",
             Self::Closed { .. } => "closed",
             Self::NotFresh { .. } => "not_fresh",
@@ -513,6 +527,7 @@ impl Error {
             | Self::Protocol { at, .. }
             | Self::Lost { at, .. }
             | Self::Mute { at, .. }
+            | Self::HeldBack { at, .. }
             | Self::GaveUp { at, .. }
             | Self::Closed { at, .. }
             | Self::NotFresh { at, .. }
@@ -550,6 +565,7 @@ impl Error {
             | Self::Protocol { at, .. }
             | Self::Lost { at, .. }
             | Self::Mute { at, .. }
+            | Self::HeldBack { at, .. }
             | Self::GaveUp { at, .. }
             | Self::Closed { at, .. }
             | Self::NotFresh { at, .. }

@@ -98,6 +98,7 @@
 //! | `opening` * | info | a stream is opened; names the account, paper or live | `generation` |
 //! | `phase` | debug | it enters another [`Phase`]; becoming live and ended have records of their own | |
 //! | `live` | info | a connection is authenticated | `epoch` |
+//! | `held_back` | warn | its first attempt waits, since this process failed so often at the same host of late | `code` |
 //! | `confirmed` * | debug | the venue confirmed topics of a subscription, and had not before | |
 //! | `refused` * | warn | the venue refused topics of a subscription, and had not before | `code` |
 //! | `displaced` * | warn | topics were taken for a subscription of a higher priority | `code` |

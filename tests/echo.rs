@@ -306,6 +306,26 @@ fn judge(mut stream: TcpStream, case: &Case) {
 
 #[test]
 fn the_whole_stack_is_a_correct_client() {
+    judge_all(cases);
+}
+
+/// A suite of hundreds of cases is run in one go, although most of its connections end in a failure that is wanted.
+#[test]
+fn hundreds_of_connections_that_fail_as_they_should_are_opened_one_after_the_other() {
+    judge_all(|| {
+        let bad = |number: u8| {
+            fails(
+                "a reserved bit",
+                1002,
+                frame(FINAL | 0x40 | TEXT, &[number]),
+            )
+        };
+        (0..150).map(bad).collect()
+    });
+}
+
+/// Runs the example against a server that has these cases.
+fn judge_all(cases: fn() -> Vec<Case>) {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let url = format!("ws://{}", listener.local_addr().unwrap());
     let server = thread::spawn(move || {

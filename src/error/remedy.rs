@@ -53,6 +53,7 @@ impl Error {
             | Self::Protocol { .. }
             | Self::Lost { .. }
             | Self::Mute { .. }
+            | Self::HeldBack { .. }
             | Self::NotFresh { .. }
             | Self::NoPrice { .. }
             | Self::StillShared { .. }

@@ -299,6 +299,17 @@ fn rows(at: &At) -> Vec<Row> {
         ),
         (Error::Mute { at: at() }, "mute", RetryLater, false, "mute"),
         (
+            Error::HeldBack {
+                at: at(),
+                failures: 21,
+                cause: Arc::new(Error::Mute { at: at() }),
+            },
+            "held_back",
+            RetryLater,
+            true,
+            "failed 21 times",
+        ),
+        (
             Error::GaveUp {
                 at: at(),
                 failures: 9,
@@ -424,7 +435,7 @@ fn every_variant_has_all_that_an_operator_needs() {
         codes.push(code);
     }
     codes.dedup();
-    assert_eq!(codes.len(), 31, "one code a variant: {codes:?}");
+    assert_eq!(codes.len(), 32, "one code a variant: {codes:?}");
 }
 
 #[test]

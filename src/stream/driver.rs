@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     backoff::{self, Class, Refusals, Worth},
+    budget::Hold,
     calendar::Calendar,
     clock,
     credentials::Credentials,
@@ -239,9 +240,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     // ---- connecting ----
 
     fn connect(&mut self, now: Instant) {
-        let wait = self.budget_wait(now);
-        if wait > Duration::ZERO {
-            return self.wait_until(now, now + wait);
+        if let Some(hold) = self.hold(now) {
+            return self.hold_back(now, hold);
         }
         let Some(credentials) = &self.credentials else {
             return;
@@ -804,7 +804,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let refusals = self.refusals.filter(|_| class == Class::Credentials);
         let gives_up_at = refusals.and_then(|refusals| refusals.until(&self.stream.config.backoff));
         if class == Class::Fatal || gives_up_at.is_some_and(|at| at <= now) {
-            self.spend(now);
+            self.spend(now, &error);
             return self.lose(now, EndReason::Failed(error));
         }
         let lived = match &self.link {
@@ -813,7 +813,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         };
         let worth = Worth::of(lived, self.hub.has_confirmed(), &self.stream.config.backoff);
         if worth == Worth::Nothing {
-            self.spend(now);
+            self.spend(now, &error);
         }
         if worth.is_success() {
             self.failures = 0;
@@ -839,11 +839,18 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         // The last of those attempts is made when the patience ends, not after it.
         let patience = gives_up_at.map(|at| at.saturating_duration_since(now));
         let delay = delay.min(patience.unwrap_or(Duration::MAX));
-        let delay = delay.max(self.budget_wait(now));
+        let hold = self.hold(now).filter(|hold| hold.wait > delay);
+        let delay = hold.as_ref().map_or(delay, |hold| hold.wait);
+        let hold = hold.map_or_else(String::new, |hold| {
+            format!(
+                ", since this process failed {} times at this host of late",
+                hold.failures
+            )
+        });
         let patience = patience.map_or_else(String::new, |left| {
             format!(", given up in {left:.1?}, since the venue accepted them before")
         });
-        record!(Warn, "lost", self.stream.key, attempt = self.failures, code = error.code(); "{}; next attempt in {delay:.1?}{patience}", error.for_record());
+        record!(Warn, "lost", self.stream.key, attempt = self.failures, code = error.code(); "{}; next attempt in {delay:.1?}{hold}{patience}", error.for_record());
         self.disconnected(now, &error);
         let failures = self.failures;
         self.stream.lifecycle.change(now, |state| {
@@ -932,17 +939,34 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     // ---- small things ----
 
-    /// How long the host has to be left alone, for what all streams have shown it.
-    fn budget_wait(&self, now: Instant) -> Duration {
+    /// Whether the host has to be left alone, for what all streams have shown it.
+    fn hold(&self, now: Instant) -> Option<Hold> {
         let host = self.stream.venue.endpoint().authority();
         let limit = &self.stream.config.attempt_budget;
-        self.transport.budget().wait(&host, now, limit)
+        self.transport.budget().hold(&host, now, limit)
     }
 
-    fn spend(&self, now: Instant) {
+    fn spend(&self, now: Instant, error: &Error) {
         let host = self.stream.venue.endpoint().authority();
         let limit = &self.stream.config.attempt_budget;
-        self.transport.budget().spend(&host, now, limit);
+        self.transport.budget().spend(&host, now, limit, error);
+    }
+
+    /// Waits for the host's sake. A stream that has not failed itself says so, since nothing else tells why it waits.
+    fn hold_back(&mut self, now: Instant, hold: Hold) {
+        if self.failures == 0 {
+            let error = Error::HeldBack {
+                at: self.at(self.stream.lifecycle.phase()),
+                failures: hold.failures,
+                cause: Arc::new(hold.last),
+            };
+            let wait = hold.wait;
+            record!(Warn, "held_back", self.stream.key, code = error.code(); "{}; next attempt in {wait:.1?}", error.for_record());
+            self.stream
+                .lifecycle
+                .change(now, |state| state.cause = Some(error));
+        }
+        self.wait_until(now, now + hold.wait);
     }
 
     fn enter(&self, now: Instant, phase: Phase) {

@@ -1087,6 +1087,55 @@ fn connections_that_served_cost_the_host_nothing() {
 }
 
 #[test]
+fn a_stream_that_is_held_back_for_others_says_so() {
+    let budget = Arc::new(Budget::new());
+    let (peer, transport) = Peer::with_budget(Arc::clone(&budget));
+    let mut other = Bench::on(Config::default(), (peer, transport));
+    for _ in 0..100 {
+        other.peer.fail_next(Fault::Upgrade {
+            status: 503,
+            retry_after: None,
+        });
+    }
+    other.step();
+    while budget
+        .wait(
+            &other.stream.venue.endpoint().authority(),
+            other.peer.now(),
+            &Config::default().attempt_budget,
+        )
+        .is_zero()
+    {
+        // Each time it is tried again at once, as by a loop that opens the stream whenever it has failed.
+        other.peer.fix_jitter(0.0);
+        other.leap();
+    }
+    let (peer, transport) = Peer::with_budget(budget);
+    peer.advance_to(other.peer.now());
+    let mut held = Bench::on(Config::default(), (peer, transport));
+    held.step();
+    assert_eq!(held.phase(), Phase::Waiting);
+    assert_eq!(held.peer.attempts(), 0);
+    let health = held.health();
+    assert_eq!(health.cause_code, Some("held_back"));
+    let shown = health.to_string();
+    assert!(
+        shown.contains("failed 21 times") && shown.contains("HTTP 503"),
+        "{shown}"
+    );
+    let error = held.stream.lifecycle.wait_live(deadline(Duration::ZERO));
+    let error = format!("{:?}", error.unwrap_err());
+    assert!(
+        error.contains("held back") && error.contains("HTTP 503"),
+        "{error}"
+    );
+    held.leap();
+    assert_eq!(held.peer.attempts(), 1);
+    answer_login(&mut held, AUTHENTICATED);
+    assert_eq!(held.health().cause, None);
+}
+
+#[test]
 fn phases_are_told_in_order_and_the_newest_are_kept() {
     let mut bench = Bench::new(Config::default());
     let handle = StreamHandle::new(
