@@ -1,6 +1,9 @@
 //! When to try again: the kind of failure, how many there were, and a random number in; a verdict out. No clock.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::{
     config::Backoff,
@@ -124,18 +127,46 @@ pub(crate) fn delay(
             least + bound.mul_f64(random)
         }
     };
-    let asked_for = match error {
-        Error::Upgrade {
-            retry_after: Some(wait),
-            ..
-        } => (*wait).min(LONGEST_RETRY_AFTER),
-        _ => Duration::ZERO,
-    };
-    jittered.max(asked_for)
+    jittered.max(asked_for(error).unwrap_or(Duration::ZERO))
 }
+
+/// What the server asked for, as far as it is taken at its word.
+fn asked_for(error: &Error) -> Option<Duration> {
+    match error {
+        Error::Upgrade { retry_after, .. } => retry_after.map(|wait| wait.min(LONGEST_RETRY_AFTER)),
+        _ => None,
+    }
+}
+
+/// Where a wait comes from that is so long that somebody may take the stream for dead. For its record.
+pub(crate) fn origin(delay: Duration, error: &Error) -> Option<&'static str> {
+    if delay <= LONG {
+        return None;
+    }
+    Some(if asked_for(error) == Some(delay) {
+        "which the server asked for with `Retry-After`; an hour is the most that it gets"
+    } else {
+        "which `Config::backoff` asks for"
+    })
+}
+
+/// A longer wait is explained.
+const LONG: Duration = Duration::from_secs(300);
 
 /// The least and most time between the first two refusals of credentials that were accepted before. It doubles.
 const REFUSED_SPACING: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
+
+/// When the next attempt is made, for people.
+pub(crate) struct NextAttempt(pub(crate) Duration);
+
+impl fmt::Display for NextAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < Duration::from_millis(1) {
+            return f.write_str("next attempt at once");
+        }
+        write!(f, "next attempt in {:.1?}", self.0)
+    }
+}
 
 /// A server that asks for more than this is not taken at its word.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
@@ -267,6 +298,30 @@ mod tests {
             ),
             Duration::from_secs(9)
         );
+    }
+
+    #[test]
+    fn a_wait_of_more_than_five_minutes_says_where_it_comes_from() {
+        let seconds = Duration::from_secs;
+        let says =
+            |delay, error: &Error| origin(delay, error).map(|text| text.contains("Retry-After"));
+        let asks = |wait| upgrade(429, Some(seconds(wait)));
+        assert_eq!(says(seconds(300), &asks(300)), None);
+        assert_eq!(says(seconds(301), &asks(301)), Some(true));
+        assert_eq!(says(seconds(3_600), &asks(86_400)), Some(true), "the most");
+        assert_eq!(
+            says(seconds(900), &asks(301)),
+            Some(false),
+            "the backoff is longer"
+        );
+    }
+
+    #[test]
+    fn an_attempt_that_is_due_is_made_at_once_and_not_in_nanoseconds() {
+        let shown = |nanos| NextAttempt(Duration::from_nanos(nanos)).to_string();
+        assert_eq!(shown(0), "next attempt at once");
+        assert_eq!(shown(999_999), "next attempt at once");
+        assert_eq!(shown(1_500_000_000), "next attempt in 1.5s");
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub use self::{
     remedy::Remedy,
 };
 use crate::{
+    backoff::NextAttempt,
     correlation::{CorrelationId, Note},
     key::StreamKey,
     market::Timestamp,
@@ -793,7 +794,7 @@ fn said_note(said: &Option<Rejection>) -> String {
 }
 
 fn retry_note(retry_in: &Option<Duration>) -> String {
-    retry_in.map_or_else(String::new, |wait| format!(", next attempt in {wait:.1?}"))
+    retry_in.map_or_else(String::new, |wait| format!(", {}", NextAttempt(wait)))
 }
 
 fn retry_after_note(retry_after: &Option<Duration>) -> String {

@@ -3,6 +3,7 @@
 use std::{fmt, time::Duration};
 
 use crate::{
+    backoff::NextAttempt,
     correlation::{CorrelationId, Note},
     key::StreamKey,
     phase::Phase,
@@ -167,7 +168,7 @@ impl fmt::Display for Health {
             self.stream, self.phase, self.in_phase
         )?;
         if let Some(wait) = self.next_attempt_in {
-            write!(f, ", next attempt in {wait:.1?}")?;
+            write!(f, ", {}", NextAttempt(wait))?;
         }
         if let Some(cause) = &self.cause {
             write!(f, ", after {} failed: {cause}", self.failures)?;

@@ -10,6 +10,7 @@ use std::{
 use rust_decimal::Decimal;
 
 use crate::{
+    backoff::NextAttempt,
     calendar::TradingSession,
     error::{Error, Result},
     market::{Symbol, Timestamp},
@@ -419,7 +420,7 @@ impl fmt::Display for Obstacle {
             Self::Line { retry_in: None } => f.write_str("the line is not live"),
             Self::Line {
                 retry_in: Some(wait),
-            } => write!(f, "the line is not live, next attempt in {wait:.1?}"),
+            } => write!(f, "the line is not live, {}", NextAttempt(*wait)),
             Self::MarketClosed { opens: None } => f.write_str("the market is closed"),
             Self::MarketClosed {
                 opens: Some((session, at)),

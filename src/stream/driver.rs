@@ -27,7 +27,7 @@ use super::{
     meter::Meter,
 };
 use crate::{
-    backoff::{self, Class, Refusals, Worth},
+    backoff::{self, Class, NextAttempt, Refusals, Worth},
     budget::Hold,
     calendar::Calendar,
     clock,
@@ -841,16 +841,18 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let delay = delay.min(patience.unwrap_or(Duration::MAX));
         let hold = self.hold(now).filter(|hold| hold.wait > delay);
         let delay = hold.as_ref().map_or(delay, |hold| hold.wait);
-        let hold = hold.map_or_else(String::new, |hold| {
-            format!(
+        let origin = match hold {
+            Some(hold) => format!(
                 ", since this process failed {} times at this host of late",
                 hold.failures
-            )
-        });
+            ),
+            None => backoff::origin(delay, &error)
+                .map_or_else(String::new, |origin| format!(", {origin}")),
+        };
         let patience = patience.map_or_else(String::new, |left| {
             format!(", given up in {left:.1?}, since the venue accepted them before")
         });
-        record!(Warn, "lost", self.stream.key, attempt = self.failures, code = error.code(); "{}; next attempt in {delay:.1?}{hold}{patience}", error.for_record());
+        record!(Warn, "lost", self.stream.key, attempt = self.failures, code = error.code(); "{}; {}{origin}{patience}", error.for_record(), NextAttempt(delay));
         self.disconnected(now, &error);
         let failures = self.failures;
         self.stream.lifecycle.change(now, |state| {
@@ -961,7 +963,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 cause: Arc::new(hold.last),
             };
             let wait = hold.wait;
-            record!(Warn, "held_back", self.stream.key, code = error.code(); "{}; next attempt in {wait:.1?}", error.for_record());
+            record!(Warn, "held_back", self.stream.key, code = error.code(); "{}; {}", error.for_record(), NextAttempt(wait));
             self.stream
                 .lifecycle
                 .change(now, |state| state.cause = Some(error));

@@ -733,19 +733,32 @@ fn failure(error: &WsError) -> Option<CloseCode> {
     }
 }
 
-/// `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3).
+/// `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3). Some servers write the date as a Unix time, in
+/// seconds or milliseconds. A time that has passed asks for nothing.
 fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    if let Ok(seconds) = value.trim().parse() {
-        return Some(Duration::from_secs(seconds));
+    let Ok(number) = value.trim().parse::<u64>() else {
+        let date = jiff::fmt::rfc2822::DateTimeParser::new()
+            .parse_timestamp(value.trim())
+            .ok()?;
+        return until(now, date.as_nanosecond());
+    };
+    for nanos_per_unit in [1_000_000_000, 1_000_000] {
+        let time = i128::from(number) * nanos_per_unit;
+        if (time - i128::from(now.as_nanos())).abs() < YEAR_NANOS {
+            return until(now, time);
+        }
     }
-    let date = jiff::fmt::rfc2822::DateTimeParser::new()
-        .parse_timestamp(value.trim())
-        .ok()?;
-    let nanos = i64::try_from(date.as_nanosecond())
-        .ok()?
-        .saturating_sub(now.as_nanos());
+    Some(Duration::from_secs(number))
+}
+
+/// How long it is until a time, in nanoseconds since 1970, that lies ahead.
+fn until(now: Timestamp, time: i128) -> Option<Duration> {
+    let nanos = time.checked_sub(i128::from(now.as_nanos()))?;
     u64::try_from(nanos).ok().map(Duration::from_nanos)
 }
+
+/// A number is a Unix time if it is that near to now: as seconds to wait it would be decades.
+const YEAR_NANOS: i128 = 366 * 24 * 3_600 * 1_000_000_000;
 
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
@@ -759,7 +772,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn retry_after_is_seconds_or_a_date() {
+    fn retry_after_is_seconds_or_a_time() {
         let now: Timestamp = "2026-11-06T08:49:00Z".parse().unwrap();
         assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
         assert_eq!(
@@ -768,5 +781,19 @@ mod tests {
         );
         assert_eq!(retry_after("Fri, 06 Nov 2026 08:40:00 GMT", now), None);
         assert_eq!(retry_after("soon", now), None);
+        // The same moments as Unix times.
+        let unix = now.as_nanos() / 1_000_000_000;
+        for (number, wait) in [
+            (unix + 37, Some(37)),
+            ((unix + 37) * 1_000, Some(37)),
+            (unix - 540, None),
+            (unix + 30 * 86_400, Some(30 * 86_400)),
+            (86_400, Some(86_400)),
+            // No time near now.
+            (1_000_000_000, Some(1_000_000_000)),
+        ] {
+            let wait = wait.map(Duration::from_secs);
+            assert_eq!(retry_after(&number.to_string(), now), wait, "{number}");
+        }
     }
 }
