@@ -337,10 +337,27 @@ fn a_slot_that_is_not_reaped_yet_is_waited_for_without_a_second_socket() {
 }
 
 #[test]
-fn credentials_that_expire_end_the_stream_when_its_patience_is_over() {
+fn credentials_that_are_refused_once_are_tried_again_while_patience_lasts() {
     let sim = sim(|_| {});
     let mut config = brisk();
     config.backoff.credentials_patience = Duration::from_millis(50);
+    let mut reader = Reader::of("refused once", &config, &sim.stocks());
+    reader.read_trades(5);
+    sim.inject(FaultKind::Expired);
+    sim.cut();
+    reader.read_past_a_gap();
+    let health = reader.handle.health();
+    // The first, the one that was refused, and the one after it.
+    assert_eq!((health.epoch, health.counters.attempts), (2, 3));
+    assert_eq!(health.gives_up_in, None);
+    reader.end();
+}
+
+#[test]
+fn credentials_that_expire_end_the_stream_when_its_patience_is_over() {
+    let sim = sim(|_| {});
+    let mut config = brisk();
+    config.backoff.credentials_patience = Duration::ZERO;
     let mut reader = Reader::of("expired", &config, &sim.stocks());
     reader.read_trades(5);
     sim.inject(FaultKind::Expired);
@@ -353,8 +370,6 @@ fn credentials_that_expire_end_the_stream_when_its_patience_is_over() {
         Some(EndReason::Failed(Error::Rejected { rejection, .. })) if rejection.code == Some(402)
     ));
     assert_eq!(reader.ledger.gaps, 1);
-    // The first, one that was refused at once, and one when the patience was over.
-    assert_eq!(reader.handle.health().counters.attempts, 3);
     reader.end();
 }
 
