@@ -349,6 +349,7 @@ mod tests {
             ("k", "sécret", "secret holds"),
             ("\"PKX\"", "s", "key id stands in quotes"),
             ("k", "'s3cret'", "secret stands in quotes"),
+            ("k", "'s3cret", "secret stands in quotes"),
             ("k", "s3cret\"", "secret stands in quotes"),
             ("k", "\u{201c}s3cret\u{201d}", "secret stands in quotes"),
             (long.as_str(), "s", "key id is longer than 512"),

@@ -189,7 +189,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 Some(live.liveness.deadline()),
                 live.answer_by,
                 live.session.deadline(),
-                self.hub.asks_again_at(),
             ]
             .into_iter()
             .flatten()
@@ -378,7 +377,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.ask(now);
             self.publish(now);
         }
-        if self.hub.asks_again_at().is_some_and(|at| at <= now) {
+        if self.hub.asks_again(now) {
             self.ask(now);
         }
         let config = &self.stream.config;

@@ -82,6 +82,12 @@ struct Held {
     topics: Vec<Topic>,
 }
 
+impl Learned {
+    fn is_old(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) >= LEARNED_FOR
+    }
+}
+
 impl Budget {
     pub(super) fn new(given: SymbolBudget) -> Self {
         Self {
@@ -394,16 +400,19 @@ impl<E: Routed> Hub<E> {
     /// A plan may have changed, and a refusal may have been a mistake: what was learned long ago is asked again.
     pub(super) fn forget_old(&mut self, now: Instant) {
         if let Some(budget) = &mut self.budget {
-            let is_old = |learned: &mut Learned| now >= learned.at + LEARNED_FOR;
-            budget.learned.take_if(is_old);
+            budget.learned.take_if(|learned| learned.is_old(now));
         }
     }
 
-    /// When a request can be made that could not be made before, although nothing happens until then.
-    pub(crate) fn asks_again_at(&self) -> Option<Instant> {
-        let learned = self.budget.as_ref()?.learned.as_ref()?;
-        let is_waited_for = self.displaced && self.in_flight.is_none();
-        is_waited_for.then(|| learned.at + LEARNED_FOR)
+    /// Whether those wait for room whom a limit keeps out that is old by now. There are turns enough for this to be
+    /// noticed: the line is pinged when it is quiet.
+    pub(crate) fn asks_again(&self, now: Instant) -> bool {
+        let learned = self
+            .budget
+            .as_ref()
+            .and_then(|budget| budget.learned.as_ref());
+        let is_old = learned.is_some_and(|learned| learned.is_old(now));
+        is_old && self.displaced && self.in_flight.is_none()
     }
 
     /// How many units count already, and how many more `topics` are.

@@ -763,15 +763,19 @@ fn no_limit_is_learned_that_is_lower_than_what_was_confirmed() {
     story.0.settle();
     // For a moment the venue grants less.
     story.0.market.limit = 1;
-    let unlucky = story.subscribe("unlucky", 0, quotes(&["F"]));
+    let unlucky = story.subscribe("unlucky", 0, quotes(&["F", "G"]));
     let told = words(&unlucky);
     assert!(
         told[0].contains("request refused: symbol limit exceeded (405)"),
         "{told:?}"
     );
     story.0.market.limit = 5;
-    let lucky = story.subscribe("lucky", 0, quotes(&["G", "H", "I", "J"]));
-    assert_eq!(words(&lucky).len(), 1);
+    let lucky = story.subscribe("lucky", 0, quotes(&["H", "I", "J", "K"]));
+    assert!(
+        words(&lucky)
+            .iter()
+            .all(|word| word.starts_with("confirmed"))
+    );
     assert_eq!(story.0.market.held.len(), 5);
     drop((few, unlucky, lucky));
 }
