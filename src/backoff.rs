@@ -188,6 +188,7 @@ mod tests {
             at: at(),
             status,
             retry_after,
+            location: None,
         }
     }
 

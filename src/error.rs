@@ -223,7 +223,7 @@ pub enum Error {
     },
 
     /// The server answered the upgrade request with an HTTP status instead of a WebSocket.
-    #[error("{at}the server answered the WebSocket upgrade with HTTP {status}{}", retry_after_note(.retry_after))]
+    #[error("{at}the server answered the WebSocket upgrade with HTTP {status}{}{}{}", location_note(.location), retry_after_note(.retry_after), network_note(.status))]
     Upgrade {
         /// The stream, and the phase it happened in.
         at: At,
@@ -231,6 +231,8 @@ pub enum Error {
         status: u16,
         /// What `Retry-After` asked for.
         retry_after: Option<Duration>,
+        /// Where a redirect leads, without its query. It is not followed.
+        location: Option<String>,
     },
 
     /// The venue did not keep to its protocol.
@@ -795,6 +797,22 @@ fn said_note(said: &Option<Rejection>) -> String {
 
 fn retry_note(retry_in: &Option<Duration>) -> String {
     retry_in.map_or_else(String::new, |wait| format!(", {}", NextAttempt(wait)))
+}
+
+fn location_note(location: &Option<String>) -> String {
+    location.as_ref().map_or_else(String::new, |location| {
+        format!(", a redirect to {location}, which is not followed")
+    })
+}
+
+/// The upgrade says nothing of who asks, so it is not that which was refused.
+fn network_note(status: &u16) -> &'static str {
+    match status {
+        401 | 403 | 407 => {
+            ": no credentials were sent yet, so a proxy, a firewall or a wrong host says this"
+        }
+        _ => "",
+    }
 }
 
 fn retry_after_note(retry_after: &Option<Duration>) -> String {

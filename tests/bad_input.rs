@@ -190,11 +190,12 @@ fn a_proxy_that_is_set_and_not_used_is_named_when_a_connect_fails() {
 
 #[test]
 fn http_statuses_at_the_upgrade_say_who_has_to_mend_what() {
-    let table: [(u16, &str, Option<bool>); 9] = [
-        (301, "Location: ws://192.0.2.1/elsewhere\r\n", None),
+    let table: [(u16, &str, Option<bool>); 10] = [
+        (301, "Location: ws://192.0.2.1/elsewhere?t0ken\r\n", None),
         (400, "", None),
         (401, "", Some(true)),
         (403, "", Some(true)),
+        (407, "", Some(true)),
         (404, "", Some(true)),
         (429, "Retry-After: 1800\r\n", Some(false)),
         (429, "", Some(false)),
@@ -236,9 +237,16 @@ fn http_statuses_at_the_upgrade_say_who_has_to_mend_what() {
             1,
             "{row}: it came again, or went elsewhere"
         );
-        if matches!(status, 401 | 403) {
-            assert_eq!(error.remedy(), Remedy::FixCredentials);
-        }
+        let is_network = matches!(status, 401 | 403 | 407);
+        let text = error.to_string();
+        assert_eq!(error.remedy() == Remedy::CheckNetwork, is_network, "{row}");
+        assert_eq!(text.contains("a proxy, a firewall"), is_network, "{text}");
+        assert_eq!(
+            text.contains("a redirect to ws://192.0.2.1/elsewhere, which is not followed"),
+            status == 301,
+            "{text}"
+        );
+        assert!(!text.contains("t0ken"), "{text}");
     }
 }
 
@@ -452,6 +460,41 @@ fn broken_upgrades_and_log_ins_give_typed_errors_in_time() {
             &peer.stocks(),
             &Failure { code, phase, fatal },
         );
+    }
+}
+
+/// The WebSocket library makes a 1002 of a code that may not be sent, which then looked as if the peer had sent it.
+#[test]
+fn a_close_code_is_shown_only_if_the_peer_sent_it() {
+    for (code, reason, says) in [
+        (1006_u16, "", "a code that no close frame may carry"),
+        (999, "bye", "a code that no close frame may carry"),
+        (1005, "", "a code that no close frame may carry"),
+        (1002, "bye", "with code 1002 bye"),
+        (1002, "", "with code 1002"),
+        (4999, "bye", "with code 4999 bye"),
+    ] {
+        let peer = Peer::start(move |mut line| {
+            let venue = line.venue();
+            let mut frame = vec![0x88, 2 + u8::try_from(reason.len()).unwrap()];
+            frame.extend(code.to_be_bytes());
+            frame.extend(reason.as_bytes());
+            line.write(frame);
+            line.drain();
+            drop(venue);
+        });
+        let error = fails(
+            &format!("close code {code}"),
+            &tolerant(),
+            &peer.stocks(),
+            &Failure {
+                code: "lost",
+                phase: Phase::Authenticating,
+                fatal: Some(false),
+            },
+        );
+        let text = error.to_string();
+        assert!(text.ends_with(says), "{code}: {text}");
     }
 }
 

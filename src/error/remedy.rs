@@ -22,7 +22,7 @@ impl Error {
                 certificate: true, ..
             } => Remedy::FixRequest,
             Self::Upgrade { status, .. } => match status {
-                401 | 403 => Remedy::FixCredentials,
+                401 | 403 | 407 => Remedy::CheckNetwork,
                 408 | 425 | 429 | 500.. => Remedy::RetryLater,
                 _ => Remedy::FixRequest,
             },
@@ -78,6 +78,8 @@ pub enum Remedy {
     OpenAgain,
     /// Use other credentials.
     FixCredentials,
+    /// Look for a proxy, a firewall or a wrong host between here and the venue.
+    CheckNetwork,
     /// Use another plan, or a feed that the plan includes.
     ChangePlan,
     /// Subscribe to fewer symbols.
@@ -102,6 +104,9 @@ impl fmt::Display for Remedy {
             Self::RetryLater => "retry later",
             Self::OpenAgain => "open the stream again, in the process that uses it",
             Self::FixCredentials => "fix the credentials",
+            Self::CheckNetwork => {
+                "look for a proxy, a firewall or a wrong host between here and the venue"
+            }
             Self::ChangePlan => "change the plan, or use a feed that it includes",
             Self::ReduceSymbols => "reduce the number of symbols",
             Self::FixRequest => "correct the request, the endpoint or the configuration",

@@ -27,8 +27,8 @@ type Row = (Error, &'static str, Remedy, bool, &'static str);
 /// One of each variant, at `at`.
 fn rows(at: &At) -> Vec<Row> {
     use Remedy::{
-        ChangePlan, CloseOthers, FixCredentials, FixRequest, OpenAgain, ReadFaster, ReduceSymbols,
-        ReportBug, RetryLater,
+        ChangePlan, CheckNetwork, CloseOthers, FixCredentials, FixRequest, OpenAgain, ReadFaster,
+        ReduceSymbols, ReportBug, RetryLater,
     };
     let at = || at.clone();
     let topic = Topic::new(Channel::new("trades"), "*");
@@ -45,6 +45,7 @@ fn rows(at: &At) -> Vec<Row> {
         at: at(),
         status,
         retry_after: Some(Duration::from_secs(7)),
+        location: None,
     };
     let tls = |certificate| Error::Tls {
         at: at(),
@@ -266,7 +267,7 @@ fn rows(at: &At) -> Vec<Row> {
         ),
         (tls(true), "tls", FixRequest, false, "why"),
         (tls(false), "tls", RetryLater, false, "why"),
-        (upgrade(401), "upgrade", FixCredentials, false, "HTTP 401"),
+        (upgrade(401), "upgrade", CheckNetwork, false, "HTTP 401"),
         (upgrade(404), "upgrade", FixRequest, false, "HTTP 404"),
         (
             upgrade(429),

@@ -38,7 +38,7 @@ use crate::{
     phase::Phase,
     record,
     topic::{Topic, list},
-    transport::{Fault, Incoming, Target, Transport},
+    transport::{Close, Fault, Incoming, Target, Transport},
     venue::{Item, Message, Output, Request, Routed as _, Session, Stamped, Venue, Verdict},
 };
 
@@ -479,23 +479,24 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     }
                 }
                 Incoming::Control => self.stream.counters.control_frames.add(1),
-                Incoming::Close(frame) => {
-                    let code = frame.as_ref().map(|(code, _)| *code);
-                    session.handle_close(now, code, &mut self.out);
+                Incoming::Close(close) => {
+                    session.handle_close(now, close.code(), &mut self.out);
                     self.settle(now);
                     if self.link.session().is_none() {
                         // The session knew what it means.
                         return;
                     }
-                    let why = frame.map_or_else(
-                        || "closed by the peer, without a code".to_owned(),
-                        |(code, reason)| {
-                            format!(
-                                "closed by the peer with code {code} {}",
-                                self.redact(&reason)
-                            )
-                        },
-                    );
+                    let why = match close {
+                        Close::Nothing => "closed by the peer, without a code".to_owned(),
+                        Close::Code { code, reason } => format!(
+                            "closed by the peer with code {code} {}",
+                            self.redact(&reason)
+                        ),
+                        Close::Forbidden => {
+                            "closed by the peer with a code that no close frame may carry"
+                                .to_owned()
+                        }
+                    };
                     let phase = self.stream.lifecycle.phase();
                     let error = Error::Lost {
                         at: self.at(phase),
@@ -780,10 +781,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 Fault::Upgrade {
                     status,
                     retry_after,
+                    location,
                 } => Error::Upgrade {
                     at,
                     status,
                     retry_after,
+                    location: location.map(|location| self.redact(&location)),
                 },
                 Fault::Protocol(why) => Error::Protocol {
                     at,

@@ -1641,6 +1641,7 @@ impl Simulation {
                 _ => Fault::Upgrade {
                     status: 429,
                     retry_after: Some(Duration::from_secs(7)),
+                    location: None,
                 },
             };
             return self.peer.fail_next(fault);

@@ -1093,6 +1093,7 @@ fn a_stream_that_is_held_back_for_others_says_so() {
     let mut other = Bench::on(Config::default(), (peer, transport));
     for _ in 0..100 {
         other.peer.fail_next(Fault::Upgrade {
+            location: None,
             status: 503,
             retry_after: None,
         });
@@ -1465,6 +1466,7 @@ fn a_limit_of_failures_ends_the_stream_with_the_last_of_them() {
         bench.peer.fail_next(Fault::Upgrade {
             status: 503,
             retry_after: None,
+            location: None,
         });
     }
     bench.step();
@@ -1818,6 +1820,7 @@ fn ten_streams_that_storm_together_stay_inside_one_budget() {
                 peer.fail_next(Fault::Upgrade {
                     status: 503,
                     retry_after: None,
+                    location: None,
                 });
             }
             let mut config = Config::default();

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Fault, Incoming, Payload, Target, Transport};
+use super::{Close, Fault, Incoming, Payload, Target, Transport};
 use crate::{
     budget::Budget,
     clock,
@@ -167,7 +167,11 @@ impl Peer {
 
     pub(crate) fn close_frame(&self, frame: Option<(u16, String)>) {
         let mut world = self.0.lock();
-        world.inbound.push_back(Ok(Incoming::Close(frame)));
+        let close = frame.map_or(Close::Nothing, |(code, reason)| Close::Code {
+            code,
+            reason,
+        });
+        world.inbound.push_back(Ok(Incoming::Close(close)));
     }
 
     pub(crate) fn break_pipe(&self, fault: Fault) {

@@ -109,7 +109,27 @@ pub(crate) enum Incoming {
     /// A ping, which was answered, or a pong: a sign of life.
     Control,
     /// The peer's close frame.
-    Close(Option<(u16, String)>),
+    Close(Close),
+}
+
+/// What a close frame says.
+pub(crate) enum Close {
+    Nothing,
+    Code {
+        code: u16,
+        reason: String,
+    },
+    /// A code that no close frame may carry (RFC 6455, 7.4). Which, the WebSocket library does not tell.
+    Forbidden,
+}
+
+impl Close {
+    pub(crate) fn code(&self) -> Option<u16> {
+        match self {
+            Self::Code { code, .. } => Some(*code),
+            Self::Nothing | Self::Forbidden => None,
+        }
+    }
 }
 
 /// A message's content, where it was read to.
@@ -139,6 +159,8 @@ pub(crate) enum Fault {
     Upgrade {
         status: u16,
         retry_after: Option<Duration>,
+        /// Where a redirect leads.
+        location: Option<String>,
     },
     Protocol(String),
     Lost {

@@ -33,7 +33,8 @@ use tungstenite::{
 };
 
 use super::{
-    Fault, Incoming, Payload, Target, Transport, Wake, Waker, proxy, resolve::Lookup, wire::Wire,
+    Close, Fault, Incoming, Payload, Target, Transport, Wake, Waker, proxy, resolve::Lookup,
+    wire::Wire,
 };
 use crate::{
     budget::Budget,
@@ -449,9 +450,7 @@ impl Transport for WebSocketTransport {
             WsMessage::Text(text) => Incoming::Message(Payload::Text(text)),
             WsMessage::Binary(bytes) => Incoming::Message(Payload::Binary(bytes)),
             WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) => Incoming::Control,
-            WsMessage::Close(frame) => {
-                Incoming::Close(frame.map(|frame| (frame.code.into(), frame.reason.to_string())))
-            }
+            WsMessage::Close(frame) => Incoming::Close(close(frame)),
         };
         Ok(Some((incoming, read_at)))
     }
@@ -688,6 +687,21 @@ impl Wake for PollWaker {
     }
 }
 
+/// A frame with a code that may not be sent comes as one of tungstenite's own making: 1002, with these words.
+fn close(frame: Option<CloseFrame>) -> Close {
+    match frame {
+        None => Close::Nothing,
+        Some(CloseFrame {
+            code: CloseCode::Protocol,
+            reason,
+        }) if reason.as_str() == "Protocol violation" => Close::Forbidden,
+        Some(frame) => Close::Code {
+            code: frame.code.into(),
+            reason: frame.reason.to_string(),
+        },
+    }
+}
+
 /// Everything tungstenite can say, without its `Debug`, which may show whole messages.
 fn fault(error: WsError) -> Fault {
     let lost = |why: &str| Fault::Lost {
@@ -697,6 +711,12 @@ fn fault(error: WsError) -> Fault {
     match error {
         WsError::Http(response) => Fault::Upgrade {
             status: response.status().as_u16(),
+            location: response
+                .headers()
+                .get(header::LOCATION)
+                .filter(|_| response.status().is_redirection())
+                .and_then(|value| value.to_str().ok())
+                .map(target),
             retry_after: response
                 .headers()
                 .get(header::RETRY_AFTER)
@@ -731,6 +751,18 @@ fn failure(error: &WsError) -> Option<CloseCode> {
         WsError::Utf8(_) => Some(CloseCode::Invalid),
         _ => None,
     }
+}
+
+/// Where a redirect leads, without what may be secret: a query, a fragment, a user's name and password.
+fn target(location: &str) -> String {
+    let end = location.find(['?', '#']).unwrap_or(location.len());
+    let shown = &location[..end];
+    let Some((scheme, rest)) = shown.split_once("//") else {
+        return shown.to_owned();
+    };
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}//{host}{path}")
 }
 
 /// `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3). Some servers write the date as a Unix time, in
@@ -770,6 +802,19 @@ const DRAIN_BUDGET: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_redirect_is_shown_without_what_may_be_secret() {
+        for (location, shown) in [
+            ("wss://h/v2/sip", "wss://h/v2/sip"),
+            ("https://me:s3@h:8/login?token=s3#s3", "https://h:8/login"),
+            ("//me@h", "//h"),
+            ("/v2/sip?token=s3", "/v2/sip"),
+            ("?s3", ""),
+        ] {
+            assert_eq!(target(location), shown);
+        }
+    }
 
     #[test]
     fn retry_after_is_seconds_or_a_time() {
