@@ -9,7 +9,7 @@ use std::{collections::HashMap, convert::Infallible, panic, thread, time::Durati
 use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use trunkline::{
-    Credentials, Decimal, Manager, OrderUpdate, Quote, Subscription,
+    Credentials, Decimal, Error, Manager, OrderUpdate, Quote, Subscription,
     alpaca::{self, Account, Feed},
     crossbeam_channel::{self as channel, Receiver},
     select,
@@ -109,7 +109,7 @@ fn strategy(quotes: &Quotes, stopped: &Stopped, trouble: &Option<String>) -> Res
     loop {
         select! {
             recv(quotes.receiver()) -> delivery => for update in delivery? {
-                // A gap is nothing to one that wants the newest quote and no other.
+                // What is missing is nothing to one that wants the newest quote and no other.
                 let Some(quote) = update.event()? else { continue };
                 seen += 1;
                 ensure!(seen < 10 || trouble.as_deref() != Some("fail"), "told to fail");
@@ -126,14 +126,23 @@ fn strategy(quotes: &Quotes, stopped: &Stopped, trouble: &Option<String>) -> Res
 
 /// Watches what each fill makes of a position, and what that is worth.
 fn risk(orders: &Subscription<OrderUpdate>, quotes: &Quotes, stopped: &Stopped) -> Result<()> {
-    // From here on no fill is missed: whoever places orders begins now.
+    // From here on no fill is missed in silence. Ask REST for open orders and positions now, and not before: a fill between
+    // the two would be missed. Whoever places orders begins after that.
     orders.wait_confirmed(WAIT)?;
     let mut bids = HashMap::new();
     loop {
         select! {
             recv(orders.receiver()) -> delivery => for update in delivery? {
-                // A gap may have cost a fill, so it is an error here: ask REST for the positions, and start again.
-                let Some(update) = update.strict()? else { continue };
+                let update = match update.strict() {
+                    Ok(Some(update)) => update,
+                    Ok(None) => continue,
+                    // A fill may be missing. Ask REST for open orders and positions here, and go on.
+                    Err(error @ Error::Missed { .. }) => {
+                        println!("{error}: {}", error.remedy());
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 if let Some(qty) = update.fill().and_then(|fill| fill.position_qty) {
                     let bid = bids.get(&update.order.symbol).copied().unwrap_or_default();
                     println!("{}, worth {}", update.data, qty * bid);

@@ -13,12 +13,12 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 use trunkline::{
-    Config, Credentials, Dropped, Endpoint, Event, Gap, Health, Manager, MarketEvent, Notice,
-    OrderUpdate, Payload, Phase, Subscription, Symbol, Topics, Unparsed, Update,
+    Config, Credentials, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, OrderUpdate,
+    Payload, Phase, StreamHandle, Subscription, Symbol, Topics, Unparsed, Update,
     alpaca::{self, Account, Codec, CryptoFeed, Feed, MarketData, OptionFeed, OrderUpdates},
     crossbeam_channel::{self as channel, Receiver},
     select,
-    venue::Routed,
+    venue::{Routed, Venue},
 };
 
 /// Prints each update of a stream as one JSON object per line, whatever it is: `kind` is event, gap, dropped,
@@ -27,7 +27,8 @@ use trunkline::{
 /// Credentials come from APCA_API_KEY_ID and APCA_API_SECRET_KEY. Reconnects by itself; what cannot be mended that way
 /// is told on standard error. RUST_LOG=info logs there, too.
 ///
-/// Exit code: 0 when the time is up, --max was reached, on Ctrl-C, or when nobody reads any more. 2 on an error.
+/// Exit code: 0 when the time is up, --max was reached, on Ctrl-C, or when nobody reads any more. 2 on an error. 3 when
+/// the time is up and the line was never live: why is told on standard error.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
@@ -110,8 +111,9 @@ fn main() -> ExitCode {
     if std::env::var_os("RUST_LOG").is_some() {
         env_logger::init();
     }
-    let Err(error) = run(&Arguments::parse()) else {
-        return ExitCode::SUCCESS;
+    let error = match run(&Arguments::parse()) {
+        Ok(code) => return code,
+        Err(error) => error,
     };
     if let Some(error) = error.downcast_ref::<io::Error>()
         && error.kind() == io::ErrorKind::BrokenPipe
@@ -126,7 +128,7 @@ fn main() -> ExitCode {
     ExitCode::from(2)
 }
 
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (stop, stopped) = channel::bounded(1);
     ctrlc::set_handler(move || {
         // The second Ctrl-C finds the channel full, and changes nothing.
@@ -145,17 +147,22 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let manager = Manager::with_config(config)?;
     let credentials = Credentials::from_env()?;
     let until = (&time_is_up, &stopped, arguments.max);
-    let health = if arguments.orders {
+    if arguments.orders {
         let account = manager.open(&arguments.account(), &credentials)?;
-        print(&account.subscribe(alpaca::orders())?, until, order_line)?;
-        account.health()
+        let end = print(&account.subscribe(alpaca::orders())?, until, order_line)?;
+        Ok(code(end, &account))
     } else {
         let feed = manager.open(&arguments.venue(), &credentials)?;
-        print(&feed.subscribe(arguments.topics())?, until, Line::Event)?;
-        feed.health()
-    };
-    warn_unless_live(&health);
-    Ok(())
+        let end = print(&feed.subscribe(arguments.topics())?, until, Line::Event)?;
+        Ok(code(end, &feed))
+    }
+}
+
+/// Why printing came to an end that is no error.
+#[derive(PartialEq)]
+enum End {
+    TimeIsUp,
+    Other,
 }
 
 /// Prints updates until the time is up, it is interrupted, or there were enough events.
@@ -163,7 +170,7 @@ fn print<T: Payload<Source: Routed>>(
     subscription: &Subscription<T>,
     (time_is_up, stopped, max): (&Receiver<Instant>, &Receiver<()>, Option<u64>),
     line_of: impl Fn(Event<T>) -> Line,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<End> {
     let mut out = BufWriter::new(io::stdout().lock());
     let mut events = 0;
     loop {
@@ -187,18 +194,19 @@ fn print<T: Payload<Source: Routed>>(
                 out.write_all(b"\n")?;
                 if let Some(ended) = end {
                     out.flush()?;
-                    return Ok(ended.into_result()?);
+                    ended.into_result()?;
+                    return Ok(End::Other);
                 }
                 if max == Some(events) {
-                    return Ok(out.flush()?);
+                    out.flush()?;
+                    return Ok(End::Other);
                 }
             },
-            recv(time_is_up) -> _ => break,
-            recv(stopped) -> _ => break,
+            recv(time_is_up) -> _ => return Ok(End::TimeIsUp),
+            recv(stopped) -> _ => return Ok(End::Other),
         }
         out.flush()?;
     }
-    Ok(())
 }
 
 fn order_line(update: Event<OrderUpdate>) -> Line {
@@ -209,12 +217,22 @@ fn order_line(update: Event<OrderUpdate>) -> Line {
     }
 }
 
-fn warn_unless_live(health: &Health) {
+/// The exit code. Says so where the line is not live.
+fn code<V: Venue>(end: End, stream: &StreamHandle<V>) -> ExitCode {
+    let health = stream.health();
     if health.phase != Phase::Live {
-        let health = health.to_string();
-        let line = health.lines().next().unwrap_or_default();
-        eprintln!("not connected when the time was up: {line}");
+        let text = health.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        eprintln!("not connected at the end: {line}");
     }
+    // Connections are counted when they become live.
+    if end == End::Other || health.epoch > 0 {
+        return ExitCode::SUCCESS;
+    }
+    if let Err(error) = stream.wait_live(Duration::ZERO) {
+        eprintln!("{error:?}");
+    }
+    ExitCode::from(3)
 }
 
 fn feed(name: &str) -> Result<MarketData, String> {

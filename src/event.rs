@@ -70,6 +70,9 @@ impl<T: Payload> Update<T> {
     /// The event, if it is one, and an error wherever events may be missing. A good end, and a [`Notice`] that tells of
     /// no loss, are passed over.
     ///
+    /// After [`Error::Missed`] the subscription goes on: do what its [`remedy`](Error::remedy) says, and read on. For order
+    /// updates that is to ask the venue's REST interface for open orders and positions.
+    ///
     /// # Errors
     /// The [`loss`](Self::loss) that the update tells of, or the error that the stream or subscription ended with.
     pub fn strict(self) -> Result<Option<Event<T>>> {
@@ -317,7 +320,8 @@ impl fmt::Display for Dropped {
     }
 }
 
-/// Something worth knowing. Some notices tell of a loss: see [`Update::loss`].
+/// Something worth knowing. [`Update::event`] passes every notice over; [`Update::strict`] makes an error of those that tell
+/// of a loss: see [`Update::loss`].
 #[derive(Clone, Debug)]
 #[cfg_attr(
     feature = "serde",

@@ -104,9 +104,11 @@ pub enum OrderEvent {
 pub struct Fill {
     /// Price per share or unit of this execution. The average of the order so far is [`Order::filled_avg_price`].
     pub price: Decimal,
-    /// Shares or units of this execution.
+    /// Shares or units of this execution. Those of the order so far are `filled_qty` of the order.
     pub qty: Decimal,
-    /// The whole position in the order's symbol afterwards; negative when short. Nothing on orders of several legs.
+    /// The whole position in the order's symbol right after this execution; negative when short. Fills come in the order
+    /// of their positions, while their timestamps may run backwards: the last that came is the newest. Nothing on orders
+    /// of several legs.
     pub position_qty: Option<Decimal>,
     /// Of an order of several legs: the positions afterwards.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "BTreeMap::is_empty"))]

@@ -143,8 +143,11 @@ fn tail_keeps_trying_where_nobody_listens_and_says_so() {
             .env("APCA_API_SECRET_KEY", "tail-secret"),
         BOUND,
     );
-    assert_eq!((ran.code(), ran.stdout.as_str()), (Some(0), ""));
+    assert_eq!((ran.code(), ran.stdout.as_str()), (Some(3), ""));
     assert!(ran.stderr.starts_with("not connected"), "{}", ran.stderr);
+    for why in ["cannot connect", "refused", "what to do: retry later"] {
+        assert!(ran.stderr.contains(why), "{}", ran.stderr);
+    }
 }
 
 #[test]

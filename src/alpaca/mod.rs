@@ -119,7 +119,8 @@ pub fn market_data(endpoint: Endpoint) -> Result<MarketData> {
 /// use trunkline::{Credentials, Manager, alpaca::{self, Account}};
 /// let account = Manager::global().open(&alpaca::order_updates(Account::Paper), &Credentials::from_env()?)?;
 /// let orders = account.subscribe(alpaca::orders())?;
-/// orders.wait_confirmed(Duration::from_secs(10))?; // fills are seen from here on: place orders now
+/// orders.wait_confirmed(Duration::from_secs(10))?; // fills are seen from here on
+/// // Now ask REST for the open orders and positions, and then place orders. Asked before, a fill between the two is missed.
 /// # Ok::<(), trunkline::Error>(())
 /// ```
 #[must_use]
