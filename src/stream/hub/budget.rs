@@ -101,7 +101,7 @@ impl Budget {
 
     fn limit(&self) -> Option<usize> {
         let learned = self.learned.as_ref().map(|learned| learned.limit.get());
-        learned.or(self.given.limit())
+        learned.or_else(|| self.given.limit())
     }
 
     /// What was learned goes with its connection.
