@@ -1,8 +1,25 @@
 //! The clocks: the only place that reads them.
+//!
+//! | clock | goes on while the machine sleeps | steps | for |
+//! |---|---|---|---|
+//! | monotonic, [`now`] | no: on Linux `Instant` is `CLOCK_MONOTONIC` | never | deadlines and ages |
+//! | wall, [`utc`] | yes | whenever somebody sets it | what people and other systems compare with |
+//! | [`asleep`] | it is what was slept | never | what the monotonic clock leaves out |
+//!
+//! Time asleep is the clock that counts it (`CLOCK_BOOTTIME` on Linux, `mach_continuous_time` on macOS) less the
+//! monotonic one. Elsewhere there is no such clock in safe code, and the wall clock stands in for it: a step forward looks
+//! like sleep, which makes prices look older than they are and costs a ping; a step back hides as much sleep.
 
-use std::time::{Duration, Instant, SystemTime};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime},
+};
 
 use crate::market::Timestamp;
+
+/// A suspend takes longer than that. What two clocks differ by for other reasons, such as a wall clock that is slewed,
+/// is less between two looks.
+pub(crate) const SUSPEND: Duration = Duration::from_secs(1);
 
 /// The monotonic clock: for deadlines and ages.
 pub(crate) fn now() -> Instant {
@@ -10,9 +27,92 @@ pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
+/// The monotonic clock, and what was slept until then: what judges the age of something that was read before.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Instant,
+    /// Time asleep, as [`asleep`] counts it, or a little more: never less.
+    pub(crate) asleep: Duration,
+}
+
+/// The present. A thread that is held up between the two clocks takes that for sleep, and a price for older than it is:
+/// the other order would take it for younger.
+pub(crate) fn moment() -> Moment {
+    let now = now();
+    let asleep = slept_until(uninterrupted(), now);
+    Moment { now, asleep }
+}
+
+/// How long the machine was asleep since some moment that stays the same for the life of the process, or a little less:
+/// never more. For what is read from now on.
+pub(crate) fn asleep() -> Duration {
+    let uninterrupted = uninterrupted();
+    slept_until(uninterrupted, now())
+}
+
+fn slept_until(uninterrupted: Duration, now: Instant) -> Duration {
+    uninterrupted.saturating_sub(now.saturating_duration_since(START.1))
+}
+
+/// Time since the first look, asleep or not.
+fn uninterrupted() -> Duration {
+    let (start, _) = *START;
+    sleepless::now()
+        .checked_duration_since(start)
+        .unwrap_or_default()
+}
+
+/// The clock that goes on first, so that the difference is never below zero.
+static START: LazyLock<(sleepless::Instant, Instant)> = LazyLock::new(|| (sleepless::now(), now()));
+
+/// A clock that goes on while the machine sleeps.
+#[cfg(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "ios"
+))]
+mod sleepless {
+    pub(super) use boot_time::Instant;
+
+    pub(super) fn now() -> Instant {
+        Instant::now()
+    }
+}
+
+/// The wall clock, in the place of one that goes on while the machine sleeps.
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_os = "macos",
+    target_os = "ios"
+)))]
+mod sleepless {
+    use std::time::{Duration, SystemTime};
+
+    #[derive(Clone, Copy)]
+    pub(super) struct Instant(SystemTime);
+
+    pub(super) fn now() -> Instant {
+        #[expect(clippy::disallowed_methods, reason = "this is the one rightful place")]
+        Instant(SystemTime::now())
+    }
+
+    impl Instant {
+        pub(super) fn checked_duration_since(&self, earlier: Self) -> Option<Duration> {
+            self.0.duration_since(earlier.0).ok()
+        }
+    }
+}
+
 /// When, by the wall clock, something happened that the monotonic clock has stamped.
 pub(crate) fn utc_of(at: Instant) -> Timestamp {
     earlier(utc(), now().saturating_duration_since(at))
+}
+
+/// So much before, as far back as the monotonic clock can say.
+pub(crate) fn before(at: Instant, span: Duration) -> Instant {
+    at.checked_sub(span).unwrap_or(at)
 }
 
 /// So much earlier, or the earliest time there is.
@@ -27,4 +127,29 @@ pub(crate) fn utc() -> Timestamp {
     let time = SystemTime::now();
     // A machine whose clock stands outside the years 1677 to 2262 gets the epoch.
     Timestamp::try_from(time).unwrap_or(Timestamp::from_nanos(0))
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::*;
+
+    /// What is stamped must not look younger than it is, nor a pause between two looks like sleep for good.
+    #[test]
+    fn nothing_was_slept_between_two_looks_and_the_bounds_hold() {
+        let before = asleep();
+        let present = moment();
+        let after = moment();
+        assert!(before <= present.asleep, "{before:?} {present:?}");
+        assert!(present.now <= after.now);
+        // The least of many looks, for a machine that holds threads up between two clocks.
+        let least = (0..1_000)
+            .map(|_| moment().asleep)
+            .min()
+            .unwrap_or_default();
+        assert!(
+            least.saturating_sub(before) < SUSPEND,
+            "{least:?} {before:?}"
+        );
+    }
 }

@@ -47,7 +47,8 @@
 //!
 //! # Threads
 //! Each stream has one thread, named `tl-` and eight digits of the fingerprint. It alone touches the socket. It sleeps
-//! in the poller until a frame, a wish of a caller or a deadline; an idle stream costs nothing between two pings.
+//! in the poller until a frame, a wish of a caller or a deadline; an idle stream costs nothing between two pings. What
+//! happens when the machine itself was asleep stands under [Reconnects and gaps](#reconnects-and-gaps).
 //! [`Manager`], [`StreamHandle`], [`PriceBook`], [`Credentials`] and [`Error`] are `Clone + Send + Sync`. A [`Subscription`] is
 //! `Send`: move it to the thread that reads it. Name lookups run on a helper thread, one per host, which a stop
 //! abandons.
@@ -73,6 +74,14 @@
 //! At a loss every subscription gets [`Update::Gap`] at once, behind what had been read before; when the
 //! venue has answered for all of its topics again, [`Notice::Resumed`]. The venue replays nothing, and neither does
 //! trunkline: between the two, refill by REST if you need to.
+//!
+//! Time for which the machine was asleep counts. No price that was read before is fresh after it, whatever age was
+//! allowed, and its age includes the sleep. When the stream's thread wakes, it sends a ping at once, which has to be
+//! answered as any other, and takes what was slept off every deadline of set-up, requests, backoff and closing. What
+//! wakes it is a frame, a wish of a caller, or the rest of the deadline that it slept towards: the operating system counts
+//! that without the sleep, so a silent line is probed after [`Config::ping_interval`] at the latest. The time-outs of
+//! calls, and deadlines that a session of your own sets, do not count the sleep. On Linux and macOS the time asleep is
+//! what two clocks differ by; elsewhere a step of the wall clock looks the same.
 //!
 //! # Slow readers
 //! Each subscription has a queue of its own, whose length and [`Overflow`] policy it picks
@@ -104,6 +113,7 @@
 //! | `displaced` * | warn | topics were taken for a subscription of a higher priority | `code` |
 //! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt`, `code` |
 //! | `mute` | warn | expected data did not come; the line is probed | |
+//! | `slept` | info | the machine was asleep; the line is probed | |
 //! | `behind` | warn | events arrive late: the venue's buffer fills | |
 //! | `stopping` * | info | the last holder let go, or somebody shut it down | |
 //! | `stuck` * | error | a stream did not end in time for who waits; its key stays taken until it does | `phase` |

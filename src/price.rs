@@ -23,7 +23,7 @@ use crate::{
 pub enum Reading<T> {
     /// At most as old as was allowed, on the connection that stands.
     Fresh(Aged<T>),
-    /// Older than that. The venue may have had nothing new to say.
+    /// Older than that, or of before the machine was asleep. The venue may have had nothing new to say.
     Stale(Aged<T>),
     /// The line broke after this value, or the venue stopped sending its topic: later ones were missed, however young it
     /// is. The first value of the new connection ends this.
@@ -95,10 +95,11 @@ pub struct Aged<T> {
     /// The value.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub data: T,
-    /// The time, on a monotonic clock, from the socket read that brought it to this reading of the book. No jump of the
-    /// wall clock changes it. How long the venue had it before that is not in it: compare the value's `timestamp`.
+    /// The time from the socket read that brought it to this reading of the book, on a monotonic clock, and with it the
+    /// time that the machine was asleep. No jump of the wall clock changes it on Linux and macOS; elsewhere a step forward
+    /// looks like sleep. How long the venue had it before that is not in it: compare the value's `timestamp`.
     pub age: Duration,
-    /// When the read from the socket that brought it returned.
+    /// When the read from the socket that brought it returned, on a clock that may stand still while the machine sleeps.
     #[cfg_attr(feature = "serde", serde(skip))]
     pub received: Instant,
     /// Which connection of the stream brought it, counted from 1.

@@ -141,7 +141,7 @@ impl PriceBook {
     #[must_use]
     pub fn quote(&self, symbol: &str, max_age: Duration) -> Reading<TopOfBook> {
         self.cell(symbol).map_or_else(Reading::Never, |cell| {
-            self.0.table.quote(cell, max_age, clock::now)
+            self.0.table.quote(cell, max_age, clock::moment)
         })
     }
 
@@ -149,7 +149,7 @@ impl PriceBook {
     #[must_use]
     pub fn trade(&self, symbol: &str, max_age: Duration) -> Reading<LastTrade> {
         self.cell(symbol).map_or_else(Reading::Never, |cell| {
-            self.0.table.trade(cell, max_age, clock::now)
+            self.0.table.trade(cell, max_age, clock::moment)
         })
     }
 
@@ -160,7 +160,7 @@ impl PriceBook {
     /// [`Error::NotFresh`].
     pub fn best_price(&self, symbol: &str, max_age: Duration) -> Result<Aged<BestPrice>> {
         self.cell(symbol)
-            .and_then(|cell| self.0.table.best_price(cell, max_age, clock::now))
+            .and_then(|cell| self.0.table.best_price(cell, max_age, clock::moment))
             .map_err(|missing| self.not_fresh(missing))
     }
 
@@ -297,7 +297,7 @@ impl PriceBook {
         timeout: Duration,
     ) -> Result<Aged<TopOfBook>> {
         self.wait(&cell.quoted, timeout, || {
-            let quote = self.0.table.quote(cell, max_age, clock::now);
+            let quote = self.0.table.quote(cell, max_age, clock::moment);
             quote
                 .into_fresh()
                 .map_err(|lack| (lack, cell.quote.refusal()))
@@ -311,7 +311,7 @@ impl PriceBook {
         timeout: Duration,
     ) -> Result<Aged<BestPrice>> {
         self.wait(&cell.priced, timeout, || {
-            let price = self.0.table.best_price(cell, max_age, clock::now);
+            let price = self.0.table.best_price(cell, max_age, clock::moment);
             let trades = cell.trade.refusal();
             price.map_err(|lack| (lack, cell.quote.refusal().filter(|_| trades.is_some())))
         })
@@ -402,13 +402,13 @@ impl Price {
     /// See [`PriceBook::quote`].
     #[must_use]
     pub fn quote(&self, max_age: Duration) -> Reading<TopOfBook> {
-        self.book.0.table.quote(&self.cell, max_age, clock::now)
+        self.book.0.table.quote(&self.cell, max_age, clock::moment)
     }
 
     /// See [`PriceBook::trade`].
     #[must_use]
     pub fn trade(&self, max_age: Duration) -> Reading<LastTrade> {
-        self.book.0.table.trade(&self.cell, max_age, clock::now)
+        self.book.0.table.trade(&self.cell, max_age, clock::moment)
     }
 
     /// See [`PriceBook::best_price`].
@@ -418,7 +418,7 @@ impl Price {
     pub fn best_price(&self, max_age: Duration) -> Result<Aged<BestPrice>> {
         let table = &self.book.0.table;
         table
-            .best_price(&self.cell, max_age, clock::now)
+            .best_price(&self.cell, max_age, clock::moment)
             .map_err(|missing| self.book.not_fresh(missing))
     }
 

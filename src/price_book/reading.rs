@@ -1,23 +1,24 @@
 //! What may be made of what a table holds, at a point in time.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{
     cell::{Cell, Side},
     record::{Arrival, Quoted, Report, Traded},
     table::Table,
 };
-use crate::price::{
-    Aged, BestPrice, Lack, LastTrade, NotFresh, PriceSource, Reading, Sides, TopOfBook,
+use crate::{
+    clock::{Moment, SUSPEND},
+    price::{Aged, BestPrice, Lack, LastTrade, NotFresh, PriceSource, Reading, Sides, TopOfBook},
 };
 
 impl Table {
-    /// The clock is read after the value: a reader that was held up in between must not call it younger than it is.
+    /// The clocks are read after the value: a reader that was held up in between must not call it younger than it is.
     pub(super) fn quote(
         &self,
         cell: &Cell,
         max_age: Duration,
-        now: impl FnOnce() -> Instant,
+        now: impl FnOnce() -> Moment,
     ) -> Reading<TopOfBook> {
         let Some((number, words)) = cell.quote.latest.read().filter(|_| cell.is_member()) else {
             return Reading::Never(nothing(cell, &cell.quote));
@@ -30,15 +31,15 @@ impl Table {
             ask_size: quoted.ask_size,
             timestamp: quoted.timestamp,
         };
-        let value = self.aged(cell, quote, quoted.arrival, now());
-        self.judge(value, &cell.quote, number, max_age)
+        let (value, slept) = self.aged(cell, quote, quoted.arrival, now());
+        self.judge(value, slept, &cell.quote, number, max_age)
     }
 
     pub(super) fn trade(
         &self,
         cell: &Cell,
         max_age: Duration,
-        now: impl FnOnce() -> Instant,
+        now: impl FnOnce() -> Moment,
     ) -> Reading<LastTrade> {
         let Some((number, words)) = cell.trade.latest.read().filter(|_| cell.is_member()) else {
             return Reading::Never(nothing(cell, &cell.trade));
@@ -56,15 +57,15 @@ impl Table {
             timestamp: traded.timestamp,
             is_corrected: traded.report == Report::Corrected,
         };
-        let value = self.aged(cell, trade, traded.arrival, now());
-        self.judge(value, &cell.trade, number, max_age)
+        let (value, slept) = self.aged(cell, trade, traded.arrival, now());
+        self.judge(value, slept, &cell.trade, number, max_age)
     }
 
     pub(super) fn best_price(
         &self,
         cell: &Cell,
         max_age: Duration,
-        now: impl Fn() -> Instant,
+        now: impl Fn() -> Moment,
     ) -> Result<Aged<BestPrice>, NotFresh> {
         let quote = self.quote(cell, max_age, &now).into_fresh();
         if let Ok(quote) = &quote
@@ -92,20 +93,31 @@ impl Table {
         Ok(quote.with(one_sided))
     }
 
-    fn aged<T>(&self, cell: &Cell, data: T, arrival: Arrival, now: Instant) -> Aged<T> {
+    /// The value with its age, and how much of that the machine slept.
+    fn aged<T>(
+        &self,
+        cell: &Cell,
+        data: T,
+        arrival: Arrival,
+        present: Moment,
+    ) -> (Aged<T>, Duration) {
         let received = arrival.received(self.origin);
-        Aged {
+        let slept = arrival.slept_since(present.asleep);
+        let awake = present.now.saturating_duration_since(received);
+        let aged = Aged {
             symbol: cell.symbol.clone(),
             data,
-            age: now.saturating_duration_since(received),
+            age: awake.saturating_add(slept),
             received,
             epoch: arrival.epoch,
-        }
+        };
+        (aged, slept)
     }
 
     fn judge<T, const N: usize>(
         &self,
         value: Aged<T>,
+        slept: Duration,
         side: &Side<N>,
         number: u64,
         max_age: Duration,
@@ -114,7 +126,7 @@ impl Table {
             Reading::Cut(value)
         } else if side.is_missed(number) {
             Reading::Missed(value)
-        } else if value.age > max_age {
+        } else if value.age > max_age || slept >= SUSPEND {
             Reading::Stale(value)
         } else {
             Reading::Fresh(value)

@@ -1,4 +1,4 @@
-//! Quotes and trades as words that atomics can hold: exact, with the time on the monotonic clock.
+//! Quotes and trades as words that atomics can hold: exact, with the time on the monotonic clock and what was slept.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,28 @@ use crate::market::{Quote, Timestamp};
 pub(super) struct Arrival {
     /// Nanoseconds since the book was made; what was read before it was is before zero.
     pub(super) nanos: i64,
+    /// Nanoseconds that the machine had been asleep, as [`clock::asleep`](crate::clock::asleep) counts them.
+    pub(super) asleep: u64,
     pub(super) epoch: u64,
 }
 
 impl Arrival {
-    pub(super) fn new(received: Instant, origin: Instant, epoch: u64) -> Self {
+    pub(super) fn new(received: Instant, asleep: Duration, origin: Instant, epoch: u64) -> Self {
         let nanos = |span: Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
         let nanos = match received.checked_duration_since(origin) {
             Some(since) => nanos(since),
             None => -nanos(origin.saturating_duration_since(received)),
         };
-        Self { nanos, epoch }
+        Self {
+            nanos,
+            asleep: u64::try_from(asleep.as_nanos()).unwrap_or(u64::MAX),
+            epoch,
+        }
+    }
+
+    /// How much the machine slept since.
+    pub(super) fn slept_since(self, asleep: Duration) -> Duration {
+        asleep.saturating_sub(Duration::from_nanos(self.asleep))
     }
 
     pub(super) fn received(self, origin: Instant) -> Instant {
@@ -45,7 +56,7 @@ pub(super) struct Quoted {
 }
 
 impl Quoted {
-    pub(super) const WORDS: usize = 11;
+    pub(super) const WORDS: usize = 12;
 
     pub(super) fn new(quote: &Quote, arrival: Arrival) -> Self {
         Self {
@@ -63,13 +74,13 @@ impl Quoted {
         let [b2, b3] = halves(self.bid_size);
         let [a0, a1] = halves(self.ask_price);
         let [a2, a3] = halves(self.ask_size);
-        let [t, n, e] = times(self.timestamp, self.arrival);
-        [b0, b1, b2, b3, a0, a1, a2, a3, t, n, e]
+        let [t, n, z, e] = times(self.timestamp, self.arrival);
+        [b0, b1, b2, b3, a0, a1, a2, a3, t, n, z, e]
     }
 
     pub(super) fn unpack(words: [u64; Self::WORDS]) -> Self {
-        let [b0, b1, b2, b3, a0, a1, a2, a3, t, n, e] = words;
-        let (timestamp, arrival) = of_times([t, n, e]);
+        let [b0, b1, b2, b3, a0, a1, a2, a3, t, n, z, e] = words;
+        let (timestamp, arrival) = of_times([t, n, z, e]);
         Self {
             bid_price: whole([b0, b1]),
             bid_size: whole([b2, b3]),
@@ -99,23 +110,23 @@ pub(super) enum Report {
 }
 
 impl Traded {
-    pub(super) const WORDS: usize = 8;
+    pub(super) const WORDS: usize = 9;
 
     pub(super) fn pack(&self) -> [u64; Self::WORDS] {
         let [p0, p1] = halves(self.price);
         let [s0, s1] = halves(self.size);
-        let [t, n, e] = times(self.timestamp, self.arrival);
+        let [t, n, z, e] = times(self.timestamp, self.arrival);
         let report = match self.report {
             Report::Stands => 0,
             Report::Corrected => 1,
             Report::Canceled => 2,
         };
-        [p0, p1, s0, s1, t, n, e, report]
+        [p0, p1, s0, s1, t, n, z, e, report]
     }
 
     pub(super) fn unpack(words: [u64; Self::WORDS]) -> Self {
-        let [p0, p1, s0, s1, t, n, e, report] = words;
-        let (timestamp, arrival) = of_times([t, n, e]);
+        let [p0, p1, s0, s1, t, n, z, e, report] = words;
+        let (timestamp, arrival) = of_times([t, n, z, e]);
         Self {
             price: whole([p0, p1]),
             size: whole([s0, s1]),
@@ -139,17 +150,19 @@ fn whole([low, high]: [u64; 2]) -> Decimal {
     Decimal::deserialize((u128::from(high) << 64 | u128::from(low)).to_le_bytes())
 }
 
-fn times(timestamp: Timestamp, arrival: Arrival) -> [u64; 3] {
+fn times(timestamp: Timestamp, arrival: Arrival) -> [u64; 4] {
     [
         timestamp.as_nanos().cast_unsigned(),
         arrival.nanos.cast_unsigned(),
+        arrival.asleep,
         arrival.epoch,
     ]
 }
 
-fn of_times([timestamp, nanos, epoch]: [u64; 3]) -> (Timestamp, Arrival) {
+fn of_times([timestamp, nanos, asleep, epoch]: [u64; 4]) -> (Timestamp, Arrival) {
     let arrival = Arrival {
         nanos: nanos.cast_signed(),
+        asleep,
         epoch,
     };
     (Timestamp::from_nanos(timestamp.cast_signed()), arrival)
@@ -167,6 +180,7 @@ mod tests {
             for nanos in [i64::MIN, -1, 0, i64::MAX] {
                 let arrival = Arrival {
                     nanos,
+                    asleep: u64::MAX - 1,
                     epoch: u64::MAX,
                 };
                 let quoted = Quoted {
@@ -198,10 +212,11 @@ mod tests {
     fn what_came_before_the_book_was_made_keeps_its_age() {
         let earlier = crate::clock::now();
         let origin = earlier + Duration::from_millis(7);
-        let arrival = Arrival::new(earlier, origin, 1);
+        let arrival = Arrival::new(earlier, Duration::ZERO, origin, 1);
         assert_eq!(arrival.nanos, -7_000_000);
         assert_eq!(arrival.received(origin), earlier);
         let later = origin + Duration::from_nanos(3);
-        assert_eq!(Arrival::new(later, origin, 1).received(origin), later);
+        let arrival = Arrival::new(later, Duration::ZERO, origin, 1);
+        assert_eq!(arrival.received(origin), later);
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     },
     sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence},
     topic::{Channel, Overflow, Topic},
+    venue::Stamped,
 };
 
 pub(super) struct Table {
@@ -82,11 +83,12 @@ impl Table {
         self.index.get(event.symbol()?).map(AsRef::as_ref)
     }
 
-    fn take_in(&self, event: &MarketEvent, received: Instant, epoch: u64) {
+    fn take_in(&self, stamped: &Stamped<MarketEvent>, batch: &Batch<MarketEvent>) {
+        let event = &stamped.event;
         let Some(cell) = self.cell(event) else {
             return;
         };
-        let arrival = Arrival::new(received, self.origin, epoch);
+        let arrival = Arrival::new(stamped.received, batch.asleep, self.origin, batch.epoch);
         match event {
             MarketEvent::Quote(quote) => {
                 cell.quote.latest.write(Quoted::new(quote, arrival).pack())
@@ -104,7 +106,7 @@ impl Fold<MarketEvent> for Table {
     fn fold(&self, batch: &Batch<MarketEvent>, picks: &[u32]) {
         let events = || picks.iter().map(|index| &batch.events[*index as usize]);
         for stamped in events() {
-            self.take_in(&stamped.event, stamped.received, batch.epoch);
+            self.take_in(stamped, batch);
         }
         let folded = self.folded.load(Ordering::Relaxed) + picks.len() as u64;
         self.folded.store(folded, Ordering::Relaxed);

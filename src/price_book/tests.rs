@@ -12,6 +12,7 @@ use std::{
 use super::*;
 use crate::{
     EndReason, PriceSource, Sides,
+    clock::Moment,
     stream::tests::{AUTHENTICATED, Bench, CONNECTED, quote},
     transport::memory::Dice,
 };
@@ -69,19 +70,19 @@ impl Bench {
     /// The quote's state, bid and age in milliseconds, in a word.
     fn quoted(&self, book: &PriceBook, symbol: &str, max_age: Duration) -> String {
         let cell = book.0.table.index.get(symbol).unwrap();
-        let reading = book.0.table.quote(cell, max_age, || self.peer.now());
+        let reading = book.0.table.quote(cell, max_age, || self.peer.moment());
         word(reading, |quote| quote.bid_price)
     }
 
     fn traded(&self, book: &PriceBook, symbol: &str, max_age: Duration) -> String {
         let cell = book.0.table.index.get(symbol).unwrap();
-        let reading = book.0.table.trade(cell, max_age, || self.peer.now());
+        let reading = book.0.table.trade(cell, max_age, || self.peer.moment());
         word(reading, |trade| trade.price)
     }
 
     fn best(&self, book: &PriceBook, symbol: &str) -> Result<(String, PriceSource, u128), String> {
         let cell = book.0.table.index.get(symbol).unwrap();
-        let best = book.0.table.best_price(cell, SECOND, || self.peer.now());
+        let best = book.0.table.best_price(cell, SECOND, || self.peer.moment());
         best.map(|best| (best.price.to_string(), best.source, best.age.as_millis()))
             .map_err(|missing| missing.to_string())
     }
@@ -205,8 +206,9 @@ fn a_line_that_is_closed_here_is_cut_before_the_peer_has_answered() {
     assert_eq!(bench.quoted(&book, "A", Duration::MAX), "cut 1@0");
 }
 
-/// A year of mishaps in no time: whatever happens, and wherever the wall clock goes, only what came on the connection
-/// that stands, since the symbol was last wanted, at most so long ago, is fresh.
+/// A year of mishaps in no time: whatever happens, wherever the wall clock goes, and however often the machine sleeps, only
+/// what came on the connection that stands, since the symbol was last wanted and since the machine last slept, at most so
+/// long ago, is fresh. Time asleep is a part of every age.
 #[test]
 fn no_read_calls_fresh_what_is_not_whatever_the_clocks_do() {
     const SYMBOLS: [&str; 3] = ["A", "B", "C"];
@@ -220,16 +222,16 @@ fn no_read_calls_fresh_what_is_not_whatever_the_clocks_do() {
         let mut serves = BTreeSet::new();
         bench.serve(&mut serves);
         // The bid and when it came; whether it was cut.
-        let mut known: [Option<(u32, Instant, bool)>; 3] = [None; 3];
+        let mut known: [Option<(u32, Moment, bool)>; 3] = [None; 3];
         let mut bid = 0;
         for _ in 0..200 {
             let which = below(3);
             let symbol = SYMBOLS[which];
-            match below(12) {
+            match below(14) {
                 0..=3 => {
                     bid += 1;
                     bench.say(&quote(symbol, bid));
-                    known[which] = Some((bid, bench.peer.now(), false));
+                    known[which] = Some((bid, bench.peer.moment(), false));
                 }
                 4..=6 => {
                     bench.peer.advance(SECOND * below(3) as u32 / 2);
@@ -258,6 +260,14 @@ fn no_read_calls_fresh_what_is_not_whatever_the_clocks_do() {
                     known[which] = known[which].map(|(bid, at, _)| (bid, at, true));
                     check(&bench, &book, &known, &mut seen);
                 }
+                10..=11 => {
+                    bench.peer.suspend([SECOND / 2, SECOND, AGES[2]][below(3)]);
+                    // A reader may be awake before the stream's thread is.
+                    check(&bench, &book, &known, &mut seen);
+                    bench.step();
+                    bench.peer.pong();
+                    bench.step();
+                }
                 _ => {
                     let by = if below(2) == 0 { HOUR } else { -HOUR };
                     let utc = Timestamp::from_nanos(by + below(1_000) as i64);
@@ -273,16 +283,18 @@ fn no_read_calls_fresh_what_is_not_whatever_the_clocks_do() {
     fn check(
         bench: &Bench,
         book: &PriceBook,
-        known: &[Option<(u32, Instant, bool)>; 3],
+        known: &[Option<(u32, Moment, bool)>; 3],
         seen: &mut [u32; 3],
     ) {
         for (symbol, known) in SYMBOLS.iter().zip(known) {
             for max_age in AGES {
                 let expected = known.map(|(bid, at, is_cut)| {
-                    let age = bench.peer.now() - at;
+                    let present = bench.peer.moment();
+                    let slept = present.asleep - at.asleep;
+                    let age = present.now - at.now + slept;
                     let state = match is_cut {
                         true => 1,
-                        false if age > max_age => 2,
+                        false if age > max_age || slept >= SECOND => 2,
                         false => 0,
                     };
                     seen[state] += 1;
@@ -297,6 +309,32 @@ fn no_read_calls_fresh_what_is_not_whatever_the_clocks_do() {
             }
         }
     }
+}
+
+/// Whatever age is allowed, and whether or not the stream's thread has noticed.
+#[test]
+fn what_came_before_the_machine_slept_is_stale_with_its_true_age_until_the_next_one() {
+    let (mut bench, book) = book_of(&["A"]);
+    bench.say(&quote("A", 1));
+    bench.say(&trade("A", 1, "1.1"));
+    bench.peer.advance(SECOND);
+    bench.peer.suspend(7_200 * SECOND);
+    for _ in 0..2 {
+        assert_eq!(bench.quoted(&book, "A", Duration::MAX), "stale 1@7201000");
+        assert_eq!(bench.traded(&book, "A", Duration::MAX), "stale 1.1@7201000");
+        assert_eq!(
+            bench.best(&book, "A"),
+            Err("nothing fresh of A: the newest is 7201.0s old".to_owned())
+        );
+        bench.step();
+    }
+    bench.say(&quote("A", 2));
+    assert_eq!(bench.quoted(&book, "A", SECOND), "fresh 2@0");
+    assert!(bench.traded(&book, "A", Duration::MAX).starts_with("stale"));
+    // What is left of a short sleep is a part of the age, and no more than that.
+    bench.peer.suspend(SECOND / 2);
+    bench.step();
+    assert_eq!(bench.quoted(&book, "A", SECOND), "fresh 2@500");
 }
 
 #[test]

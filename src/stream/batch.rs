@@ -1,7 +1,7 @@
 //! Batches: events that were flushed together, shared by the queues they went to. Their memory is used again: a stream
 //! that has found its pace makes no new ones.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use crate::venue::Stamped;
 
@@ -9,6 +9,8 @@ use crate::venue::Stamped;
 pub(crate) struct Batch<E> {
     pub(crate) events: Vec<Stamped<E>>,
     pub(crate) epoch: u64,
+    /// How long the machine had been asleep when they were read, at least.
+    pub(crate) asleep: Duration,
     /// Indices of events: for each of those who get a part of the batch, a range of this.
     pub(super) picks: Vec<u32>,
 }
@@ -18,6 +20,7 @@ impl<E> Batch<E> {
         Self {
             events,
             epoch,
+            asleep: Duration::ZERO,
             picks: Vec::new(),
         }
     }

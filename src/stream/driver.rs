@@ -11,6 +11,10 @@
 //! give each message to the session; hand what the session made to the hub; say when to be woken. The session gets one
 //! input at a time, and its output is taken before the next.
 //!
+//! A turn also looks whether the machine slept since the one before. What wakes the thread after that is what wakes it at
+//! any time: a message, a wish of a caller, or its deadline, of which the rest is waited for that was left when the machine
+//! went to sleep.
+//!
 //! Nothing here blocks but [`Transport::wait`], and nothing runs under a lock. With a transport that keeps its own
 //! time, [`step`](Driver::step) runs a stream without sockets and without waiting.
 
@@ -30,7 +34,7 @@ use crate::{
     backoff::{self, Class, NextAttempt, Refusals, Worth},
     budget::Hold,
     calendar::Calendar,
-    clock,
+    clock::{self, SUSPEND},
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind},
     event::{EndReason, Gap, Notice, Unparsed},
@@ -58,6 +62,8 @@ pub(crate) struct Driver<V: Venue, T> {
     calendar: Calendar,
     /// When the last message was read, for the gap that may follow.
     last_message: Option<Instant>,
+    /// How long the machine had been asleep at the last turn.
+    asleep: Duration,
     meter: Meter,
 }
 
@@ -111,6 +117,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let calendar = stream.venue.calendar();
         let meter = Meter::new(&stream.key, now);
         let hub = Hub::new(&stream.key, stream.venue.symbol_budget());
+        let asleep = transport.asleep();
         Self {
             stream,
             transport,
@@ -124,6 +131,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             refusals: None,
             calendar,
             last_message: None,
+            asleep,
             meter,
         }
     }
@@ -148,6 +156,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     /// One turn. Returns when the next is due if nothing happens before.
     pub(crate) fn step(&mut self, now: Instant) -> Option<Instant> {
+        self.count_sleep(now);
         self.take_wishes(now);
         match &self.link {
             Link::Waiting { until } if *until <= now => self.connect(now),
@@ -194,6 +203,46 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .flatten()
             .min(),
             Link::Over(_) => None,
+        }
+    }
+
+    // ---- sleep ----
+
+    /// Looks whether the machine slept since the last turn. All deadlines and stamps here are of the monotonic clock, which
+    /// stood still meanwhile: so they move into the past by what was slept. Whatever may have become of the line, it is
+    /// probed in this turn.
+    fn count_sleep(&mut self, now: Instant) {
+        let asleep = self.transport.asleep();
+        let slept = asleep.saturating_sub(self.asleep);
+        self.asleep = asleep;
+        if slept < SUSPEND {
+            return;
+        }
+        record!(Info, "slept", self.stream.key; "the machine slept for {slept:.1?}");
+        let move_back = |at: &mut Instant| *at = clock::before(*at, slept);
+        self.last_message.iter_mut().for_each(move_back);
+        self.hub.slept(slept);
+        match &mut self.link {
+            Link::Waiting { until } => {
+                move_back(until);
+                let until = *until;
+                self.stream
+                    .lifecycle
+                    .change(now, |state| state.retry_at = Some(until));
+            }
+            Link::SettingUp { deadline, .. } => move_back(deadline),
+            Link::Live(live) => {
+                move_back(&mut live.since);
+                live.answer_by.iter_mut().for_each(move_back);
+                live.liveness.slept(slept);
+            }
+            Link::Closing { until, next } => {
+                move_back(until);
+                if let Next::Retry(at) = next {
+                    move_back(at);
+                }
+            }
+            Link::Over(_) => {}
         }
     }
 
@@ -584,7 +633,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .and_then(|newest| Some((newest.event.happened_at()?, newest.received)));
         self.stream.counters.events.add(events.len() as u64);
         self.stream.counters.odd.add(self.out.take_odd());
-        let routing = self.hub.dispatch(events, self.epoch);
+        let routing = self.hub.dispatch(events, self.epoch, self.asleep);
         self.stream.counters.add_routing(&routing);
         if routing.newest.is_some() {
             self.stream.standing.lock().unmatched = routing.newest;

@@ -39,6 +39,7 @@ use super::{
     wishes::{SubscriptionId, Wish},
 };
 use crate::{
+    clock,
     correlation::CorrelationId,
     error::Error,
     event::{Concerns, Gap, Notice, Unparsed},
@@ -442,6 +443,13 @@ impl<E: Routed> Hub<E> {
         }
     }
 
+    /// The machine slept for so long: what arrived before is that much older.
+    pub(crate) fn slept(&mut self, slept: Duration) {
+        for member in self.members.iter_mut().flatten() {
+            member.heard = clock::before(member.heard, slept);
+        }
+    }
+
     /// The least that `left` says of any expectation, which is given how often something has to arrive, and when it
     /// did last. `expects` is the venue's own expectation of a topic.
     pub(crate) fn least_left(
@@ -591,8 +599,13 @@ impl<E: Routed> Hub<E> {
     /// Only to topics that are confirmed: the venue may be sending an event for another topic, for example a wildcard,
     /// and stop before this one's turn comes, which would leave a hole that nobody declares.
     ///
-    /// Says what became of them.
-    pub(crate) fn dispatch(&mut self, events: &mut Vec<Stamped<E>>, epoch: u64) -> Routing {
+    /// Says what became of them. `asleep` is how long the machine had been when they were read.
+    pub(crate) fn dispatch(
+        &mut self,
+        events: &mut Vec<Stamped<E>>,
+        epoch: u64,
+        asleep: Duration,
+    ) -> Routing {
         let routing = self.route(events);
         if self.touched.is_empty() {
             events.clear();
@@ -611,6 +624,7 @@ impl<E: Routed> Hub<E> {
         let batch = batches.fill(|batch| {
             std::mem::swap(&mut batch.events, events);
             batch.epoch = epoch;
+            batch.asleep = asleep;
             for slot in &*touched {
                 if let Some(member) = &mut members[*slot]
                     && member.share(total, sharers) == Share::Part

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     calendar::{Calendar, TradingSession},
+    clock,
     config::Config,
     market::Timestamp,
 };
@@ -19,6 +20,8 @@ pub(super) struct Liveness {
     heard: Instant,
     /// A ping was sent, and anything has to arrive by then.
     pong_by: Option<Instant>,
+    /// The machine slept, and nobody knows what became of the line: a ping is due whatever was heard.
+    slept: bool,
     /// When to look at the expectations.
     look_at: Option<Instant>,
     /// The line is mute and was probed: what is expected has to arrive by then.
@@ -56,6 +59,7 @@ impl Liveness {
             ping_interval,
             heard: now,
             pong_by: None,
+            slept: false,
             look_at: None,
             probed_until: None,
         }
@@ -66,12 +70,24 @@ impl Liveness {
         self.pong_by = None;
     }
 
+    /// The machine slept for so long. A pong that was due is given its whole time again, by another ping.
+    pub(super) fn slept(&mut self, slept: Duration) {
+        self.heard = clock::before(self.heard, slept);
+        self.look_at = self.look_at.map(|at| clock::before(at, slept));
+        self.pong_by = None;
+        self.slept = true;
+    }
+
     pub(super) fn deadline(&self) -> Instant {
         let ping = self.pong_by.unwrap_or(self.heard + self.ping_interval);
         self.look_at.map_or(ping, |look| look.min(ping))
     }
 
     pub(super) fn due(&mut self, now: Instant, config: &Config) -> Option<Due> {
+        if std::mem::take(&mut self.slept) {
+            self.pong_by = Some(now + config.ping_timeout);
+            return Some(Due::Ping);
+        }
         match self.pong_by {
             Some(deadline) if deadline <= now => {
                 return Some(Due::Dead(now.saturating_duration_since(self.heard)));
@@ -206,7 +222,7 @@ mod tests {
     #[test]
     fn a_mute_line_is_probed_once_and_given_up_when_the_data_stays_away() {
         let config = Config::default();
-        let now = crate::clock::now();
+        let now = clock::now();
         let mut line = Liveness::new(now, config.ping_interval);
         assert_eq!(
             line.expect(now, Some(Duration::from_secs(5)), &config),

@@ -190,7 +190,10 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
             self.stream.counters.events.add(count);
             self.stream.counters.last_read.set(clock::now());
         }
-        let routing = self.hub.lock().dispatch(&mut events, self.epoch());
+        let routing = self
+            .hub
+            .lock()
+            .dispatch(&mut events, self.epoch(), clock::asleep());
         if self.is_live() {
             self.stream.counters.add_routing(&routing);
         }

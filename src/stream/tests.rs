@@ -1955,3 +1955,169 @@ fn a_topic_that_is_to_begin_anew_is_asked_for_again_and_nothing_of_it_comes_unti
     );
     ko.wait_confirmed(Duration::ZERO).unwrap();
 }
+
+/// A line that was heard a moment ago, one that was quiet, and one whose ping is unanswered: in the turn in which the
+/// thread notices that the machine slept it sends a ping, which has its whole time, whatever was read in that turn.
+#[test]
+fn after_the_machine_slept_the_line_is_probed_in_the_same_turn_and_given_up_without_a_pong() {
+    let config = Config::default();
+    for (quiet, slept, buffered, answers) in [
+        (0, 1, false, false),
+        (0, 3_600, true, false),
+        (19, 1, true, true),
+        (20, 3_600, false, false),
+        (20, 1, true, true),
+        (25, 86_400, true, false),
+    ] {
+        let story = format!("{quiet} {slept} {buffered} {answers}");
+        let mut bench = Bench::live();
+        bench.peer.advance(Duration::from_secs(quiet));
+        bench.step();
+        bench.sent();
+        bench.peer.suspend(Duration::from_secs(slept));
+        if buffered {
+            bench.peer.say(quote("KO", 1));
+        }
+        bench.step();
+        assert_eq!(bench.sent(), ["<ping>"], "{story}");
+        bench.step();
+        assert_eq!(bench.sent(), Vec::<String>::new(), "{story}: once");
+        if answers {
+            bench.peer.pong();
+            bench.step();
+            assert_eq!(bench.leap(), config.ping_interval, "{story}");
+            assert_eq!(bench.phase(), Phase::Live, "{story}");
+        } else {
+            assert_eq!(bench.leap(), config.ping_timeout, "{story}");
+            assert_eq!(bench.phase(), Phase::Waiting, "{story}");
+        }
+    }
+}
+
+#[test]
+fn what_two_clocks_differ_by_for_less_than_a_second_is_no_sleep() {
+    let mut bench = Bench::live();
+    for _ in 0..10 {
+        bench.peer.suspend(Duration::from_millis(999));
+        bench.step();
+    }
+    assert_eq!(bench.sent(), Vec::<String>::new());
+}
+
+/// Set-up, backoff, a request, a close: what was slept is a part of the time that each is given.
+#[test]
+fn deadlines_count_the_time_asleep() {
+    let config = Config::default();
+    let second = Duration::from_secs(1);
+    type Begin = fn() -> Bench;
+    type IsOver = fn(&Bench) -> bool;
+    let table: [(&str, Begin, Duration, IsOver); 4] = [
+        (
+            "set-up",
+            || {
+                let mut bench = Bench::new(Config::default());
+                bench.step();
+                bench
+            },
+            config.setup_timeout,
+            |bench| bench.phase() == Phase::Waiting,
+        ),
+        (
+            "backoff",
+            || {
+                let mut bench = Bench::live();
+                bench.peer.cut();
+                bench.step();
+                assert_eq!(bench.phase(), Phase::Waiting);
+                bench
+            },
+            // Half of the first bound, by the fixed jitter.
+            config.backoff.initial / 2,
+            |bench| bench.phase() == Phase::Authenticating,
+        ),
+        (
+            "request",
+            || {
+                let mut bench = Bench::live();
+                std::mem::forget(bench.subscribe(alpaca::quotes(["KO"])));
+                bench.step();
+                assert!(!refused(&bench));
+                bench
+            },
+            config.request_timeout,
+            refused,
+        ),
+        (
+            "close",
+            || {
+                let mut bench = Bench::live();
+                bench.peer.never_answers_close();
+                bench.peer.cut();
+                bench.step();
+                assert_eq!(bench.phase(), Phase::Closing);
+                bench
+            },
+            config.close_timeout,
+            |bench| bench.phase() == Phase::Waiting,
+        ),
+    ];
+    for (what, begin, time, is_over) in table {
+        let mut bench = begin();
+        // The last second passes awake. Less than a second of sleep is not counted.
+        let slept = time.saturating_sub(second).max(second);
+        bench.peer.suspend(slept);
+        if slept < time {
+            bench.step();
+            assert!(!is_over(&bench), "{what}: too early");
+            bench.peer.advance(time - slept);
+        }
+        bench.step();
+        assert!(is_over(&bench), "{what}");
+    }
+
+    fn refused(bench: &Bench) -> bool {
+        let of_first = bench.health().subscriptions.swap_remove(0);
+        of_first.topics_pending == 0
+    }
+}
+
+#[test]
+fn the_attempt_after_a_sleep_is_shown_where_it_is() {
+    let mut bench = Bench::live();
+    bench.peer.fix_jitter(0.99);
+    for _ in 0..8 {
+        bench.peer.fail_next(Fault::Protocol("planted".to_owned()));
+    }
+    bench.peer.cut();
+    bench.step();
+    while bench.stream.lifecycle.snapshot().failures < 8 {
+        bench.leap();
+    }
+    let retry_at = |bench: &Bench| bench.stream.lifecycle.snapshot().retry_at.unwrap();
+    let before = retry_at(&bench);
+    let slept = Duration::from_secs(3);
+    assert!(before > bench.peer.now() + slept);
+    bench.peer.suspend(slept);
+    bench.step();
+    assert_eq!(retry_at(&bench), before - slept);
+}
+
+/// A backfill begins at `last`: it must not begin after what was missed in the sleep.
+#[test]
+fn a_gap_after_a_sleep_says_when_the_last_message_was_read() {
+    let mut bench = Bench::live();
+    let quotes = bench.subscribe(alpaca::quotes(["KO"]));
+    bench.step();
+    bench.say(&quotes_of(&["KO"]));
+    bench.say(&quote("KO", 1));
+    let read_at = bench.driver.utc();
+    bench.peer.suspend(Duration::from_secs(3_600));
+    bench.peer.advance(Duration::from_secs(1));
+    bench.peer.cut();
+    bench.step();
+    let last = std::iter::from_fn(|| quotes.try_recv().ok()).find_map(|update| match update {
+        Update::Gap(gap) => Some(gap.last),
+        _ => None,
+    });
+    assert_eq!(last, Some(Some(read_at)));
+}

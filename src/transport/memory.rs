@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::{Close, Fault, Incoming, Payload, Target, Transport};
 use crate::{
     budget::Budget,
-    clock,
+    clock::{self, Moment},
     market::Timestamp,
     phase::Phase,
     venue::{Message, SecretMessage},
@@ -29,6 +29,7 @@ struct World {
     started: Instant,
     /// The wall clock when it started.
     utc: Timestamp,
+    asleep: Duration,
     connected: bool,
     /// Whether a close is answered.
     answers_close: bool,
@@ -100,6 +101,7 @@ impl Peer {
             now,
             started: now,
             utc: Timestamp::from_nanos(0),
+            asleep: Duration::ZERO,
             connected: false,
             answers_close: true,
             closing: false,
@@ -135,6 +137,22 @@ impl Peer {
         let mut world = self.0.lock();
         world.started = world.now;
         world.utc = utc;
+    }
+
+    pub(crate) fn moment(&self) -> Moment {
+        let world = self.0.lock();
+        Moment {
+            now: world.now,
+            asleep: world.asleep,
+        }
+    }
+
+    /// The machine sleeps: the monotonic clock stands still, and the wall clock goes on.
+    pub(crate) fn suspend(&self, slept: Duration) {
+        let mut world = self.0.lock();
+        world.asleep += slept;
+        let nanos = i64::try_from(slept.as_nanos()).unwrap_or(i64::MAX);
+        world.utc = Timestamp::from_nanos(world.utc.as_nanos().saturating_add(nanos));
     }
 
     pub(crate) fn fail_next(&self, fault: Fault) {
@@ -332,6 +350,10 @@ impl Transport for MemoryTransport {
             .as_nanos();
         let nanos = i64::try_from(nanos).unwrap_or(i64::MAX);
         Timestamp::from_nanos(world.utc.as_nanos().saturating_add(nanos))
+    }
+
+    fn asleep(&self) -> Duration {
+        self.0.lock().asleep
     }
 
     fn random(&mut self) -> f64 {

@@ -76,12 +76,16 @@ pub(crate) trait Transport {
     /// Ends the connection, whatever state it is in: shut down, deregistered, closed.
     fn abort(&mut self);
 
-    /// Sleeps until something happens on the connection, a wake, or the deadline.
+    /// Sleeps until something happens on the connection, a wake, or the deadline. The deadline is of a clock that stands
+    /// still while the machine sleeps: after that, whichever of the three comes first wakes the thread.
     fn wait(&mut self, deadline: Option<Instant>);
 
     fn now(&self) -> Instant;
 
     fn utc(&self) -> Timestamp;
+
+    /// How long the machine was asleep since some moment, at least: [`now`](Self::now) leaves that out.
+    fn asleep(&self) -> Duration;
 
     /// A random number between 0 and 1, 1 excluded.
     fn random(&mut self) -> f64;

@@ -615,6 +615,10 @@ impl Transport for WebSocketTransport {
         clock::utc()
     }
 
+    fn asleep(&self) -> Duration {
+        clock::asleep()
+    }
+
     /// SplitMix64: jitter needs to differ between processes, not to be unpredictable.
     fn random(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
