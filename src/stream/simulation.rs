@@ -31,6 +31,7 @@ use crate::{
         self, Feed, MarketData,
         wire::server::{ClientMessage, RequestLists, json as server},
     },
+    clock::{self, SUSPEND},
     transport::{
         Fault,
         memory::{Deed, Dice, MemoryTransport, Peer},
@@ -487,6 +488,8 @@ struct Line {
     refusals: [usize; CHANNELS.len() * SYMBOLS.len()],
     /// When anything, and when a message, was read last.
     heard: Instant,
+    /// The machine slept, and nothing was heard since the ping that follows from it.
+    probed: Option<Instant>,
     message: Option<Instant>,
     /// Something was read that ends the connection.
     broke: bool,
@@ -924,6 +927,8 @@ struct Simulation {
     /// The phases that are told, and the last of them.
     phases: Phases,
     phase: Phase,
+    /// How long the machine slept since the last turn.
+    slept: Duration,
     trace: Trace,
     story: Option<Story>,
 }
@@ -989,6 +994,7 @@ impl Simulation {
                 answered: false,
                 refusals: Default::default(),
                 heard: started,
+                probed: None,
                 message: None,
                 broke: false,
                 pipe_broken: false,
@@ -1006,6 +1012,7 @@ impl Simulation {
             handle,
             config,
             started,
+            slept: Duration::ZERO,
             next: None,
             over: false,
             readers: Vec::new(),
@@ -1037,11 +1044,18 @@ impl Simulation {
         }
         let now = self.peer.now();
         self.line.broke = false;
+        if self.slept >= SUSPEND {
+            self.line.heard = clock::before(self.line.heard, self.slept);
+            if let Some((_, asked)) = &mut self.line.in_flight {
+                *asked = clock::before(*asked, self.slept);
+            }
+        }
         self.next = self.driver.step(now);
         self.follow_phases();
         for deed in self.peer.take_deeds() {
             self.follow(deed, now);
         }
+        self.slept = Duration::ZERO;
         assert!(
             !self.line.broke || !self.market.open,
             "keeps a bad connection"
@@ -1098,8 +1112,10 @@ impl Simulation {
         let said = self.market.said.pop_front().expect("read what nobody said");
         tell!(self, "reads {said:?}");
         self.line.heard = now;
+        self.line.probed = None;
         if !matches!(said, Said::Pong | Said::End) {
-            self.line.message = Some(now);
+            // By the wall clock, which goes on while the machine sleeps.
+            self.line.message = Some(now + self.peer.moment().asleep);
         }
         match said {
             // What comes in front of the login's answer is waited past, and shown to everybody.
@@ -1209,10 +1225,12 @@ impl Simulation {
         self.trace.add(text.as_bytes());
         if text == "<ping>" {
             let silent = now - self.line.heard;
+            let slept = self.slept >= SUSPEND;
             assert!(
-                silent >= self.config.ping_interval,
+                slept || silent >= self.config.ping_interval,
                 "a ping after {silent:?}"
             );
+            self.line.probed = slept.then_some(now);
             if !self.market.deaf && !self.market.chance(3) {
                 self.market.say(Said::Pong);
             }
@@ -1270,7 +1288,9 @@ impl Simulation {
         tell!(self, "connection {} is gone", self.line.epoch);
         if !self.line.stopped {
             let mute = self.config.ping_interval + self.config.ping_timeout;
-            let mute = now - self.line.heard >= mute;
+            let probed = self.line.probed;
+            let mute = now - self.line.heard >= mute
+                || probed.is_some_and(|at| now - at >= self.config.ping_timeout);
             let bad = self.line.broke || self.line.pipe_broken || mute;
             assert!(bad, "gave up a good connection");
             let broken = (self.line.epoch, self.line.message);
@@ -1557,7 +1577,12 @@ impl Simulation {
             73..78 => self.leap(),
             78..81 => {
                 let by = Duration::from_millis(self.market.below(12_000));
-                self.peer.advance(by);
+                if self.market.below(4) == 0 {
+                    self.peer.suspend(SUSPEND + by);
+                    self.slept += SUSPEND + by;
+                } else {
+                    self.peer.advance(by);
+                }
             }
             81..85 => self.misbehave(),
             85..89 => {

@@ -2102,6 +2102,23 @@ fn the_attempt_after_a_sleep_is_shown_where_it_is() {
     assert_eq!(retry_at(&bench), before - slept);
 }
 
+/// Expectations run on while the machine sleeps, in trading time: a line that brought nothing is probed for its data.
+#[test]
+fn what_is_expected_is_expected_through_a_sleep() {
+    for (slept, phase) in [(200, Phase::Live), (301, Phase::Mute)] {
+        let mut bench = Bench::live();
+        bench.peer.set_utc("2026-03-17T15:00:00Z".parse().unwrap());
+        let topics = alpaca::quotes(["A"]).expect_within(Duration::from_secs(300));
+        let _quotes = bench.subscribe(topics);
+        bench.step();
+        bench.say(&quotes_of(&["A"]));
+        bench.peer.suspend(Duration::from_secs(slept));
+        bench.step();
+        bench.step();
+        assert_eq!(bench.phase(), phase, "{slept}");
+    }
+}
+
 /// A backfill begins at `last`: it must not begin after what was missed in the sleep.
 #[test]
 fn a_gap_after_a_sleep_says_when_the_last_message_was_read() {
