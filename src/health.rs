@@ -43,7 +43,8 @@ pub struct Health {
     pub leases: usize,
     /// For how long it has been ending. One that exceeds its bound is stuck in the phase above.
     pub draining_for: Option<Duration>,
-    /// How many topics subscriptions want.
+    /// How many topics subscriptions want. These counts and lists are of one moment: a subscription that was made just
+    /// now is in all of them or in none.
     pub topics_wanted: usize,
     /// How many topics the venue has confirmed.
     pub topics_confirmed: usize,

@@ -640,9 +640,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
         if let (Some((happened, received)), Link::Live(live)) = (newest, &mut self.link) {
             let arrived = utc_of(&self.transport, received);
-            let warning = live
-                .behind
-                .saw(happened, arrived, self.stream.config.behind_warning);
+            let elapsed = received.saturating_duration_since(live.since);
+            let threshold = self.stream.config.behind_warning;
+            let warning = live.behind.saw(happened, arrived, elapsed, threshold);
             let behind = u64::try_from(live.behind.by().as_nanos()).unwrap_or(u64::MAX);
             self.stream.counters.behind_nanos.set(behind);
             if let Some(by) = warning {

@@ -574,17 +574,20 @@ impl<E: Routed> Hub<E> {
 
     /// What the venue has confirmed, and what not, for health.
     pub(in crate::stream) fn standing(&self) -> crate::stream::Standing {
-        let mut confirmed = 0;
+        let (mut wanted, mut confirmed) = (0, 0);
         let mut missing = Vec::new();
         for (topic, entry) in self.topics() {
+            let is_wanted = !entry.members.is_empty();
+            wanted += usize::from(is_wanted);
             if entry.upstream == Upstream::Confirmed {
                 confirmed += 1;
-            } else {
+            } else if is_wanted {
                 missing.push(topic);
             }
         }
         missing.sort();
         crate::stream::Standing {
+            wanted,
             confirmed,
             missing,
             budget: self.used(),

@@ -50,7 +50,6 @@ mod wishes;
 
 use std::{
     any::Any,
-    collections::HashSet,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock,
@@ -113,6 +112,7 @@ pub(crate) struct Stream<V: Venue> {
 /// What the hub published last.
 #[derive(Default)]
 struct Standing {
+    wanted: usize,
     confirmed: usize,
     missing: Vec<Topic>,
     budget: Option<BudgetUse>,
@@ -236,6 +236,11 @@ impl<V: Venue> Stream<V> {
         // the dead one.
         claims().vacate(&self.key, self.generation);
         self.lifecycle.end(clock::now(), reason);
+        {
+            let mut standing = self.standing.lock();
+            (standing.wanted, standing.confirmed) = (0, 0);
+            standing.missing.clear();
+        }
         for sink in self.wishes.close(reason) {
             sink.end(reason);
         }
@@ -402,10 +407,10 @@ impl<V: Venue> Shared for Stream<V> {
         health.leases = leases;
         health.draining_for = draining.map(|since| now.saturating_duration_since(since));
         let wishes = self.wishes.view();
-        let wanted: HashSet<&Topic> = wishes.iter().flat_map(|(_, wish)| &*wish.topics).collect();
-        health.topics_wanted = wanted.len();
         health.subscriptions = wishes.iter().map(|(id, wish)| wish.health(*id)).collect();
         let standing = self.standing.lock();
+        // All of one moment: what the stream's thread knew. A wish that it has not seen yet is not in it.
+        health.topics_wanted = standing.wanted;
         health.topics_confirmed = standing.confirmed;
         health.topics_missing.clone_from(&standing.missing);
         health.budget = standing.budget;

@@ -1488,6 +1488,28 @@ fn a_limit_of_failures_ends_the_stream_with_the_last_of_them() {
 }
 
 #[test]
+fn what_health_says_of_topics_is_of_one_moment() {
+    let mut bench = Bench::live();
+    let adds_up = |bench: &Bench, wanted: usize| {
+        let health = bench.health();
+        let sum = health.topics_confirmed + health.topics_missing.len();
+        assert_eq!((health.topics_wanted, sum), (wanted, wanted), "{health}");
+    };
+    let subscription = bench.subscribe(alpaca::quotes(["A", "B"]));
+    adds_up(&bench, 0);
+    bench.step();
+    adds_up(&bench, 2);
+    bench.say(&quotes_of(&["A", "B"]));
+    adds_up(&bench, 2);
+    subscription.remove(alpaca::quotes(["B"])).unwrap();
+    adds_up(&bench, 2);
+    bench.step();
+    adds_up(&bench, 1);
+    bench.say(&quotes_of(&["A"]));
+    adds_up(&bench, 1);
+}
+
+#[test]
 fn a_line_that_falls_behind_warns_once() {
     let mut bench = Bench::live();
     bench.peer.set_utc("2026-03-17T14:30:06Z".parse().unwrap());
