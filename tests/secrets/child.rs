@@ -20,6 +20,8 @@ use crate::{
 const SERVER: &str = "TRUNKLINE_TEST_SERVER";
 /// Set in the child of a server with TLS: whom to trust.
 const ROOT: &str = "TRUNKLINE_TEST_ROOT";
+/// Set in the child: of how many characters its key id is.
+const KEY_LEN: &str = "TRUNKLINE_TEST_KEY_LEN";
 /// Printed by a child that came to its end.
 pub(crate) const DONE: &str = "the child came to its end";
 
@@ -27,6 +29,8 @@ pub(crate) const DONE: &str = "the child came to its end";
 pub(crate) struct Server {
     pub(crate) url: String,
     root: String,
+    #[cfg(target_os = "linux")]
+    pub(crate) key_len: usize,
 }
 
 impl Server {
@@ -35,6 +39,8 @@ impl Server {
         Some(Self {
             url: std::env::var(SERVER).ok()?,
             root: std::env::var(ROOT).unwrap_or_default(),
+            #[cfg(target_os = "linux")]
+            key_len: std::env::var(KEY_LEN).unwrap().parse().unwrap(),
         })
     }
 
@@ -62,15 +68,16 @@ impl Server {
 
 /// Runs `test` of this binary in a child process, with `serve` as its server.
 pub(crate) fn with_child(test: &str, serve: impl FnOnce(&Listener) + Send) {
-    run(test, None, serve);
+    with_child_of_key(40, test, None, serve);
 }
 
-/// The same over TLS.
-pub(crate) fn with_child_over_tls(test: &str, serve: impl FnOnce(&Listener) + Send) {
-    run(test, Some(&Identity::new()), serve);
-}
-
-fn run(test: &str, identity: Option<&Identity>, serve: impl FnOnce(&Listener) + Send) {
+/// The same with a key id of so many characters, and over TLS if there is an identity.
+pub(crate) fn with_child_of_key(
+    key_len: usize,
+    test: &str,
+    identity: Option<&Identity>,
+    serve: impl FnOnce(&Listener) + Send,
+) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let scheme = if identity.is_some() { "wss" } else { "ws" };
     let url = format!("{scheme}://{}/v2/iex", listener.local_addr().unwrap());
@@ -79,6 +86,7 @@ fn run(test: &str, identity: Option<&Identity>, serve: impl FnOnce(&Listener) + 
         .args([test, "--nocapture", "--test-threads=1"])
         .env(SERVER, url)
         .env(ROOT, identity.map_or("", |identity| &identity.root))
+        .env(KEY_LEN, key_len.to_string())
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -95,7 +103,7 @@ fn run(test: &str, identity: Option<&Identity>, serve: impl FnOnce(&Listener) + 
     let complete = stdout.contains(DONE) && stdout.contains(" 1 passed;");
     assert!(
         served.is_ok() && output.status.success() && complete,
-        "server {}, child {}:\n{stdout}\n{stderr}",
+        "key id of {key_len}, server {}, child {}:\n{stdout}\n{stderr}",
         if served.is_ok() { "fine" } else { "failed" },
         output.status
     );

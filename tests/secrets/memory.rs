@@ -1,22 +1,35 @@
 //! How many copies of the credentials the process's own memory holds.
 
-use trunkline::{Credentials, Manager, Phase, alpaca};
+use std::hint::black_box;
+
+use trunkline::{
+    Config, Credentials, Manager, Payload, Phase, Topics,
+    alpaca::{self, Account},
+    venue::Venue,
+};
 
 use crate::{
-    child::{DONE, Server, with_child, with_child_over_tls},
+    child::{DONE, Server, with_child, with_child_of_key},
     hidden::{self, Needle, copies},
-    peer::{Listener, Peer, WELCOME},
+    peer::{Identity, Listener, Peer, WELCOME},
     support::{WAIT, eventually},
 };
 
-const PARTS: [(&str, Needle); 2] = [("secret", hidden::secret), ("key id", hidden::key)];
+/// Far down the stack, where what it leaves behind is not overwritten by whatever is called next.
+#[inline(never)]
+fn load(key: Needle) -> Credentials {
+    let above = black_box([0_u8; 64 << 10]);
+    let credentials = Credentials::from_reader(hidden::Lines::new(key)).unwrap();
+    black_box(&above);
+    credentials
+}
 
 #[track_caller]
-fn assert_copies(when: &str, wanted: usize) {
-    for (what, needle) in PARTS {
+fn assert_copies(key: Needle, when: &str, wanted: usize) {
+    for (what, needle) in [("secret", hidden::SECRET), ("key id", key)] {
         let found = copies(needle);
         assert!(
-            found.plain.len() == wanted && found.masked.is_empty(),
+            found.plain.len() == wanted && found.reversed.is_empty() && found.masked.is_empty(),
             "{when}: copies of the {what}, of which there should be {wanted}: {found:#?}"
         );
     }
@@ -30,19 +43,33 @@ fn planted_copies_are_found_plain_under_any_mask_and_in_fragments() {
     if Server::of_this_child().is_none() {
         return with_child(NAME, |_| {});
     }
-    assert_copies("before", 0);
-    for (what, needle) in PARTS {
+    let key = hidden::key(40);
+    assert_copies(key, "before", 0);
+    for (what, needle) in [("secret", hidden::SECRET), ("key id", key)] {
         let plant = |from: usize, mask: [u8; 4]| -> Vec<u8> {
-            (from..hidden::LEN)
-                .map(|at| needle(at) ^ mask[at % 4])
+            (from..needle.len)
+                .map(|at| needle.at(at) ^ mask[at % 4])
                 .collect()
         };
         // Of sixteen bytes and more something is found, wherever they are cut.
-        for from in [0, 1, 2, 3, hidden::LEN - 16] {
+        for from in [0, 1, 2, 3, needle.len - 16] {
             let planted = plant(from, [0; 4]);
             let found = copies(needle);
             assert!(
                 found.plain.len() == 1 && found.masked.is_empty(),
+                "{what}: {found:?}"
+            );
+            drop(zeroize::Zeroizing::new(planted));
+            // As SHA-256 holds them.
+            let mut planted = plant(from, [0; 4]);
+            planted
+                .as_chunks_mut::<4>()
+                .0
+                .iter_mut()
+                .for_each(|word| word.reverse());
+            let found = copies(needle);
+            assert!(
+                found.plain.is_empty() && found.reversed.len() == 1 && found.masked.is_empty(),
                 "{what}: {found:?}"
             );
             drop(zeroize::Zeroizing::new(planted));
@@ -63,96 +90,164 @@ fn planted_copies_are_found_plain_under_any_mask_and_in_fragments() {
             }
         }
     }
+    // A short one is found as a whole.
+    let short = hidden::key(8);
+    let mut planted: Vec<u8> = (0..8).map(|at| short.at(at)).collect();
+    assert_eq!(copies(short).plain.len(), 1);
+    for word in planted.as_chunks_mut::<4>().0 {
+        word.reverse();
+    }
+    assert_eq!(copies(short).reversed.len(), 1);
+    drop(zeroize::Zeroizing::new(planted));
     println!("{DONE}");
 }
 
 // ------------------------------------------------------------------------------------------------------------- a life
 
 const RECONNECTS: u64 = 20;
+const HANDLES: usize = 8;
+/// With 24 characters and more of the key id the secret lies in another block of what is hashed, padded or not.
+const KEY_LENS: [usize; 4] = [8, 20, 26, 64];
 
 #[test]
 fn one_copy_is_in_memory_while_live_and_none_once_the_stream_drains() {
     const NAME: &str = "one_copy_is_in_memory_while_live_and_none_once_the_stream_drains";
-    match Server::of_this_child() {
-        None => with_child(NAME, serve_a_life),
-        Some(server) => live(&server),
-    }
+    live_lives(NAME, None, serve_market_data, |server| {
+        live(server, &server.venue(), || alpaca::trades(["AAPL"]));
+    });
 }
 
 #[test]
 fn one_copy_is_in_memory_over_tls_and_none_once_the_stream_drains() {
     const NAME: &str = "one_copy_is_in_memory_over_tls_and_none_once_the_stream_drains";
+    live_lives(NAME, Some(&Identity::new()), serve_market_data, |server| {
+        live(server, &server.venue(), || alpaca::trades(["AAPL"]));
+    });
+}
+
+#[test]
+fn one_copy_is_in_memory_of_order_updates_and_none_once_the_stream_drains() {
+    const NAME: &str = "one_copy_is_in_memory_of_order_updates_and_none_once_the_stream_drains";
+    live_lives(NAME, None, serve_orders, |server| {
+        let venue = alpaca::order_updates(Account::Paper).at(server.url.parse().unwrap());
+        live(server, &venue, alpaca::orders);
+    });
+}
+
+fn live_lives(
+    name: &str,
+    identity: Option<&Identity>,
+    serve: fn(&Listener),
+    live: impl FnOnce(&Server),
+) {
     match Server::of_this_child() {
-        None => with_child_over_tls(NAME, serve_a_life),
+        None => KEY_LENS
+            .into_iter()
+            .for_each(|len| with_child_of_key(len, name, identity, serve)),
         Some(server) => live(&server),
     }
 }
 
-fn cut(connection: u64) -> String {
-    format!("CUT{connection}")
-}
-
-fn serve_a_life(listener: &Listener) {
-    for connection in 1..=RECONNECTS {
-        let (mut peer, auth) = Peer::live(listener);
-        assert!(auth.starts_with(r#"{"action":"auth","key":""#));
-        peer.serve_until(&cut(connection));
+/// Lives from the child's knock to its next one, and the close frame that is not answered before it has looked.
+fn serve_lives(listener: &Listener, open: fn(&Listener) -> Peer, refuse: fn(&mut Peer)) {
+    for _ in 1..=RECONNECTS {
+        let peer = open(listener);
+        listener.wait_for_a_knock();
+        drop(peer);
     }
-    // The credentials are refused.
     let mut peer = Peer::open(listener);
-    peer.text(WELCOME);
-    peer.read();
-    peer.text(r#"[{"T":"error","code":402,"msg":"auth failed"}]"#);
+    refuse(&mut peer);
     peer.serve_to_the_end();
     drop(peer);
-    // The close frame is not answered before the child has looked.
-    let (peer, _) = Peer::live(listener);
+    let peer = open(listener);
     listener.wait_for_a_knock();
     drop(peer);
 }
 
-fn live(server: &Server) {
-    assert_copies("before", 0);
-    let credentials = Credentials::from_reader(hidden::Lines(0)).unwrap();
-    assert_copies("made", 1);
+fn serve_market_data(listener: &Listener) {
+    let open = |listener: &Listener| {
+        let (mut peer, auth) = Peer::live(listener);
+        assert!(auth.starts_with(r#"{"action":"auth","key":""#));
+        peer.serve_until("AAPL");
+        peer
+    };
+    serve_lives(listener, open, |peer| {
+        peer.text(WELCOME);
+        peer.read();
+        peer.text(r#"[{"T":"error","code":402,"msg":"auth failed"}]"#);
+    });
+}
+
+fn serve_orders(listener: &Listener) {
+    serve_lives(listener, Peer::listening, |peer| {
+        peer.read();
+        peer.text(
+            r#"{"stream":"authorization","data":{"status":"unauthorized","action":"authenticate"}}"#,
+        );
+    });
+}
+
+/// Nothing but what is looked at happens, however long it takes to look.
+fn quiet(server: &Server) -> Config {
     let mut config = server.config();
     config.close_timeout = WAIT;
-    let manager = Manager::with_config(config).unwrap();
-    let feed = manager.open(&server.venue(), &credentials).unwrap();
-    let trades = feed.subscribe(alpaca::trades(["AAPL"])).unwrap();
-    let clone = feed.clone();
+    config.ping_interval = WAIT;
+    config.ping_timeout = WAIT;
+    config
+}
+
+fn live<V: Venue + Clone, T: Payload<Source = V::Event>>(
+    server: &Server,
+    venue: &V,
+    topics: fn() -> Topics<T>,
+) {
+    let key = hidden::key(server.key_len);
+    assert_copies(key, "before", 0);
+    drop(load(key));
+    assert_copies(key, "loaded and dropped", 0);
+    let credentials = load(key);
+    assert_copies(key, "loaded", 1);
+    let manager = Manager::with_config(quiet(server)).unwrap();
+    let open = || {
+        let feed = manager.open(venue, &credentials).unwrap();
+        let topics = feed.subscribe(topics()).unwrap();
+        (feed, topics)
+    };
+    let handles: Vec<_> = (0..HANDLES).map(|_| open()).collect();
+    let feed = handles[0].0.clone();
     for connection in 1..=RECONNECTS {
         eventually("the line is live", || {
-            clone.health().epoch == connection && clone.phase() == Phase::Live
+            feed.health().epoch == connection && feed.phase() == Phase::Live
         });
-        if [1, 2, RECONNECTS].contains(&connection) {
-            assert_copies(&format!("on connection {connection}"), 1);
+        for (_, topics) in &handles {
+            topics.wait_confirmed(WAIT).unwrap();
         }
-        trades.add(alpaca::trades([cut(connection)])).unwrap();
+        if [1, 2, RECONNECTS].contains(&connection) {
+            assert_copies(key, &format!("on connection {connection}"), 1);
+        }
+        server.knock();
     }
     eventually("the stream has ended", || feed.phase() == Phase::Ended);
     assert_eq!(feed.wait_live(WAIT).unwrap_err().code(), "rejected");
-    assert_copies("refused", 1);
-    drop((feed, clone, trades));
+    assert_copies(key, "refused", 1);
+    drop((feed, handles));
 
-    let more = credentials.clone();
+    let (feed, last) = open();
     drop(credentials);
-    let feed = manager.open(&server.venue(), &more).unwrap();
-    drop(more);
-    feed.wait_live(WAIT).unwrap();
-    assert_copies("the stream's share alone", 1);
+    last.wait_confirmed(WAIT).unwrap();
+    assert_copies(key, "the stream's share alone", 1);
     let ending = manager.shutdown(std::time::Duration::ZERO);
     eventually("it waits for the peer to close", || {
         feed.phase() == Phase::Closing
     });
-    assert_copies("draining", 0);
+    assert_copies(key, "draining", 0);
     server.knock();
     for shut in manager.shutdown(WAIT) {
         assert_eq!(shut.stuck, None, "{shut}");
     }
     eventually("it has ended", || feed.phase() == Phase::Ended);
-    drop((feed, manager, ending));
-    assert_copies("dropped", 0);
+    drop((feed, last, manager, ending));
+    assert_copies(key, "dropped", 0);
     println!("{DONE}");
 }
 
@@ -184,16 +279,17 @@ fn reflect(listener: &Listener) {
 }
 
 fn fail(server: &Server) {
-    let credentials = Credentials::from_reader(hidden::Lines(0)).unwrap();
+    let key = hidden::key(server.key_len);
+    let credentials = load(key);
     let manager = Manager::with_config(server.config()).unwrap();
     let feed = manager.open(&server.venue(), &credentials).unwrap();
     let error = feed.wait_live(WAIT).unwrap_err();
     assert_eq!(error.code(), "rejected");
     eventually("the thread has ended", || feed.phase() == Phase::Ended);
-    assert_copies("failed", 1);
+    assert_copies(key, "failed", 1);
     drop(credentials);
-    assert_copies("failed, and handle and error held", 0);
+    assert_copies(key, "failed, and handle and error held", 0);
     drop((feed, error, manager));
-    assert_copies("dropped", 0);
+    assert_copies(key, "dropped", 0);
     println!("{DONE}");
 }

@@ -163,6 +163,18 @@ impl Peer {
         (peer, String::from_utf8(auth.payload).unwrap())
     }
 
+    /// The next client, which authenticates for order updates and listens.
+    pub(crate) fn listening(listener: &Listener) -> Self {
+        let mut peer = Self::open(listener);
+        assert!(peer.read().masked);
+        peer.text(
+            r#"{"stream":"authorization","data":{"status":"authorized","action":"authenticate"}}"#,
+        );
+        peer.read();
+        peer.text(r#"{"stream":"listening","data":{"streams":["trade_updates"]}}"#);
+        peer
+    }
+
     pub(crate) fn http(&mut self, response: &str) {
         self.stream.write_all(response.as_bytes()).unwrap();
     }

@@ -90,15 +90,15 @@ fn a_look_for_another_variable_leaves_no_copy_of_it() {
 
     const NAME: &str = "a_look_for_another_variable_leaves_no_copy_of_it";
     if std::env::var_os(READS).is_some() {
-        let before = copies(hidden::secret).plain;
+        let before = copies(hidden::SECRET).plain;
         assert!(!before.is_empty(), "the environment holds it");
         let error = Credentials::from_env().unwrap_err();
         assert!(error.to_string().contains("ALPACA_API_KEY is"), "{error}");
-        assert_eq!(copies(hidden::secret).plain, before);
+        assert_eq!(copies(hidden::SECRET).plain, before);
         return println!("{DONE}");
     }
-    let secret: String = (0..hidden::LEN)
-        .map(|at| char::from(hidden::secret(at)))
+    let secret: String = (0..hidden::SECRET.len)
+        .map(|at| char::from(hidden::SECRET.at(at)))
         .collect();
     let output = Command::new(std::env::current_exe().unwrap())
         .args([NAME, "--nocapture", "--test-threads=1"])
