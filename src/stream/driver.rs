@@ -37,7 +37,7 @@ use crate::{
     clock::{self, SUSPEND},
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind},
-    event::{EndReason, Gap, Notice, Unparsed},
+    event::{Concerns, EndReason, Gap, Notice, Unparsed},
     market::Timestamp,
     phase::Phase,
     record,
@@ -601,7 +601,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 }
                 Item::Refused(rejection) => {
                     let text = rejection.to_string();
-                    self.unparsed(&Unparsed::new(text.as_bytes(), "answers no request"));
+                    // No event was in it.
+                    let unparsed = Unparsed::new(text.as_bytes(), "answers no request");
+                    self.unparsed(&unparsed.concerning(Concerns::Nobody));
                     Ok(())
                 }
                 Item::Down(verdict) => {

@@ -1202,7 +1202,12 @@ fn each_way_of_ending_shows_the_phases_that_it_has_and_no_others() {
     const STOP: Act = |bench| bench.stream.stop(None);
     const CUT: Act = |bench| bench.peer.cut();
     const LIMIT: Act = |bench| bench.peer.say(error(406));
-    const NOT_JSON: Act = |bench| bench.peer.say("[{}");
+    // It is waited past, until the set-up's time is up.
+    const NOT_JSON: Act = |bench| {
+        bench.peer.say("[{}");
+        bench.step();
+        WAIT(bench);
+    };
     const REFUSED: Act = |bench| bench.peer.say(error(402));
     const WAIT: Act = |bench| {
         bench.leap();
