@@ -335,7 +335,8 @@ pub enum Error {
         at: At,
         /// How they were missed.
         missed: Missed,
-        /// UTC, by this machine's clock: whatever is missing came then or later.
+        /// UTC: whatever is missing came then or later. Of a gap by the venue's own clock, if it said when something
+        /// happened; otherwise by this machine's.
         since: Option<Timestamp>,
         /// What to do about it.
         remedy: Remedy,

@@ -106,7 +106,10 @@ impl<T: Payload> Update<T> {
         // Without a catch-all arm: whoever adds an update or a notice decides here whether it tells of a loss.
         match self {
             Self::Event(_) | Self::Ended(_) => None,
-            Self::Gap(gap) => missed(gap.cause.place(), Missed::Gap, gap.last, Some(&gap.cause)),
+            Self::Gap(gap) => {
+                let since = gap.since.or(gap.last);
+                missed(gap.cause.place(), Missed::Gap, since, Some(&gap.cause))
+            }
             Self::Dropped(dropped) => missed(
                 dropped.place(),
                 Missed::Dropped {
@@ -248,7 +251,15 @@ impl serde::Serialize for OddFields {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Gap {
-    /// UTC, by this machine's clock: when the last message of the broken connection was read. Backfill from here.
+    /// The venue's own time of the newest event of this subscription's topics: where a backfill begins. Nothing where none
+    /// came that says when it happened; then there is only [`last`](Self::last).
+    ///
+    /// Ask for a little more, some seconds before it, and drop what was seen already by its id: events of several symbols
+    /// need not come in the order of their times. Mind what REST filters by: its list of orders goes by when an order
+    /// was submitted, not by when it changed, so ask for open orders, and by id for those that were open before.
+    pub since: Option<Timestamp>,
+    /// UTC, by this machine's clock: when the last message of the broken connection was read. What was on its way then
+    /// happened before, by as much as the feed is late: up to 15 minutes on a delayed one.
     pub last: Option<Timestamp>,
     /// Why the connection broke.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
@@ -276,6 +287,9 @@ impl Gap {
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "connection {} broke", self.epoch)?;
+        if let Some(since) = self.since {
+            write!(f, ", newest event of {since}")?;
+        }
         if let Some(last) = self.last {
             write!(f, ", last message at {last}")?;
         }

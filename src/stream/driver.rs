@@ -933,6 +933,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     fn disconnected(&mut self, now: Instant, cause: &Error) {
         self.flush();
         let gap = matches!(self.link, Link::Live(_)).then(|| Gap {
+            // Each subscription has its own.
+            since: None,
             last: self.last_message.map(|at| utc_of(&self.transport, at)),
             cause: cause.clone(),
             epoch: self.epoch,

@@ -460,8 +460,9 @@ fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
     else {
         return entries.push_back(Entry::Gap(gap));
     };
-    // The first `last` is the one to backfill from; the newest cause and connection are the ones that matter.
+    // The first times are those to backfill from; the newest cause and connection are the ones that matter.
     *earlier = Gap {
+        since: earlier.since.or(gap.since),
         last: earlier.last,
         breaks: earlier.breaks + gap.breaks,
         ..gap

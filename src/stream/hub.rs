@@ -145,6 +145,8 @@ struct Member<E> {
     picks_at: usize,
     /// When something arrived last.
     heard: Instant,
+    /// When the newest of its events happened, by the venue's clock.
+    newest: Option<Timestamp>,
     id: SubscriptionId,
     priority: i32,
     /// A gap was declared, and its end was not yet.
@@ -327,6 +329,7 @@ impl<E: Routed> Hub<E> {
             version: 0,
             expected: wish.expected,
             heard: now,
+            newest: None,
             broken: false,
             picks: SmallVec::new(),
             picks_at: 0,
@@ -406,7 +409,11 @@ impl<E: Routed> Hub<E> {
             }
             if let Some(gap) = gap {
                 member.broken = true;
-                member.sink.gap(gap);
+                let since = member.newest;
+                member.sink.gap(Gap {
+                    since,
+                    ..gap.clone()
+                });
             }
             self.tell(slot, Vec::new(), None);
         }
@@ -642,6 +649,10 @@ impl<E: Routed> Hub<E> {
                 continue;
             };
             member.heard = newest.unwrap_or(member.heard);
+            // Of a batch the last is as good as the newest.
+            let last = member.picks.last();
+            let last = last.and_then(|last| batch.events[*last as usize].event.happened_at());
+            member.newest = member.newest.max(last);
             let share = member.share(total, sharers);
             let part = Picks::Range(member.picks_at, member.picks_at + member.picks.len());
             match (&member.sink, share) {

@@ -206,6 +206,7 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
         }
         let cause = self.lost();
         hub.disconnected(Some(&Gap {
+            since: None,
             last: Some(clock::utc()),
             cause: cause.clone(),
             epoch: self.epoch(),

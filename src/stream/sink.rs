@@ -64,9 +64,9 @@ impl<E> Sink<E> {
 
 impl<E: Routed> Sink<E> {
     /// Declares that the connection broke.
-    pub(crate) fn gap(&self, gap: &Gap) {
+    pub(crate) fn gap(&self, gap: Gap) {
         if let Self::Queue(queue) = self {
-            queue.push_gap(gap.clone());
+            queue.push_gap(gap);
         }
     }
 

@@ -471,6 +471,49 @@ fn gaps_of_a_flapping_line_merge() {
     assert_eq!(words(&subscription), ["gap50x50", "resumed51"]);
 }
 
+/// The newest of a subscription's own topics, by the venue's clock, however old it is by ours.
+#[test]
+fn a_gap_says_where_a_backfill_begins() {
+    let quote = |symbol: &str, time: &str| {
+        format!(
+            r#"{{"T":"q","S":"{symbol}","bp":1,"bs":1,"ap":1,"as":1,"t":"2026-03-17T14:30:{time}Z"}}"#
+        )
+    };
+    let mut bench = Bench::live();
+    let both = bench.subscribe(alpaca::quotes(["AAPL", "MSFT"]));
+    let one = bench.subscribe(alpaca::quotes(["AAPL"]));
+    let none = bench.subscribe(alpaca::quotes(["KO"]));
+    bench.step();
+    let since = |subscription: &Subscription<Quote>| {
+        let updates = std::iter::from_fn(|| subscription.try_recv().ok());
+        let gaps = updates.filter_map(|update| match update {
+            Update::Gap(gap) => Some(gap.since.map(|since| since.to_string())),
+            _ => None,
+        });
+        gaps.collect::<Vec<_>>()
+    };
+    let state = quotes_of(&["AAPL", "MSFT", "KO"]);
+    bench.say(&state);
+    bench.say(&state);
+    bench.say(&format!(
+        "[{},{}]",
+        quote("AAPL", "05.1"),
+        quote("MSFT", "05.2")
+    ));
+    bench.say(&format!("[{}]", quote("AAPL", "04.9")));
+    bench.reconnect(&["AAPL", "MSFT", "KO"]);
+    // Nothing came in between: the first gap's time is where the backfill begins.
+    bench.reconnect(&["AAPL", "MSFT", "KO"]);
+    let at = |time: &str| vec![Some(format!("2026-03-17T14:30:{time}Z"))];
+    assert_eq!(since(&both), at("05.2"));
+    assert_eq!(since(&one), at("05.1"));
+    assert_eq!(since(&none), [None]);
+    bench.say(&format!("[{}]", quote("MSFT", "06")));
+    bench.reconnect(&["AAPL", "MSFT", "KO"]);
+    assert_eq!(since(&both), at("06"));
+    assert_eq!(since(&one), at("05.1"), "it is the newest of its own");
+}
+
 #[test]
 fn the_whole_set_up_has_one_deadline() {
     let mut bench = Bench::new(Config::default());
