@@ -65,6 +65,10 @@ struct Arguments {
     /// How many events, at most.
     #[arg(long, value_name = "M", value_parser = clap::value_parser!(u64).range(1..))]
     max: Option<u64>,
+    /// How often something has to arrive on these topics while the market trades. A line that brings nothing for longer is
+    /// probed, and then replaced. By default what each topic's own past lets expect.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    expect_within: Option<u64>,
     /// Certificates to trust besides the usual ones, PEM.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -153,7 +157,13 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Ok(code(end, &account))
     } else {
         let feed = manager.open(&arguments.venue(), &credentials)?;
-        let end = print(&feed.subscribe(arguments.topics())?, until, Line::Event)?;
+        let topics = match arguments.expect_within {
+            Some(seconds) => arguments
+                .topics()
+                .expect_within(Duration::from_secs(seconds)),
+            None => arguments.topics(),
+        };
+        let end = print(&feed.subscribe(topics)?, until, Line::Event)?;
         Ok(code(end, &feed))
     }
 }

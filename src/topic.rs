@@ -191,7 +191,8 @@ impl<T: Payload> Topics<T> {
 
     /// Expects something to arrive on any of these topics at least this often while the market's regular session lasts.
     /// A connection that is open and brings nothing for longer is probed, and then replaced. By default only what the
-    /// venue itself expects is: for quiet symbols no such time can be named.
+    /// venue itself expects is, and that topics which were busy go on
+    /// ([`Venue::has_rhythm`](crate::venue::Venue::has_rhythm)): for quiet symbols no such time can be named.
     #[must_use]
     pub fn expect_within(self, time: Duration) -> Self {
         Self {

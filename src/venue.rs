@@ -103,6 +103,14 @@ pub trait Venue: Send + Sync + 'static {
         None
     }
 
+    /// Whether a topic that brings something every second can be expected to go on. Where one falls silent for far longer
+    /// than it ever was, half a minute at least, it is asked for again; a line on which all of them do is mute. By default
+    /// so, except where every event counts: of orders nothing can be expected.
+    fn has_rhythm(&self, topic: &Topic) -> bool {
+        let _ = topic;
+        !self.is_lossless()
+    }
+
     /// What the venue's plan grants to one connection, where the stream is to keep to it. By default it does not: what
     /// the venue refuses is refused.
     fn symbol_budget(&self) -> Option<SymbolBudget> {

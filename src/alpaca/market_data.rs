@@ -35,7 +35,7 @@ use crate::{
     error::{At, Error, Rejection, RejectionKind, Result},
     event::{Concerns, Unparsed},
     key::Endpoint,
-    market::{BARS, DAILY_BARS, MarketEvent, ORDERBOOKS, QUOTES, Symbol, TRADES},
+    market::{BARS, DAILY_BARS, MarketEvent, ORDERBOOKS, PRICING, QUOTES, Symbol, TRADES},
     symbol_budget::SymbolBudget,
     topic::Topic,
     venue::{Confirmed, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict},
@@ -197,6 +197,11 @@ impl Venue for MarketData {
             BARS | DAILY_BARS => Some(Duration::from_secs(150)),
             _ => None,
         }
+    }
+
+    /// What comes at set times, or when something is up, has none.
+    fn has_rhythm(&self, topic: &Topic) -> bool {
+        matches!(topic.channel, TRADES | QUOTES | ORDERBOOKS | PRICING)
     }
 
     fn symbol_budget(&self) -> Option<SymbolBudget> {

@@ -26,14 +26,14 @@ use std::{
 use super::{
     Shared as _, Stream,
     behind::Behind,
-    hub::{Ask, Hub, Word},
+    hub::{Ask, Hub, Silence, Word},
     liveness::{Due, Liveness, Outlook, time_left},
     meter::Meter,
 };
 use crate::{
     backoff::{self, Class, NextAttempt, Refusals, Worth},
     budget::Hold,
-    calendar::Calendar,
+    calendar::{Calendar, TradingSession},
     clock::{self, SUSPEND},
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind},
@@ -103,6 +103,8 @@ struct Live<S> {
     answer_by: Option<Instant>,
     liveness: Liveness,
     behind: Behind,
+    /// The whole line has fallen silent, and was asked for again.
+    is_silent: bool,
 }
 
 /// What comes after closing.
@@ -383,6 +385,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             answer_by: None,
             liveness: Liveness::new(now, ping_interval),
             behind: Behind::default(),
+            is_silent: false,
         };
         self.link = Link::Live(Box::new(live));
         let epoch = self.epoch;
@@ -410,12 +413,18 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             // What has just been read may be what was missing: the line is live again at once.
             self.look(now);
         }
+        self.listen(now);
         let config = &self.stream.config;
         let Link::Live(live) = &mut self.link else {
             return;
         };
         if live.answer_by.is_some_and(|deadline| deadline <= now) {
             live.answer_by = None;
+            if live.is_silent {
+                // The line brings nothing, and what it was asked for is not answered either.
+                let at = self.at(Phase::Mute);
+                return self.fail(now, Error::Mute { at });
+            }
             let why = format!(
                 "the venue did not answer within {:?}",
                 config.request_timeout
@@ -461,6 +470,43 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
     }
 
+    /// Looks whether topics have fallen silent that brought something all the time.
+    fn listen(&mut self, now: Instant) {
+        let Link::Live(live) = &mut self.link else {
+            return;
+        };
+        let (venue, calendar, utc) = (&self.stream.venue, &self.calendar, self.transport.utc());
+        let is_trading = || calendar.session_at(utc) == TradingSession::Regular;
+        let silence = self
+            .hub
+            .silence(now, is_trading, |topic| venue.has_rhythm(topic));
+        let Some(Silence {
+            topics,
+            is_whole_line,
+            is_over,
+        }) = silence
+        else {
+            return;
+        };
+        let was_silent = std::mem::replace(&mut live.is_silent, is_whole_line);
+        if is_over {
+            let at = self.at(Phase::Mute);
+            return self.fail(now, Error::Mute { at });
+        }
+        if was_silent && !is_whole_line && !live.liveness.is_probed() {
+            self.enter(now, Phase::Live);
+        }
+        if topics.is_empty() {
+            return;
+        }
+        record!(Warn, "mute", self.stream.key; "nothing comes any more of {}; asking for it again", list(&topics));
+        if is_whole_line {
+            self.enter(now, Phase::Mute);
+            self.ping(now);
+        }
+        self.restart(&topics, now);
+    }
+
     /// Looks whether what is expected has come.
     fn look(&mut self, now: Instant) {
         let Link::Live(live) = &mut self.link else {
@@ -475,6 +521,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         );
         match live.liveness.expect(now, left, &self.stream.config) {
             Outlook::Fine | Outlook::Waiting => {}
+            Outlook::Recovered if live.is_silent => {}
             Outlook::Recovered => self.enter(now, Phase::Live),
             Outlook::Probe => {
                 record!(Warn, "mute", self.stream.key; "what is expected does not come; probing");

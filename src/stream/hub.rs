@@ -13,6 +13,7 @@ mod budget;
 mod by_symbol;
 mod narrowing;
 mod recent;
+mod rhythm;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
@@ -27,10 +28,10 @@ use std::{
 
 use smallvec::SmallVec;
 
-pub(crate) use self::{asking::Ask, unmatched::Routing};
+pub(crate) use self::{asking::Ask, rhythm::Silence, unmatched::Routing};
 use self::{
     asking::Asked, budget::Budget, by_symbol::BySymbol, narrowing::Suspicion, recent::Recent,
-    unmatched::Unmatched,
+    rhythm::Rhythms, unmatched::Unmatched,
 };
 use super::{
     batch::Pool,
@@ -75,6 +76,7 @@ pub(crate) struct Hub<E> {
     /// Some topics may have been taken from members for others.
     displaced: bool,
     unmatched: Unmatched,
+    rhythms: Rhythms,
     /// Some topics are suspected of having failed a request.
     narrowing: bool,
     /// The venue confirmed something on this connection.
@@ -209,9 +211,18 @@ struct Entry {
     upstream: Upstream,
     /// Confirmed by the wildcard of its channel alone, which the venue listed in its place: it may go with that.
     covered: bool,
-    /// An event of it came.
-    heard: Cell<bool>,
+    heard: Cell<Heard>,
     suspicion: Suspicion,
+}
+
+/// Whether an event of a topic came.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Heard {
+    #[default]
+    Never,
+    Before,
+    /// Since the rhythms were looked at last.
+    Now,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -243,6 +254,7 @@ impl<E: Routed> Hub<E> {
             budget: budget.map(Budget::new),
             displaced: false,
             unmatched: Unmatched::default(),
+            rhythms: Rhythms::default(),
             narrowing: false,
             has_confirmed: false,
             told: Vec::new(),
@@ -389,6 +401,7 @@ impl<E: Routed> Hub<E> {
         };
         self.unanswered.clear();
         self.listed.clear();
+        self.forget_silence();
         self.unwanted = false;
         self.restoring = true;
         self.forget_budget();
@@ -629,6 +642,7 @@ impl<E: Routed> Hub<E> {
             ..
         } = self;
         let newest = events.last().map(|stamped| stamped.received);
+        self.rhythms.newest = newest;
         let total = events.len();
         let sharers = touched.len();
         let batch = batches.fill(|batch| {
@@ -692,7 +706,7 @@ impl<E: Routed> Hub<E> {
             let id: Option<Arc<str>> = stamped.event.unique_id().map(Into::into);
             let (mut is_matched, mut is_repeat) = (false, false);
             let slots = entries.flat_map(|entry| {
-                entry.heard.set(true);
+                entry.heard.set(Heard::Now);
                 &entry.members
             });
             for slot in slots {

@@ -1649,6 +1649,168 @@ fn a_line_that_answers_pings_and_brings_nothing_is_mute_while_the_market_trades(
     assert!(matches!(cause, Error::Mute { .. }), "{cause:?}");
 }
 
+/// A crypto line on which two symbols have had a quote every half second for a minute.
+fn busy_line() -> (Bench, Subscription<Quote>) {
+    let mut bench = Bench::live_on(alpaca::crypto(alpaca::CryptoFeed::Us));
+    let subscription = bench.subscribe(alpaca::quotes(["BTC/USD", "ETH/USD"]));
+    bench.step();
+    bench.say(&quotes_of(&["BTC/USD", "ETH/USD"]));
+    for _ in 0..120 {
+        bench.peer.advance(Duration::from_millis(500));
+        bench.say(&quote("BTC/USD", 1));
+        bench.say(&quote("ETH/USD", 1));
+    }
+    bench.sent();
+    words(&subscription);
+    (bench, subscription)
+}
+
+/// Lets time pass with pongs alone, and says what was asked of the venue, until `done`.
+fn pongs_alone(bench: &mut Bench, done: impl Fn(&Bench) -> bool) -> Vec<String> {
+    let mut asked = Vec::new();
+    for _ in 0..1_000 {
+        if done(bench) {
+            return asked;
+        }
+        bench.leap();
+        let sent = bench.sent();
+        if sent.iter().any(|sent| sent == "<ping>") {
+            bench.peer.pong();
+            bench.step();
+        }
+        asked.extend(sent.into_iter().filter(|sent| sent != "<ping>"));
+    }
+    panic!("it does not come to that: {asked:?}");
+}
+
+#[test]
+fn a_busy_line_that_falls_silent_is_asked_again_and_then_given_up() {
+    // The venue answers what it is asked, or does not, and brings nothing.
+    for answers in [true, false] {
+        let (mut bench, subscription) = busy_line();
+        let start = bench.peer.now();
+        let asked = pongs_alone(&mut bench, |bench| bench.phase() == Phase::Mute);
+        let silent = (bench.peer.now() - start).as_secs();
+        assert!((30..=45).contains(&silent), "probed after {silent} s");
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        assert!(asked[0].contains("unsubscribe"), "{asked:?}");
+        if answers {
+            bench.say(r#"[{"T":"subscription","quotes":[]}]"#);
+            let asked = bench.sent().concat();
+            assert!(asked.contains(r#""subscribe""#), "{asked}");
+            bench.say(&quotes_of(&["BTC/USD", "ETH/USD"]));
+        }
+        pongs_alone(&mut bench, |bench| bench.phase() != Phase::Mute);
+        assert_eq!(bench.phase(), Phase::Waiting);
+        let silent = (bench.peer.now() - start).as_secs();
+        assert!(silent <= 90, "given up after {silent} s");
+        let gap =
+            std::iter::from_fn(|| subscription.try_recv().ok()).find_map(|update| match update {
+                Update::Gap(gap) => Some(gap),
+                Update::Notice(Notice::Refused { .. }) => panic!("nothing was refused"),
+                _ => None,
+            });
+        let cause = gap.expect("the line broke").cause;
+        assert!(matches!(cause, Error::Mute { .. }), "{cause:?}");
+        // The next connection has brought nothing yet, so nothing is expected of it.
+        answer_login(&mut bench, AUTHENTICATED);
+        bench.say(&quotes_of(&["BTC/USD", "ETH/USD"]));
+        bench.sent();
+        let later = bench.peer.now() + Duration::from_secs(3_600);
+        let asked = pongs_alone(&mut bench, |bench| bench.peer.now() >= later);
+        assert_eq!((bench.phase(), asked.len()), (Phase::Live, 0), "{asked:?}");
+    }
+}
+
+#[test]
+fn a_busy_line_that_was_silent_for_a_while_is_live_again_with_the_first_event() {
+    let (mut bench, subscription) = busy_line();
+    pongs_alone(&mut bench, |bench| bench.phase() == Phase::Mute);
+    bench.say(r#"[{"T":"subscription","quotes":[]}]"#);
+    bench.say(&quotes_of(&["BTC/USD", "ETH/USD"]));
+    bench.peer.advance(Duration::from_secs(1));
+    bench.say(&quote("BTC/USD", 2));
+    assert_eq!(bench.phase(), Phase::Live);
+    assert_eq!(
+        words(&subscription),
+        ["confirmed[quotes:BTC/USD, quotes:ETH/USD]", "BTC/USD@2"]
+    );
+    assert_eq!(bench.peer.attempts(), 1);
+}
+
+#[test]
+fn one_busy_topic_that_falls_silent_is_asked_for_again_and_costs_the_others_nothing() {
+    let (mut bench, subscription) = busy_line();
+    let mut asked = Vec::new();
+    for _ in 0..1_200 {
+        bench.peer.advance(Duration::from_millis(500));
+        bench.say(&quote("ETH/USD", 1));
+        assert_eq!(bench.phase(), Phase::Live);
+        for request in bench.sent() {
+            bench.say(&if request.contains("unsubscribe") {
+                quotes_of(&["ETH/USD"])
+            } else {
+                quotes_of(&["BTC/USD", "ETH/USD"])
+            });
+            asked.push(request);
+        }
+    }
+    assert_eq!(
+        asked,
+        [
+            r#"{"action":"unsubscribe","quotes":["BTC/USD"]}"#,
+            r#"{"action":"subscribe","quotes":["BTC/USD"]}"#
+        ],
+        "once"
+    );
+    let told = words(&subscription);
+    let events = told.iter().filter(|word| *word == "ETH/USD@1").count();
+    assert_eq!((events, told.len()), (1_200, 1_201), "and one confirmation");
+    assert_eq!(bench.peer.attempts(), 1);
+}
+
+/// Gaps as markets have them: log-normal, with a rate that follows the hour of the day, and bursts.
+#[test]
+fn a_week_of_gaps_as_markets_have_them_is_never_taken_for_a_silence() {
+    const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
+    // The median gap in seconds by day, and how widely gaps are spread.
+    for (seed, median, spread) in [
+        (1, 2.0, 0.8),
+        (2, 10.0, 1.2),
+        (3, 60.0, 1.0),
+        (4, 600.0, 1.5),
+    ] {
+        let mut bench = Bench::live_on(alpaca::crypto(alpaca::CryptoFeed::Us));
+        let subscription = bench.subscribe(alpaca::quotes(["BTC/USD"]).conflate());
+        bench.step();
+        bench.say(&quotes_of(&["BTC/USD"]));
+        bench.sent();
+        let mut dice = Dice::new(seed);
+        let start = bench.peer.now();
+        while bench.peer.now() - start < WEEK {
+            // The sum of twelve uniform numbers is as good as normal (Irwin and Hall).
+            let normal: f64 = (0..12).map(|_| dice.fraction()).sum::<f64>() - 6.0;
+            let hours = (bench.peer.now() - start).as_secs_f64() / 3_600.0;
+            let by_hour = 1.0 + 2.0 * (hours * std::f64::consts::TAU / 24.0).sin().max(0.0);
+            let gap = Duration::from_secs_f64(median * by_hour * (normal * spread).exp());
+            let next = bench.peer.now() + gap;
+            while bench.next.is_some_and(|due| due < next) {
+                bench.leap();
+                let sent = bench.sent();
+                assert!(sent.iter().all(|sent| sent == "<ping>"), "{seed}: {sent:?}");
+                bench.peer.pong();
+                bench.step();
+            }
+            bench.peer.advance_to(next);
+            bench.say(&quote("BTC/USD", 1));
+            assert_eq!(bench.sent(), Vec::<String>::new(), "{seed}");
+            assert_eq!(bench.phase(), Phase::Live);
+        }
+        assert_eq!(bench.peer.attempts(), 1);
+        drop(subscription);
+    }
+}
+
 #[test]
 fn a_week_with_its_nights_and_its_week_end_causes_no_false_reconnect() {
     let mut bench = Bench::live();

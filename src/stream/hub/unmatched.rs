@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Hub, Standing, Upstream};
+use super::{Heard, Hub, Standing, Upstream};
 use crate::{
     event::Notice,
     topic::{Channel, Topic},
@@ -106,7 +106,8 @@ impl<E: Routed> Hub<E> {
                     wanted.channel == channel
                         && answer.is(Standing::Confirmed)
                         && self.peek(wanted).is_some_and(|entry| {
-                            entry.upstream == Upstream::Confirmed && !entry.heard.get()
+                            entry.upstream == Upstream::Confirmed
+                                && entry.heard.get() == Heard::Never
                         })
                 });
             if let Some(member) = self.members[slot].as_mut().filter(|_| is_silent) {
