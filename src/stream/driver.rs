@@ -899,7 +899,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     fn fail(&mut self, now: Instant, error: Error) {
         let class = backoff::class(&error, self.was_live);
         if class == Class::Credentials {
-            self.refusals.get_or_insert(Refusals::new(now)).count += 1;
+            self.refusals.get_or_insert_with(|| Refusals::new(now)).count += 1;
         }
         let refusals = self.refusals.filter(|_| class == Class::Credentials);
         let gives_up_at = refusals.and_then(|refusals| refusals.until(&self.stream.config.backoff));
