@@ -42,6 +42,8 @@ struct World {
     inbound: VecDeque<Result<Incoming, Fault>>,
     deeds: Vec<Deed>,
     masked: bool,
+    /// What waits, in order, while the socket takes nothing.
+    blocked: Option<VecDeque<String>>,
     /// Whatever is written fails with this, as after a reset that was not read yet. Until the next connection.
     broken_pipe: Option<Fault>,
     jitter: Jitter,
@@ -111,6 +113,7 @@ impl Peer {
             inbound: VecDeque::new(),
             deeds: Vec::new(),
             masked: false,
+            blocked: None,
             broken_pipe: None,
             jitter: Jitter::Fixed(0.5),
         }));
@@ -196,6 +199,17 @@ impl Peer {
         self.0.lock().broken_pipe = Some(fault);
     }
 
+    /// The socket takes nothing, until [`unblock`](Self::unblock) or the next connection.
+    pub(crate) fn block(&self) {
+        self.0.lock().blocked.get_or_insert_default();
+    }
+
+    pub(crate) fn unblock(&self) {
+        let mut world = self.0.lock();
+        let waited = world.blocked.take().unwrap_or_default();
+        world.deeds.extend(waited.into_iter().map(Deed::Sent));
+    }
+
     pub(crate) fn never_answers_close(&self) {
         self.answer_close(false);
     }
@@ -251,6 +265,7 @@ impl Transport for MemoryTransport {
         world.masked = true;
         world.closing = false;
         world.broken_pipe = None;
+        world.blocked = None;
         world.deeds.push(Deed::Connect);
     }
 
@@ -292,7 +307,10 @@ impl Transport for MemoryTransport {
         if let Some(fault) = &world.broken_pipe {
             return Err(fault.clone());
         }
-        world.deeds.push(Deed::Sent(text));
+        match &mut world.blocked {
+            Some(waiting) => waiting.push_back(text),
+            None => world.deeds.push(Deed::Sent(text)),
+        }
         Ok(())
     }
 
@@ -369,5 +387,27 @@ impl Transport for MemoryTransport {
 
     fn bytes_read(&self) -> u64 {
         0
+    }
+}
+
+mod tests {
+    use super::*;
+    use crate::venue::Piece;
+
+    #[test]
+    fn what_waits_for_a_blocked_socket_comes_in_order() {
+        let (peer, mut transport) = Peer::new();
+        let secret = |text: &str| SecretMessage::text(|piece| piece(Piece::Plain(text)));
+        peer.block();
+        transport.send_secret(secret("a secret")).unwrap();
+        transport.send_secret(secret("another secret")).unwrap();
+        transport.send(Message::Text("after".to_owned())).unwrap();
+        transport.ping().unwrap();
+        assert!(peer.take_sent().is_empty());
+        peer.unblock();
+        assert_eq!(
+            peer.take_sent(),
+            ["a secret", "another secret", "after", "<ping>"]
+        );
     }
 }

@@ -72,10 +72,15 @@ pub(crate) struct WebSocketTransport {
     busy: bool,
     /// Something was kept because the socket did not take it.
     unsent: bool,
-    /// A secret frame that waits until nothing else is on its way out.
-    secret: Option<SecretMessage>,
+    /// What waits until nothing else is on its way out, in order: a secret frame first, and what was sent after it.
+    waiting: VecDeque<Outgoing>,
     random: u64,
     bytes_read: u64,
+}
+
+enum Outgoing {
+    Message(WsMessage),
+    Secret(SecretMessage),
 }
 
 enum State {
@@ -129,7 +134,7 @@ impl WebSocketTransport {
             more: false,
             busy: false,
             unsent: false,
-            secret: None,
+            waiting: VecDeque::new(),
             random: u64::from_ne_bytes(seed),
             bytes_read: 0,
         })
@@ -285,7 +290,7 @@ impl WebSocketTransport {
         self.unsent = false;
         self.peer_closed = false;
         self.failure = None;
-        self.secret = None;
+        self.waiting.clear();
         if let Some(socket) = self.socket.take() {
             let _ = socket.shutdown(Shutdown::Both);
             // The layers above went with the state, so nobody else holds it.
@@ -464,8 +469,7 @@ impl Transport for WebSocketTransport {
     }
 
     fn send_secret(&mut self, message: SecretMessage) -> Result<(), Fault> {
-        self.secret = Some(message);
-        self.unsent = true;
+        self.enqueue(Outgoing::Secret(message))?;
         self.flush()
     }
 
@@ -477,21 +481,28 @@ impl Transport for WebSocketTransport {
         if !self.unsent {
             return Ok(());
         }
-        let Some(websocket) = self.websocket() else {
-            return Ok(());
-        };
-        let flushed = websocket.flush();
-        if self.outcome(flushed)?.is_none() {
-            return Ok(());
-        }
-        // Nothing is pending above: a queued pong can no longer get into the middle of the secret frame.
-        if let Some(secret) = self.secret.take()
-            && let Some(websocket) = self.websocket()
-        {
-            let sent = websocket.get_mut().put_secret(secret).map_err(WsError::Io);
-            if self.outcome(sent)?.is_none() {
+        loop {
+            let Some(websocket) = self.websocket() else {
+                return Ok(());
+            };
+            let flushed = websocket.flush();
+            if self.outcome(flushed)?.is_none() {
                 return Ok(());
             }
+            // Nothing is pending above: a queued pong can no longer get into the middle of a secret frame.
+            let Some(next) = self.waiting.pop_front() else {
+                break;
+            };
+            let Some(websocket) = self.websocket() else {
+                return Ok(());
+            };
+            let written = match next {
+                Outgoing::Message(message) => websocket.write(message),
+                Outgoing::Secret(secret) => {
+                    websocket.get_mut().put_secret(secret).map_err(WsError::Io)
+                }
+            };
+            self.outcome(written)?;
         }
         self.unsent = false;
         Ok(())
@@ -506,7 +517,7 @@ impl Transport for WebSocketTransport {
     }
 
     fn close(&mut self) {
-        self.secret = None;
+        self.waiting.clear();
         match std::mem::replace(&mut self.state, State::HalfClosed) {
             State::Open(mut websocket) => {
                 let frame = CloseFrame {
@@ -643,13 +654,30 @@ impl Transport for WebSocketTransport {
 
 impl WebSocketTransport {
     fn write(&mut self, message: WsMessage) -> Result<(), Fault> {
-        let Some(websocket) = self.websocket() else {
-            return Ok(());
-        };
-        let written = websocket.write(message);
-        self.unsent = true;
-        self.outcome(written)?;
+        if self.waiting.is_empty() {
+            let Some(websocket) = self.websocket() else {
+                return Ok(());
+            };
+            let written = websocket.write(message);
+            self.unsent = true;
+            self.outcome(written)?;
+        } else {
+            self.enqueue(Outgoing::Message(message))?;
+        }
         self.flush()
+    }
+
+    /// Puts something behind all that was to be sent before it.
+    fn enqueue(&mut self, outgoing: Outgoing) -> Result<(), Fault> {
+        if self.waiting.len() >= MAX_WAITING {
+            return Err(Fault::Lost {
+                why: DOES_NOT_READ.to_owned(),
+                source: None,
+            });
+        }
+        self.waiting.push_back(outgoing);
+        self.unsent = true;
+        Ok(())
     }
 
     fn shut_down_writing(&self) {
@@ -738,7 +766,7 @@ fn fault(error: WsError) -> Fault {
         WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
             lost("ended by the peer during the upgrade")
         }
-        WsError::WriteBufferFull(_) => lost("the peer does not read what it is sent"),
+        WsError::WriteBufferFull(_) => lost(DOES_NOT_READ),
         WsError::AttackAttempt => Fault::Protocol(
             "the upgrade response is too long or comes in too small pieces".to_owned(),
         ),
@@ -796,16 +824,20 @@ fn until(now: Timestamp, time: i128) -> Option<Duration> {
 /// A number is a Unix time if it is that near to now: as seconds to wait it would be decades.
 const YEAR_NANOS: i128 = 366 * 24 * 3_600 * 1_000_000_000;
 
+const DOES_NOT_READ: &str = "the peer does not read what it is sent";
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 /// A peer that lets this much pile up, and more than the largest message, does not read.
 const MAX_UNSENT: usize = 1 << 20;
+/// As many messages behind a secret frame show the same.
+const MAX_WAITING: usize = 1_024;
 /// Reads per turn from a connection that is being closed, so that a flood cannot outlast the bound.
 const DRAIN_BUDGET: usize = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{credentials::Credentials, venue::Piece};
 
     #[test]
     fn a_redirect_is_shown_without_what_may_be_secret() {
@@ -845,4 +877,80 @@ mod tests {
             assert_eq!(retry_after(&number.to_string(), now), wait, "{number}");
         }
     }
+
+    #[test]
+    fn secret_messages_go_out_in_order_with_all_others_though_the_socket_was_blocked() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (read, may_read) = crossbeam_channel::bounded::<()>(1);
+        let server = thread::spawn(move || {
+            let (socket, _) = listener.accept().unwrap();
+            socket.set_read_timeout(Some(WAIT)).unwrap();
+            let mut peer = tungstenite::accept(socket).unwrap();
+            may_read.recv().unwrap();
+            let mut read = Vec::new();
+            while read.last().is_none_or(|last| last != "last secret") {
+                match peer.read().unwrap() {
+                    WsMessage::Text(text) => read.push(text.to_string()),
+                    WsMessage::Ping(_) => read.push("ping".to_owned()),
+                    _ => {}
+                }
+            }
+            read
+        });
+        let mut transport = WebSocketTransport::new(&Config::default()).unwrap();
+        transport.connect(Target {
+            endpoint: format!("ws://{address}").parse().unwrap(),
+            headers: Vec::new(),
+            secrets: Credentials::none(),
+            deadline: clock::now() + WAIT,
+        });
+        while transport.progress(clock::now()).unwrap() != Phase::Live {
+            transport.wait(Some(clock::now() + WAIT));
+        }
+        while !transport.unsent {
+            transport.send(Message::Binary(vec![0; 1 << 16])).unwrap();
+        }
+        let secret = |text: &str| SecretMessage::text(|piece| piece(Piece::Plain(text)));
+        transport.send(Message::Text("before".to_owned())).unwrap();
+        transport.send_secret(secret("a secret")).unwrap();
+        transport.send_secret(secret("another secret")).unwrap();
+        transport.send(Message::Text("after".to_owned())).unwrap();
+        transport.ping().unwrap();
+        transport.send_secret(secret("last secret")).unwrap();
+        read.send(()).unwrap();
+        let deadline = clock::now() + WAIT;
+        while transport.unsent && clock::now() < deadline {
+            transport.wait(Some(clock::now() + WAIT));
+            transport.flush().unwrap();
+        }
+        assert_eq!(
+            server.join().unwrap(),
+            [
+                "before",
+                "a secret",
+                "another secret",
+                "after",
+                "ping",
+                "last secret"
+            ]
+        );
+    }
+
+    #[test]
+    fn messages_behind_a_secret_that_a_peer_does_not_read_are_bounded() {
+        let mut transport = WebSocketTransport::new(&Config::default()).unwrap();
+        let secret = || SecretMessage::text(|piece| piece(Piece::Plain("a secret")));
+        let mut sent = 0;
+        while transport.enqueue(Outgoing::Secret(secret())).is_ok() {
+            sent += 1;
+        }
+        assert_eq!(sent, MAX_WAITING);
+        assert!(matches!(
+            transport.write(WsMessage::text("after")),
+            Err(Fault::Lost { why, .. }) if why == DOES_NOT_READ
+        ));
+    }
+
+    const WAIT: Duration = Duration::from_secs(60);
 }

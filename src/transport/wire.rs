@@ -4,6 +4,7 @@
 //! frame goes out, below everything that would keep or log a copy.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read, Write},
     net::Shutdown,
     sync::Arc,
@@ -24,7 +25,8 @@ pub(super) struct Wire {
     #[cfg(feature = "tls")]
     tls_error: Option<rustls::Error>,
     mask: Option<Mask>,
-    secret: Option<Secret>,
+    /// In order.
+    secrets: VecDeque<Secret>,
     /// When the last read that brought something returned.
     read_at: Instant,
     bytes_read: u64,
@@ -45,7 +47,7 @@ impl Wire {
             #[cfg(feature = "tls")]
             tls_error: None,
             mask: (!secrets.is_none()).then(|| Mask::new(secrets)),
-            secret: None,
+            secrets: VecDeque::new(),
             read_at: clock::now(),
             bytes_read: 0,
         }
@@ -115,10 +117,10 @@ impl Wire {
         }
     }
 
-    /// Queues a frame that no layer above has seen. Nothing else may be on its way out, above or here.
+    /// Queues a frame that no layer above has seen. Nothing else may be on its way out above.
     pub(super) fn put_secret(&mut self, message: SecretMessage) -> io::Result<()> {
         let (bytes, text) = message.into_parts();
-        self.secret = Some(Secret {
+        self.secrets.push_back(Secret {
             sent: frame_start(&bytes),
             frame: masked(bytes, text)?,
         });
@@ -192,19 +194,15 @@ impl Wire {
         (&*self.socket).write(bytes)
     }
 
-    fn write_secret(&mut self) -> io::Result<()> {
-        while let Some(mut secret) = self.secret.take() {
-            if secret.sent == secret.frame.len() {
-                break;
-            }
-            match self.write_plain(&secret.frame[secret.sent..]) {
-                Ok(sent) => {
-                    secret.sent += sent;
-                    self.secret = Some(secret);
-                }
-                Err(error) => {
-                    self.secret = Some(secret);
-                    return Err(error);
+    fn write_secrets(&mut self) -> io::Result<()> {
+        while let Some(mut secret) = self.secrets.pop_front() {
+            while secret.sent < secret.frame.len() {
+                match self.write_plain(&secret.frame[secret.sent..]) {
+                    Ok(sent) => secret.sent += sent,
+                    Err(error) => {
+                        self.secrets.push_front(secret);
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -238,12 +236,12 @@ impl Read for Wire {
 impl Write for Wire {
     /// While a secret frame is on its way, nothing else may get between its bytes.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.write_secret()?;
+        self.write_secrets()?;
         self.write_plain(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.write_secret()?;
+        self.write_secrets()?;
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls.as_mut() {
             while tls.wants_write() {
@@ -299,6 +297,8 @@ mod tests {
     use super::*;
     use crate::venue::Piece;
 
+    const WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+
     #[test]
     fn a_secret_frame_is_a_valid_masked_frame_of_every_length_class() {
         for len in [1, 125, 126, 0xffff, 0x1_0000] {
@@ -320,5 +320,36 @@ mod tests {
             );
             assert_eq!(server.read().unwrap().into_text().unwrap().as_str(), text);
         }
+    }
+
+    #[test]
+    fn a_secret_frame_waits_behind_another_that_the_socket_did_not_take() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.set_read_timeout(Some(WAIT)).unwrap();
+        let socket = Arc::new(TcpStream::from_std(socket));
+        let mut wire = Wire::new(socket, &Credentials::none());
+        let mut filled = 0;
+        while let Ok(more) = wire.write(&[0; 1 << 16]) {
+            filled += more;
+        }
+        for text in ["a secret", "another secret"] {
+            let message = SecretMessage::text(|piece| piece(Piece::Plain(text)));
+            let error = wire.put_secret(message).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        }
+        let server = std::thread::spawn(move || {
+            peer.read_exact(&mut vec![0; filled]).unwrap();
+            let role = tungstenite::protocol::Role::Server;
+            let mut peer = tungstenite::WebSocket::from_raw_socket(peer, role, None);
+            [(); 2].map(|()| peer.read().unwrap().into_text().unwrap().to_string())
+        });
+        let deadline = clock::now() + WAIT;
+        while wire.flush().is_err() && clock::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(server.join().unwrap(), ["a secret", "another secret"]);
     }
 }
