@@ -113,7 +113,7 @@ pub enum Error {
     },
 
     /// A call's deadline passed. The stream goes on.
-    #[error("{at}timed out {doing} (phase {}{})", .at.phase_name(), retry_note(.retry_in))]
+    #[error("{at}timed out {doing} (phase {}{}){}", .at.phase_name(), retry_note(.retry_in), cause_note(.cause))]
     TimedOut {
         /// What was waited for.
         doing: Doing,
@@ -468,13 +468,19 @@ impl Error {
     /// The text with its causes, on one line: for records and health, which have no source to ask.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();
-        let mut cause = self.source();
+        let mut cause = self.unsaid_cause();
         while let Some(error) = cause {
             text.push_str(": ");
             text.push_str(&error.to_string());
             cause = error.source();
         }
         text
+    }
+
+    /// The cause, unless the text ends with it.
+    fn unsaid_cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source()
+            .filter(|_| !matches!(self, Self::TimedOut { .. }))
     }
 
     /// The same without the stream, which a record names in front of it.
@@ -587,7 +593,7 @@ impl Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}\n  what to do: {}", self.remedy())?;
-        let mut cause = self.source();
+        let mut cause = self.unsaid_cause();
         while let Some(error) = cause {
             write!(f, "\n  caused by: {error}")?;
             cause = error.source();
@@ -798,6 +804,13 @@ fn said_note(said: &Option<Rejection>) -> String {
 
 fn retry_note(retry_in: &Option<Duration>) -> String {
     retry_in.map_or_else(String::new, |wait| format!(", {}", NextAttempt(wait)))
+}
+
+/// What went wrong last, for the text of an error that is about something else.
+fn cause_note(cause: &Option<Arc<Error>>) -> String {
+    cause
+        .as_ref()
+        .map_or_else(String::new, |cause| format!(": {}", cause.for_record()))
 }
 
 fn location_note(location: &Option<String>) -> String {

@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    backoff::NextAttempt,
     correlation::{CorrelationId, Note},
     error::{At, Error, Missed, Result},
     key::StreamKey,
@@ -136,7 +137,9 @@ impl<T: Payload> Update<T> {
                 | Notice::Confirmed { .. }
                 | Notice::Resumed { .. }
                 | Notice::Behind { .. }
-                | Notice::Unmatched { .. } => None,
+                | Notice::Unmatched { .. }
+                // Nothing was confirmed, or a gap has told of it.
+                | Notice::NotLive { .. } => None,
             },
         }
     }
@@ -411,6 +414,22 @@ pub enum Notice {
         #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         correlation: Option<CorrelationId>,
     },
+    /// The line is not live, and why. Told at the first attempt that fails and at each new kind of cause until the line is
+    /// live; to whoever subscribes in the meantime, at once. A line that breaks is told by [`Update::Gap`], and what then
+    /// fails for another cause by this.
+    #[non_exhaustive]
+    NotLive {
+        /// How many attempts have failed in a row.
+        attempt: u32,
+        /// Why the last one did.
+        #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
+        cause: Error,
+        /// When the next one is due.
+        retry_in: Duration,
+        /// Whose subscription it is.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+        correlation: Option<CorrelationId>,
+    },
     /// A message, or an item of one, that could not be read. Its neighbours were. It is shown to those whose events it
     /// may have held: see [`Unparsed::concerns`].
     Unparsed(Unparsed),
@@ -432,6 +451,7 @@ impl Notice {
             Self::Refused { error, .. } | Self::Displaced { error, .. } => {
                 *error = error.clone().told(stream, None, id);
             }
+            Self::NotLive { cause, .. } => *cause = cause.clone().told(stream, None, id),
             Self::Unparsed(unparsed) => unparsed.stream = Some(stream.clone()),
             Self::Confirmed { .. }
             | Self::Resumed { .. }
@@ -445,6 +465,7 @@ impl Notice {
             | Self::Displaced { correlation, .. }
             | Self::Behind { correlation, .. }
             | Self::Unmatched { correlation, .. }
+            | Self::NotLive { correlation, .. }
             | Self::Unparsed(Unparsed { correlation, .. }) => *correlation = id.cloned(),
         }
         self
@@ -458,6 +479,7 @@ impl Notice {
             | Self::Displaced { correlation, .. }
             | Self::Behind { correlation, .. }
             | Self::Unmatched { correlation, .. }
+            | Self::NotLive { correlation, .. }
             | Self::Unparsed(Unparsed { correlation, .. }) => correlation.as_ref(),
         }
     }
@@ -481,6 +503,18 @@ impl fmt::Display for Notice {
                 f,
                 "events of {topic} come, which nobody asked for, and none of what was"
             ),
+            // The error says whose it is.
+            Self::NotLive {
+                attempt,
+                cause,
+                retry_in,
+                ..
+            } => {
+                let next = NextAttempt(*retry_in);
+                let cause = cause.with_causes();
+                let failed = if *attempt == 1 { "attempt" } else { "attempts" };
+                return write!(f, "not live after {attempt} {failed}, {next}: {cause}");
+            }
             Self::Unparsed(unparsed) => unparsed.fmt(f),
         }?;
         Note(self.correlation()).fmt(f)

@@ -26,7 +26,7 @@ use std::{
 use super::{
     Shared as _, Stream,
     behind::Behind,
-    hub::{Ask, Hub, Silence, Word},
+    hub::{Ask, Hub, Outage, Silence, Word},
     liveness::{Due, Liveness, Outlook, time_left},
     meter::Meter,
 };
@@ -899,7 +899,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     fn fail(&mut self, now: Instant, error: Error) {
         let class = backoff::class(&error, self.was_live);
         if class == Class::Credentials {
-            self.refusals.get_or_insert_with(|| Refusals::new(now)).count += 1;
+            self.refusals
+                .get_or_insert_with(|| Refusals::new(now))
+                .count += 1;
         }
         let refusals = self.refusals.filter(|_| class == Class::Credentials);
         let gives_up_at = refusals.and_then(|refusals| refusals.until(&self.stream.config.backoff));
@@ -953,7 +955,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             format!(", given up in {left:.1?}, since the venue accepted them before")
         });
         record!(Warn, "lost", self.stream.key, attempt = self.failures, code = error.code(); "{}; {}{origin}{patience}", error.for_record(), NextAttempt(delay));
+        let was_live = matches!(self.link, Link::Live(_));
         self.disconnected(now, &error);
+        let outage = Outage {
+            attempt: self.failures,
+            cause: error.clone(),
+            retry_at: now + delay,
+        };
+        self.hub.not_live(outage, was_live, now);
         let failures = self.failures;
         self.stream.lifecycle.change(now, |state| {
             state.failures = failures;

@@ -467,11 +467,15 @@ fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
         breaks: earlier.breaks + gap.breaks,
         ..gap
     };
-    // What was said to be resumed in between broke again before it brought anything.
+    // What was said to be resumed in between broke again before it brought anything; why it was not live then is over.
     let mut position = 0;
     entries.retain(|entry| {
         position += 1;
-        position <= at || !matches!(entry, Entry::Notice(Notice::Resumed { .. }))
+        let is_over = matches!(
+            entry,
+            Entry::Notice(Notice::Resumed { .. } | Notice::NotLive { .. })
+        );
+        position <= at || !is_over
     });
 }
 

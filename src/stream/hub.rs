@@ -81,6 +81,8 @@ pub(crate) struct Hub<E> {
     narrowing: bool,
     /// The venue confirmed something on this connection.
     has_confirmed: bool,
+    /// Since the connection was live last, if an attempt has failed.
+    outage: Option<Outage>,
     /// What members were told of their topics since the driver last asked, for its records.
     told: Vec<Told>,
     /// Which members the batch at hand concerns. Kept for its memory.
@@ -140,6 +142,16 @@ impl Word {
 /// What every event looks at comes first, in a line of the processor's cache: where there are many members, few of them
 /// stay near.
 #[repr(C, align(64))]
+/// Why the line is not live.
+pub(crate) struct Outage {
+    /// How many attempts have failed in a row.
+    pub(crate) attempt: u32,
+    /// Why the last one did.
+    pub(crate) cause: Error,
+    /// When the next one is due.
+    pub(crate) retry_at: Instant,
+}
+
 struct Member<E> {
     sink: Sink<E>,
     /// Which events of the batch at hand it gets, and where they stand among the batch's picks.
@@ -161,6 +173,8 @@ struct Member<E> {
     expected: Option<Duration>,
     /// Channels of which it was told that events match nobody.
     told_unmatched: Vec<Channel>,
+    /// Codes of the causes that it was told for which the line is not live.
+    told_causes: Vec<&'static str>,
     recent: Recent,
 }
 
@@ -257,6 +271,7 @@ impl<E: Routed> Hub<E> {
             rhythms: Rhythms::default(),
             narrowing: false,
             has_confirmed: false,
+            outage: None,
             told: Vec::new(),
             touched: Vec::new(),
             batches: Pool::new(MOST_BATCHES),
@@ -346,6 +361,7 @@ impl<E: Routed> Hub<E> {
             picks: SmallVec::new(),
             picks_at: 0,
             told_unmatched: Vec::new(),
+            told_causes: Vec::new(),
             recent: Recent::default(),
         };
         let slot = self
@@ -358,6 +374,10 @@ impl<E: Routed> Hub<E> {
             });
         self.members[slot] = Some(member);
         self.slots.insert(id, slot);
+        if let Some(outage) = self.outage.take() {
+            self.tell_why(slot, &outage, now);
+            self.outage = Some(outage);
+        }
         slot
     }
 
@@ -458,9 +478,39 @@ impl<E: Routed> Hub<E> {
     /// The connection is live: what is expected is expected from here on.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.has_confirmed = false;
+        self.outage = None;
         for member in self.members.iter_mut().flatten() {
             member.heard = now;
+            member.told_causes.clear();
         }
+    }
+
+    /// An attempt has failed, or the line broke, of which a gap told everybody.
+    pub(crate) fn not_live(&mut self, outage: Outage, is_told: bool, now: Instant) {
+        for slot in 0..self.members.len() {
+            if is_told && let Some(member) = &mut self.members[slot] {
+                member.told_causes.push(outage.cause.code());
+            }
+            self.tell_why(slot, &outage, now);
+        }
+        self.outage = Some(outage);
+    }
+
+    fn tell_why(&mut self, slot: usize, outage: &Outage, now: Instant) {
+        let Some(member) = &mut self.members[slot] else {
+            return;
+        };
+        let code = outage.cause.code();
+        if member.told_causes.contains(&code) {
+            return;
+        }
+        member.told_causes.push(code);
+        member.sink.notice(|| Notice::NotLive {
+            attempt: outage.attempt,
+            cause: outage.cause.clone(),
+            retry_in: outage.retry_at.saturating_duration_since(now),
+            correlation: None,
+        });
     }
 
     /// The machine slept for so long: what arrived before is that much older.

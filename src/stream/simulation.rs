@@ -740,6 +740,7 @@ impl Reader {
             Notice::Unparsed(unparsed) => self.odd_told += 1 + unparsed.more,
             // Times of the events mean nothing here.
             Notice::Behind { .. } => {}
+            Notice::NotLive { attempt, .. } => assert!(*attempt > 0, "{name}"),
             Notice::Displaced { .. } => panic!("{name}: nothing is kept within a budget"),
             // The venue may go on with what was given back and never answered for.
             Notice::Unmatched { topic, .. } => {

@@ -182,6 +182,9 @@ fn words(subscription: &Subscription<Quote>) -> Vec<String> {
             }
             Update::Notice(Notice::Unmatched { topic, .. }) => format!("unmatched{topic}"),
             Update::Notice(Notice::Behind { by, .. }) => format!("behind{}", by.as_secs()),
+            Update::Notice(Notice::NotLive { attempt, cause, .. }) => {
+                format!("not live {attempt} {}", cause.code())
+            }
             Update::Ended(ended) => format!("ended:{ended}"),
         })
         .collect()
@@ -469,6 +472,50 @@ fn gaps_of_a_flapping_line_merge() {
         bench.reconnect(&["AAPL"]);
     }
     assert_eq!(words(&subscription), ["gap50x50", "resumed51"]);
+}
+
+/// To a program without a logger this is all that it learns of a name that cannot be resolved, or of a port that refuses.
+#[test]
+fn each_subscription_is_told_in_band_why_the_line_is_not_live() {
+    let mut bench = Bench::new(Config::default());
+    let early = bench.subscribe(alpaca::quotes(["AAPL"]));
+    let refused = || Fault::Upgrade {
+        status: 503,
+        retry_after: None,
+        location: None,
+    };
+    bench.peer.fail_next(refused());
+    bench.step();
+    assert_eq!(words(&early), ["not live 1 upgrade"]);
+    bench.peer.fail_next(refused());
+    bench.leap();
+    bench.leap();
+    assert_eq!(words(&early), [""; 0], "it is the same cause");
+    let late = bench.subscribe(alpaca::quotes(["AAPL"]));
+    bench.step();
+    assert_eq!(words(&late), ["not live 2 upgrade"]);
+    bench.peer.fail_next(reset());
+    bench.leap();
+    assert_eq!(words(&early), ["not live 3 lost"]);
+    assert_eq!(words(&late), ["not live 3 lost"]);
+    // What a gap tells is not told again, and after the line was live everything is news.
+    while bench.phase() != Phase::Authenticating {
+        bench.leap();
+    }
+    bench.say(CONNECTED);
+    bench.say(AUTHENTICATED);
+    bench.say(&quotes_of(&["AAPL"]));
+    bench.say(&quotes_of(&["AAPL"]));
+    bench.peer.cut();
+    bench.step();
+    assert_eq!(words(&early), ["confirmed[quotes:AAPL]", "gap1x1"]);
+    bench.peer.fail_next(refused());
+    for _ in 0..3 {
+        bench.leap();
+    }
+    let told = words(&early);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].ends_with("upgrade"), "{told:?}");
 }
 
 /// The newest of a subscription's own topics, by the venue's clock, however old it is by ours.
