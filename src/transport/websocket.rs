@@ -883,7 +883,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (read, may_read) = crossbeam_channel::bounded::<()>(1);
-        let server = thread::spawn(move || {
+        let serve = move || {
             let (socket, _) = listener.accept().unwrap();
             socket.set_read_timeout(Some(WAIT)).unwrap();
             let mut peer = tungstenite::accept(socket).unwrap();
@@ -897,35 +897,29 @@ mod tests {
                 }
             }
             read
+        };
+        let order = thread::scope(|scope| {
+            let server = scope.spawn(serve);
+            let mut transport = open(address);
+            while !transport.unsent {
+                transport.send(Message::Binary(vec![0; 1 << 16])).unwrap();
+            }
+            transport.send(Message::Text("before".to_owned())).unwrap();
+            transport.send_secret(secret("a secret")).unwrap();
+            transport.send_secret(secret("another secret")).unwrap();
+            transport.send(Message::Text("after".to_owned())).unwrap();
+            transport.ping().unwrap();
+            transport.send_secret(secret("last secret")).unwrap();
+            read.send(()).unwrap();
+            let deadline = clock::now() + WAIT;
+            while transport.unsent && clock::now() < deadline {
+                transport.wait(Some(deadline));
+                transport.flush().unwrap();
+            }
+            server.join().unwrap()
         });
-        let mut transport = WebSocketTransport::new(&Config::default()).unwrap();
-        transport.connect(Target {
-            endpoint: format!("ws://{address}").parse().unwrap(),
-            headers: Vec::new(),
-            secrets: Credentials::none(),
-            deadline: clock::now() + WAIT,
-        });
-        while transport.progress(clock::now()).unwrap() != Phase::Live {
-            transport.wait(Some(clock::now() + WAIT));
-        }
-        while !transport.unsent {
-            transport.send(Message::Binary(vec![0; 1 << 16])).unwrap();
-        }
-        let secret = |text: &str| SecretMessage::text(|piece| piece(Piece::Plain(text)));
-        transport.send(Message::Text("before".to_owned())).unwrap();
-        transport.send_secret(secret("a secret")).unwrap();
-        transport.send_secret(secret("another secret")).unwrap();
-        transport.send(Message::Text("after".to_owned())).unwrap();
-        transport.ping().unwrap();
-        transport.send_secret(secret("last secret")).unwrap();
-        read.send(()).unwrap();
-        let deadline = clock::now() + WAIT;
-        while transport.unsent && clock::now() < deadline {
-            transport.wait(Some(clock::now() + WAIT));
-            transport.flush().unwrap();
-        }
         assert_eq!(
-            server.join().unwrap(),
+            order,
             [
                 "before",
                 "a secret",
@@ -937,12 +931,32 @@ mod tests {
         );
     }
 
+    fn secret(text: &str) -> SecretMessage {
+        SecretMessage::text(|piece| piece(Piece::Plain(text)))
+    }
+
+    fn open(address: SocketAddr) -> WebSocketTransport {
+        let mut transport = WebSocketTransport::new(&Config::default()).unwrap();
+        transport.connect(Target {
+            endpoint: format!("ws://{address}").parse().unwrap(),
+            headers: Vec::new(),
+            secrets: Credentials::none(),
+            deadline: clock::now() + WAIT,
+        });
+        while transport.progress(clock::now()).unwrap() != Phase::Live {
+            transport.wait(Some(clock::now() + WAIT));
+        }
+        transport
+    }
+
     #[test]
     fn messages_behind_a_secret_that_a_peer_does_not_read_are_bounded() {
         let mut transport = WebSocketTransport::new(&Config::default()).unwrap();
-        let secret = || SecretMessage::text(|piece| piece(Piece::Plain("a secret")));
         let mut sent = 0;
-        while transport.enqueue(Outgoing::Secret(secret())).is_ok() {
+        while transport
+            .enqueue(Outgoing::Secret(secret("a secret")))
+            .is_ok()
+        {
             sent += 1;
         }
         assert_eq!(sent, MAX_WAITING);

@@ -340,16 +340,18 @@ mod tests {
             let error = wire.put_secret(message).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         }
-        let server = std::thread::spawn(move || {
-            peer.read_exact(&mut vec![0; filled]).unwrap();
-            let role = tungstenite::protocol::Role::Server;
-            let mut peer = tungstenite::WebSocket::from_raw_socket(peer, role, None);
-            [(); 2].map(|()| peer.read().unwrap().into_text().unwrap().to_string())
+        std::thread::scope(|scope| {
+            let server = scope.spawn(move || {
+                peer.read_exact(&mut vec![0; filled]).unwrap();
+                let role = tungstenite::protocol::Role::Server;
+                let mut peer = tungstenite::WebSocket::from_raw_socket(peer, role, None);
+                [(); 2].map(|()| peer.read().unwrap().into_text().unwrap().to_string())
+            });
+            let deadline = clock::now() + WAIT;
+            while wire.flush().is_err() && clock::now() < deadline {
+                std::thread::yield_now();
+            }
+            assert_eq!(server.join().unwrap(), ["a secret", "another secret"]);
         });
-        let deadline = clock::now() + WAIT;
-        while wire.flush().is_err() && clock::now() < deadline {
-            std::thread::yield_now();
-        }
-        assert_eq!(server.join().unwrap(), ["a secret", "another secret"]);
     }
 }
