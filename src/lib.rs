@@ -158,13 +158,17 @@
 //! TRACE; of a venue of your own, a request or a message that holds the credentials is refused.
 //!
 //! Servers repeat what they were sent. Until a login is accepted, key and secret are masked in what arrives, in whatever
-//! common spelling, before the WebSocket library can log it. After that they are masked in what this crate shows; the
-//! TRACE records of the WebSocket library then show each message as it came.
+//! common spelling, before the WebSocket library can log it. After that they are masked in what this crate shows, and
+//! in what arrives only where the WebSocket library may log it: the logger is asked once, when the login is accepted,
+//! whether it takes DEBUG of `tungstenite::protocol` (close frames) or TRACE of `tungstenite::protocol::frame`. If so,
+//! all that arrives on this connection is searched, which costs time, and a text that holds key or secret comes with
+//! asterisks in their place. If not, nothing is paid. A level that is raised later holds from the next connection on:
+//! until then the records of the WebSocket library show each message as it came.
 //!
 //! These copies are not this crate's to wipe: the environment keeps the variables that credentials were read from, which
 //! a file or a reader does not. Of what is sent, rustls keeps the encrypted form only. But what a server repeats lies
-//! decrypted in a buffer of rustls's, and after the login in one of the WebSocket library's, until the memory is used
-//! again, which may be after the connection has ended.
+//! decrypted in a buffer of rustls's, and after the login, unless it is masked, in one of the WebSocket library's, until
+//! the memory is used again, which may be after the connection has ended.
 //!
 //! # Panics
 //! A panic on a stream's thread (in a [`venue::Session`] of yours, or in a logger) ends that stream with

@@ -1,14 +1,14 @@
 //! Masks secrets in what arrives, before anything above can log them: until the connection is authenticated, a server
-//! may repeat what it was sent.
+//! may repeat what it was sent, and one that is logged may do so at any time.
 //!
-//! Bytes are held back for as long as their end may be the beginning of a secret, but never the end of a whole frame.
+//! What is masked is the text of a message, also where it is cut into fragments and a header stands in the middle of a
+//! secret. Bytes are held back for as long as their end may be the beginning of a secret, but never the end of a whole
+//! message. What comes behind them waits, too: of one message in fragments, the pings in between.
 //!
-//! What would hide a secret from this is refused, and nothing of it handed on. A secret across two fragments of one
-//! message has a frame header in its middle, and would be whole again only above; no venue sends its answer to a login
-//! in fragments. In a masked frame, which only clients may send, it stands next to the key that unmasks it; the layer
-//! above would log both before it refused them.
+//! A masked frame, which only clients may send, is refused, and nothing of it handed on: a secret in it stands next to the
+//! key that unmasks it, and the layer above would log both before it refused them.
 
-use std::io;
+use std::{io, ops::Range};
 
 use zeroize::Zeroizing;
 
@@ -21,13 +21,16 @@ pub(super) struct Mask {
     /// How much of `held` is masked and may be handed on.
     clear: usize,
     frames: Frames,
+    /// Where in `held` the text stands that is not clear yet: of the message, and of the frame that may stand between
+    /// two of its fragments.
+    texts: [Text; 2],
 }
 
 impl Mask {
     pub(super) fn new(secrets: &Credentials) -> Self {
         Self {
             secrets: secrets.clone(),
-            // Never more than one read and the beginning of a secret: it does not grow, and leaves no copy behind.
+            // Never more than fits: it does not grow, and leaves no copy behind.
             held: Zeroizing::new(Vec::with_capacity(4 * READ)),
             clear: 0,
             frames: Frames::Upgrade {
@@ -35,6 +38,7 @@ impl Mask {
                 switches: true,
                 matched: 0,
             },
+            texts: Default::default(),
         }
     }
 
@@ -61,23 +65,42 @@ impl Mask {
     /// the stream everything is cleared.
     ///
     /// # Errors
-    /// A frame that could hide a secret. Nothing of it is ever handed on.
+    /// A frame that could hide a secret, or too much between two fragments that may hold one. Nothing of it is ever
+    /// handed on.
     pub(super) fn take_in(&mut self, fresh: &[u8]) -> io::Result<()> {
-        if let Err(hidden) = self.frames.pass(fresh) {
-            let why = match hidden {
-                Hidden::Fragmented => "a fragmented message before authentication",
-                Hidden::Masked => "a masked frame from a server",
-            };
-            return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+        let refused = |why| io::Error::new(io::ErrorKind::InvalidData, why);
+        let mut at = self.held.len();
+        if at + fresh.len() > self.held.capacity() {
+            return Err(refused("too much between the fragments of a message"));
         }
         self.held.extend_from_slice(fresh);
-        self.secrets.mask(&mut self.held);
-        let keep = if fresh.is_empty() || self.frames.are_whole() {
-            0
-        } else {
-            self.secrets.beginning(&self.held)
-        };
-        self.clear = self.held.len() - keep;
+        let Self {
+            secrets,
+            held,
+            frames,
+            texts,
+            ..
+        } = self;
+        let passed = frames.pass(fresh, |step| match step {
+            Step::Header => at += 1,
+            Step::Text(kind, len) => {
+                texts[kind as usize].add(at..at + len);
+                at += len;
+            }
+            Step::Ends(kind) => texts[kind as usize].end(secrets, held),
+        });
+        if passed.is_err() {
+            return Err(refused("a masked frame from a server"));
+        }
+        for text in &mut *texts {
+            if fresh.is_empty() {
+                text.end(secrets, held);
+            } else {
+                text.mask(secrets, held);
+            }
+        }
+        let begins = texts.iter().filter_map(Text::begins).min();
+        self.clear = begins.unwrap_or(held.len());
         Ok(())
     }
 
@@ -86,15 +109,93 @@ impl Mask {
         buffer[..count].copy_from_slice(&self.held[..count]);
         self.held.drain(..count);
         self.clear -= count;
+        for text in &mut self.texts {
+            text.move_back(count);
+        }
         count
     }
 }
 
-/// How a frame could hide a secret.
+/// Where a text stands that headers may cut into pieces.
+#[derive(Default)]
+struct Text(Vec<Range<usize>>);
+
+impl Text {
+    fn add(&mut self, piece: Range<usize>) {
+        match self.0.last_mut() {
+            Some(last) if last.end == piece.start => last.end = piece.end,
+            _ => self.0.push(piece),
+        }
+    }
+
+    fn begins(&self) -> Option<usize> {
+        self.0.first().map(|piece| piece.start)
+    }
+
+    /// Masks it, and keeps no more than an end that may be the beginning of a secret.
+    fn mask(&mut self, secrets: &Credentials, held: &mut [u8]) {
+        let mut keep = match self.0.as_slice() {
+            [] => return,
+            [piece] => {
+                let text = &mut held[piece.clone()];
+                secrets.mask(text);
+                secrets.beginning(text)
+            }
+            pieces => {
+                let len = pieces.iter().map(ExactSizeIterator::len).sum();
+                let mut text = Zeroizing::new(Vec::with_capacity(len));
+                for piece in pieces {
+                    text.extend_from_slice(&held[piece.clone()]);
+                }
+                secrets.mask(&mut text);
+                let mut rest = text.as_slice();
+                for piece in pieces {
+                    let (masked, after) = rest.split_at(piece.len());
+                    held[piece.clone()].copy_from_slice(masked);
+                    rest = after;
+                }
+                secrets.beginning(&text)
+            }
+        };
+        for piece in self.0.iter_mut().rev() {
+            let kept = keep.min(piece.len());
+            piece.start = piece.end - kept;
+            keep -= kept;
+        }
+        self.0.retain(|piece| !piece.is_empty());
+    }
+
+    /// The same of its end: no more of it will come.
+    fn end(&mut self, secrets: &Credentials, held: &mut [u8]) {
+        self.mask(secrets, held);
+        self.0.clear();
+    }
+
+    fn move_back(&mut self, by: usize) {
+        for piece in &mut self.0 {
+            *piece = piece.start - by..piece.end - by;
+        }
+    }
+}
+
+/// A masked frame.
 #[derive(Debug)]
-enum Hidden {
-    Fragmented,
-    Masked,
+struct Masked;
+
+/// Of what a text is: of a control frame, or of a message in one frame or more.
+#[derive(Clone, Copy)]
+enum Kind {
+    Message,
+    Control,
+}
+
+/// What [`Frames`] meets in its bytes.
+enum Step {
+    /// A byte of a header.
+    Header,
+    Text(Kind, usize),
+    /// The text is whole.
+    Ends(Kind),
 }
 
 /// Where in the server's stream the next byte stands (RFC 6455, 5.2).
@@ -108,33 +209,32 @@ enum Frames {
     },
     /// The server did not switch to frames.
     Plain,
-    /// In the header of a frame, of which so much was seen, and `more` bytes of its length are to come.
+    /// Before the header of a frame.
+    Between,
+    /// In the header of a frame, whose length so far is this, while `more` bytes of it are to come. None before it is
+    /// known how many.
     Header {
-        seen: usize,
+        head: Head,
         length: u64,
-        more: usize,
+        more: Option<usize>,
     },
     /// In the payload of a frame, of which so much is left.
-    Payload { left: u64 },
+    Payload { head: Head, left: u64 },
+}
+
+/// What the first byte of a frame says.
+#[derive(Clone, Copy)]
+struct Head {
+    kind: Kind,
+    is_final: bool,
 }
 
 impl Frames {
-    const HEADER: Self = Self::Header {
-        seen: 0,
-        length: 0,
-        more: 0,
-    };
-
-    /// Whether the last byte was the last of a frame.
-    fn are_whole(&self) -> bool {
-        matches!(self, Self::Header { seen: 0, .. })
-    }
-
     /// Goes on by these bytes.
     ///
     /// # Errors
-    /// A frame that could hide a secret begins in them.
-    fn pass(&mut self, bytes: &[u8]) -> Result<(), Hidden> {
+    /// A masked frame begins in them.
+    fn pass(&mut self, bytes: &[u8], mut meet: impl FnMut(Step)) -> Result<(), Masked> {
         let mut rest = bytes;
         while let Some((byte, after)) = rest.split_first() {
             match self {
@@ -145,6 +245,7 @@ impl Frames {
                 } => {
                     const START: &[u8] = b"HTTP/1.1 101";
                     const END: &[u8] = b"\r\n\r\n";
+                    meet(Step::Text(Kind::Message, 1));
                     *switches &= START.get(*at).is_none_or(|start| start == byte);
                     *at += 1;
                     *matched = if *byte == END[*matched] {
@@ -152,57 +253,82 @@ impl Frames {
                     } else {
                         usize::from(*byte == END[0])
                     };
-                    if *matched == END.len() {
-                        *self = if *switches { Self::HEADER } else { Self::Plain };
+                    if *matched == END.len() && *switches {
+                        meet(Step::Ends(Kind::Message));
+                        *self = Self::Between;
+                    } else if *matched == END.len() {
+                        *self = Self::Plain;
                     }
                 }
-                Self::Plain => return Ok(()),
-                Self::Header { seen: 0, .. } => {
-                    let (is_final, opcode) = (byte & 0x80 != 0, byte & 0x0f);
-                    if !is_final || opcode == 0 {
-                        return Err(Hidden::Fragmented);
+                Self::Plain => {
+                    meet(Step::Text(Kind::Message, rest.len()));
+                    return Ok(());
+                }
+                Self::Between => {
+                    let opcode = byte & 0x0f;
+                    let head = Head {
+                        kind: match opcode {
+                            8.. => Kind::Control,
+                            _ => Kind::Message,
+                        },
+                        is_final: byte & 0x80 != 0,
+                    };
+                    // All but a continuation begin a text, whatever became of the one before.
+                    if opcode != 0 {
+                        meet(Step::Ends(head.kind));
                     }
+                    meet(Step::Header);
                     *self = Self::Header {
-                        seen: 1,
+                        head,
                         length: 0,
-                        more: 0,
+                        more: None,
                     };
                 }
-                Self::Header { seen, length, more } => {
-                    if *seen == 1 {
-                        if byte & 0x80 != 0 {
-                            return Err(Hidden::Masked);
+                Self::Header { head, length, more } => {
+                    meet(Step::Header);
+                    let more = match more {
+                        Some(more) => {
+                            *length = (*length << 8) | u64::from(*byte);
+                            *more -= 1;
+                            *more
                         }
-                        (*length, *more) = match byte & 0x7f {
-                            126 => (0, 2),
-                            127 => (0, 8),
-                            length => (u64::from(length), 0),
-                        };
-                    } else {
-                        *length = (*length << 8) | u64::from(*byte);
-                        *more -= 1;
-                    }
-                    *seen += 1;
-                    if *more == 0 {
-                        *self = match *length {
-                            0 => Self::HEADER,
-                            left => Self::Payload { left },
-                        };
+                        None if byte & 0x80 != 0 => return Err(Masked),
+                        None => {
+                            let (known, to_come) = match byte & 0x7f {
+                                126 => (0, 2),
+                                127 => (0, 8),
+                                length => (u64::from(length), 0),
+                            };
+                            *length = known;
+                            *more.insert(to_come)
+                        }
+                    };
+                    if more == 0 {
+                        *self = Self::payload(*head, *length, &mut meet);
                     }
                 }
-                Self::Payload { left } => {
+                Self::Payload { head, left } => {
                     let here = usize::try_from(*left).unwrap_or(usize::MAX).min(rest.len());
-                    *left -= here as u64;
+                    meet(Step::Text(head.kind, here));
+                    *self = Self::payload(*head, *left - here as u64, &mut meet);
                     rest = &rest[here..];
-                    if *left == 0 {
-                        *self = Self::HEADER;
-                    }
                     continue;
                 }
             }
             rest = after;
         }
         Ok(())
+    }
+
+    /// In a frame of which so much is left.
+    fn payload(head: Head, left: u64, meet: &mut impl FnMut(Step)) -> Self {
+        if left > 0 {
+            return Self::Payload { head, left };
+        }
+        if head.is_final {
+            meet(Step::Ends(head.kind));
+        }
+        Self::Between
     }
 }
 
@@ -282,14 +408,53 @@ mod tests {
     }
 
     #[test]
-    fn a_message_in_fragments_is_refused_however_its_bytes_are_cut() {
-        let whole = frame(0x81, b"[{}]");
-        let fragments = [frame(0x01, b"s3cr3t-"), frame(0x80, b"s3cr3t!")].concat();
-        let bytes = [UPGRADE, &whole, &fragments].concat();
-        for cut in 1..bytes.len() {
-            assert!(through(&bytes, cut).is_err(), "cut at {cut}");
+    fn a_secret_in_fragments_never_shows_however_it_and_its_bytes_are_cut() {
+        let text = b"[\"s3cr3t-s3cr3t! for KEYID, s3cr3t-s3c no, KEYI\"]";
+        let masked = b"[\"************** for *****, s3cr3t-s3c no, KEYI\"]";
+        let fragments = |text: &[u8], first: usize, second: usize| {
+            [
+                UPGRADE,
+                &frame(0x01, &text[..first]),
+                // Between two fragments a control frame may stand; and a fragment may be empty.
+                &frame(0x89, if text == masked { b"*****" } else { b"KEYID" }),
+                &frame(0x00, &text[first..second]),
+                &frame(0x00, b""),
+                &frame(0x80, &text[second..]),
+                &frame(0x81, &text[..first]),
+            ]
+            .concat()
+        };
+        // What stands alone in the last frame is masked only where it is whole.
+        for first in (0..16).chain((20..text.len()).step_by(3)) {
+            for second in [first, first + 1, first + 4, text.len()] {
+                let second = second.min(text.len());
+                let (bytes, mut expected) = (
+                    fragments(text, first, second),
+                    fragments(masked, first, second),
+                );
+                let last = expected.len() - first;
+                let end = &mut expected[last..];
+                end.copy_from_slice(&text[..first]);
+                Credentials::new("KEYID", "s3cr3t-s3cr3t!")
+                    .unwrap()
+                    .mask(end);
+                for cut in [1, 5, 64, bytes.len()] {
+                    assert_eq!(
+                        through(&bytes, cut).unwrap(),
+                        expected,
+                        "fragments at {first} and {second}, cut at {cut}"
+                    );
+                }
+            }
         }
-        assert!(through(&[UPGRADE, &whole, &whole].concat(), 3).is_ok());
+    }
+
+    #[test]
+    fn what_may_hide_a_secret_between_fragments_is_bounded() {
+        let pings = frame(0x89, &[b' '; 100]).repeat(100);
+        let bytes = |end: &[u8]| [UPGRADE, &frame(0x01, end), &pings].concat();
+        assert!(through(&bytes(b"s3cr3t-"), READ).is_err());
+        assert_eq!(through(&bytes(b"none"), READ).unwrap(), bytes(b"none"));
     }
 
     #[test]

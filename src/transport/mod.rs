@@ -64,7 +64,7 @@ pub(crate) trait Transport {
     /// Sends on what an earlier call had to keep.
     fn flush(&mut self) -> Result<(), Fault>;
 
-    /// Secrets need no longer be masked in what arrives.
+    /// Secrets need no longer be masked in what arrives, unless it is logged.
     fn unmask(&mut self);
 
     /// Begins to close in good order.

@@ -97,7 +97,10 @@ enum State {
     Open(Box<WebSocket<Wire>>),
     /// The close frame is queued. The peer's own, and then its end of stream, are still to come.
     Closing(Box<WebSocket<Wire>>),
-    /// The same before there was a WebSocket: only the end of stream is to come.
+    /// The same where nothing may be read any more without the secrets that were masked in it: only the end of stream
+    /// is to come.
+    Deaf(Box<WebSocket<Wire>>),
+    /// The same before there was a WebSocket, or with nothing left to send.
     HalfClosed,
 }
 
@@ -409,7 +412,7 @@ impl Transport for WebSocketTransport {
                     self.state = state;
                     return Ok(Phase::Live);
                 }
-                state @ (State::Idle | State::HalfClosed) => {
+                state @ (State::Idle | State::Deaf(_) | State::HalfClosed) => {
                     self.state = state;
                     return Err(Fault::Lost {
                         why: "there is no connection".to_owned(),
@@ -526,17 +529,21 @@ impl Transport for WebSocketTransport {
                 };
                 // A fault here shows again as soon as the end of the stream is looked for.
                 let _ = websocket.close(Some(frame));
-                if self.peer_closed || self.failure.is_some() || websocket.get_ref().is_masking() {
-                    // Both have said so; or the peer broke the protocol and cannot be asked to keep to it now; or the
-                    // mask holds a share of the secret, without which nothing may be read. Nothing is read any more,
-                    // but for the end of the stream.
+                let masks = websocket.get_ref().is_masking();
+                let is_torn = websocket.get_mut().forget_secrets();
+                if self.peer_closed || self.failure.is_some() || is_torn {
+                    // Both have said so; or the peer broke the protocol and cannot be asked to keep to it now; or half
+                    // of a frame was sent. Nothing is read any more, but for the end of the stream.
                     websocket.get_mut().shut_down_writing();
+                } else if masks {
+                    self.bytes_read += websocket.get_ref().bytes_read();
+                    self.state = State::Deaf(websocket);
                 } else {
                     self.unsent = true;
                     self.state = State::Closing(websocket);
                 }
             }
-            state @ State::Closing(_) => self.state = state,
+            state @ (State::Closing(_) | State::Deaf(_)) => self.state = state,
             // No layer above has anything to say any more. One that hangs in its set-up is shut down below it.
             State::Idle | State::Resolving(..) | State::HalfClosed | State::Upgrading(_) => {
                 self.shut_down_writing()
@@ -579,6 +586,16 @@ impl Transport for WebSocketTransport {
                 }
                 self.more = true;
                 false
+            }
+            State::Deaf(websocket) => {
+                if !matches!(
+                    websocket.flush(),
+                    Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock
+                ) {
+                    websocket.get_mut().shut_down_writing();
+                    self.state = State::HalfClosed;
+                }
+                self.drain()
             }
             State::Idle | State::Resolving(..) => true,
             _ => self.drain(),

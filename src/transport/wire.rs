@@ -1,6 +1,7 @@
 //! The byte stream under the WebSocket: TCP, with or without TLS.
 //!
-//! It stamps each read, masks secrets in what arrives until the connection is authenticated, and is where a secret
+//! It stamps each read, masks secrets in what arrives until the connection is authenticated or for as long as it is
+//! logged, and is where a secret
 //! frame goes out, below everything that would keep or log a copy.
 
 use std::{
@@ -36,6 +37,7 @@ pub(super) struct Wire {
 struct Secret {
     frame: Zeroizing<Vec<u8>>,
     sent: usize,
+    has_begun: bool,
 }
 
 impl Wire {
@@ -110,11 +112,23 @@ impl Wire {
         self.mask.as_ref().is_some_and(Mask::is_on)
     }
 
-    /// From here on bytes are handed on as they come. What is held back still comes first.
+    /// From here on bytes are handed on as they come, if the WebSocket library does not log them. What is held back
+    /// still comes first.
     pub(super) fn unmask(&mut self) {
-        if let Some(mask) = &mut self.mask {
+        if let Some(mask) = &mut self.mask
+            && !may_be_logged()
+        {
             mask.take_off();
         }
+    }
+
+    /// Nothing is read any more: the share of the credentials goes, and so does a secret that waits. Says whether a part
+    /// of one is gone already, so that nothing else can follow it.
+    pub(super) fn forget_secrets(&mut self) -> bool {
+        if self.is_masking() {
+            self.mask = None;
+        }
+        self.secrets.drain(..).any(|secret| secret.has_begun)
     }
 
     /// Queues a frame that no layer above has seen. Nothing else may be on its way out above.
@@ -123,6 +137,7 @@ impl Wire {
         self.secrets.push_back(Secret {
             sent: frame_start(&bytes),
             frame: masked(bytes, text)?,
+            has_begun: false,
         });
         self.flush()
     }
@@ -198,7 +213,10 @@ impl Wire {
         while let Some(mut secret) = self.secrets.pop_front() {
             while secret.sent < secret.frame.len() {
                 match self.write_plain(&secret.frame[secret.sent..]) {
-                    Ok(sent) => secret.sent += sent,
+                    Ok(sent) => {
+                        secret.sent += sent;
+                        secret.has_begun = true;
+                    }
                     Err(error) => {
                         self.secrets.push_front(secret);
                         return Err(error);
@@ -250,6 +268,12 @@ impl Write for Wire {
         }
         Ok(())
     }
+}
+
+/// Whether the WebSocket library may log what it reads: messages and frames at TRACE, close frames at DEBUG.
+fn may_be_logged() -> bool {
+    log::log_enabled!(target: "tungstenite::protocol", log::Level::Debug)
+        || log::log_enabled!(target: "tungstenite::protocol::frame", log::Level::Trace)
 }
 
 /// Where the frame starts in the buffer of a secret message: the header is written right before the payload.

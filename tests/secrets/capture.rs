@@ -120,21 +120,3 @@ pub(crate) fn read_until(
 pub(crate) fn is_trade(update: &Update<TradeEvent>, id: i64) -> bool {
     matches!(update, Update::Event(event) if event.trade().is_some_and(|trade| trade.id == Some(id)))
 }
-
-/// Once a line is authenticated, what the venue sends is no longer masked on its way in: it is redacted where the
-/// library shows it. The frames that tungstenite prints then are the one thing that is left out here.
-pub(crate) fn without_frames_of_live_lines(all: &str) -> String {
-    let mut live = false;
-    all.lines()
-        .filter(|line| {
-            if !line.contains(" tungstenite::") {
-                return true;
-            }
-            let frame = live;
-            live |= line.contains(r#""msg":"authenticated""#);
-            live &= !line.contains("andshake");
-            !frame || !(line.contains("Received message") || line.contains("rame"))
-        })
-        .flat_map(|line| [line, "\n"])
-        .collect()
-}

@@ -6,7 +6,7 @@ use trunkline::{Credentials, Error, Manager, Update, alpaca};
 
 use crate::{
     canary::{Canary, ODD, PLAIN, assert_clean, base64, inside},
-    capture::{Capture, without_frames_of_live_lines},
+    capture::Capture,
     child::{DONE, Server, with_child},
     peer::{Peer, WELCOME, server_frame},
     support::{self, WAIT, quick},
@@ -194,7 +194,41 @@ fn no_error_of_the_venue_shows_the_secret_that_it_repeats() {
         seen.into_iter().collect::<Vec<_>>(),
         ["connection_limit", "not_entitled", "refused", "rejected"]
     );
-    assert_clean(ODD, &without_frames_of_live_lines(&capture.0.lock()));
+    assert_clean(ODD, &capture.0.lock());
+    println!("{DONE}");
+}
+
+#[test]
+fn a_close_frame_that_is_answered_with_the_secret_is_in_no_record() {
+    const NAME: &str = "a_close_frame_that_is_answered_with_the_secret_is_in_no_record";
+    let Some(server) = Server::of_this_child() else {
+        return with_child(NAME, |listener| {
+            let (mut peer, _) = Peer::live(listener);
+            let close = loop {
+                let message = peer.read();
+                if message.opcode == 8 {
+                    break message.payload;
+                }
+            };
+            assert_eq!(close, 1_000_u16.to_be_bytes());
+            let answer = [&close, PLAIN.secret.as_bytes()].concat();
+            peer.frame(0x88, &answer, usize::MAX);
+            // The child ends the connection without being asked to.
+            assert!(peer.try_read().is_err());
+        });
+    };
+    let capture = Capture::install();
+    let credentials = Credentials::new(PLAIN.key, PLAIN.secret).unwrap();
+    let manager = Manager::with_config(server.config()).unwrap();
+    let feed = manager.open(&server.venue(), &credentials).unwrap();
+    feed.wait_live(WAIT).unwrap();
+    let closed = feed.close(WAIT);
+    capture.add(format_args!("{closed:?}"));
+    let shut = manager.shutdown(WAIT);
+    assert!(shut.iter().all(|shut| shut.stuck.is_none()), "{shut:?}");
+    let all = capture.0.lock().clone();
+    assert!(all.contains("TRACE tungstenite::protocol"));
+    assert_clean(PLAIN, &all);
     println!("{DONE}");
 }
 
