@@ -41,7 +41,7 @@ use crate::{
     market::Timestamp,
     phase::Phase,
     record,
-    topic::{Topic, list},
+    topic::list,
     transport::{Close, Fault, Incoming, Target, Transport},
     venue::{Item, Message, Output, Request, Routed as _, Session, Stamped, Venue, Verdict},
 };
@@ -54,6 +54,8 @@ pub(crate) struct Driver<V: Venue, T> {
     /// The stream's share. Taken out when it stops.
     credentials: Option<Credentials>,
     out: Output<V::Event>,
+    /// The hub has changed: what it asks for is to be asked, and what it knows to be shown, once the output is settled.
+    is_changed: bool,
     epoch: u64,
     failures: u32,
     was_live: bool,
@@ -127,6 +129,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             link: Link::Waiting { until: now },
             credentials: Some(credentials),
             out: Output::new(now),
+            is_changed: false,
             epoch: 0,
             failures: 0,
             was_live: false,
@@ -263,8 +266,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             record!(Info, "stopping", self.stream.key, for &stop.correlation; "asked to end by its last holder, or by a shutdown");
             self.stop(now);
         } else if changed {
-            self.ask(now);
-            self.publish(now);
+            self.is_changed = true;
+            self.settle(now);
         }
     }
 
@@ -397,8 +400,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         });
         self.hub.connected(now);
         record!(Info, "live", self.stream.key, epoch = epoch; "connection {epoch} is live");
-        self.ask(now);
-        self.publish(now);
+        self.is_changed = true;
     }
 
     // ---- live ----
@@ -432,12 +434,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             let error = self.refusal(Rejection::new(RejectionKind::Temporary, None, why));
             let left_out = self.left_out();
             self.hub.run_out(error, now, || left_out.clone());
-            self.ask(now);
-            self.publish(now);
+            self.is_changed = true;
         }
-        if self.hub.asks_again(now) {
-            self.ask(now);
-        }
+        self.is_changed |= self.hub.asks_again(now);
+        self.settle(now);
         let config = &self.stream.config;
         let Link::Live(live) = &mut self.link else {
             return;
@@ -610,8 +610,23 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.flush();
     }
 
-    /// Takes everything the session put out that is not an event.
+    /// Takes everything the session put out that is not an event, and makes the requests that follow from it.
+    ///
+    /// The only place that does: a request may be answered in the output of the session that makes it, and whoever
+    /// handles an item here only says that something has changed, so the depth of the stack does not grow with what the
+    /// peer sends. An answer is of a request that was made before it was read, so what is there is taken first.
     fn settle(&mut self, now: Instant) {
+        loop {
+            self.take_items(now);
+            if !std::mem::take(&mut self.is_changed) {
+                return;
+            }
+            self.ask(now);
+            self.publish(now);
+        }
+    }
+
+    fn take_items(&mut self, now: Instant) {
         while let Some((mut events, item)) = self.out.next_item() {
             self.deliver(&mut events);
             let sent = match item {
@@ -633,17 +648,19 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     if self.hub.confirm(confirmed, || left_out.clone()) {
                         self.answered(now);
                     }
-                    self.ask(now);
-                    self.publish(now);
+                    self.is_changed = true;
                     Ok(())
                 }
                 Item::Resync(topics) => {
-                    self.restart(&topics, now);
+                    self.hub.restart(&topics);
+                    self.is_changed = true;
                     Ok(())
                 }
                 Item::Refused(rejection) if self.hub.has_request() => {
                     self.answered(now);
-                    self.refuse(now, rejection);
+                    let error = self.refusal(rejection);
+                    self.hub.refuse(error, now);
+                    self.is_changed = true;
                     Ok(())
                 }
                 Item::Refused(rejection) => {
@@ -738,7 +755,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     // ---- requests ----
 
-    /// Makes the next request, if the connection is live and none is in flight.
+    /// Makes the next request, if the connection is live and none is in flight. What the session puts out for it is
+    /// settled by the caller.
     fn ask(&mut self, now: Instant) {
         let Link::Live(live) = &mut self.link else {
             return;
@@ -749,7 +767,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         else {
             let epoch = self.epoch;
             self.hub.resume(epoch, || self.transport.utc());
-            return self.publish_news(now);
+            return;
         };
         live.answer_by = Some(now + self.stream.config.request_timeout);
         self.stream.counters.requests.add(1);
@@ -758,15 +776,15 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             Ask::Unsubscribe(topics) => Request::Unsubscribe(topics),
         };
         live.session.request(now, request, &mut self.out);
-        self.publish_news(now);
-        self.settle(now);
     }
 
     /// Has topics begin anew whose events build on one that was missed.
-    pub(super) fn restart(&mut self, topics: &[Topic], now: Instant) {
+    #[cfg(test)]
+    #[cfg(not(loom))]
+    pub(super) fn restart(&mut self, topics: &[crate::Topic], now: Instant) {
         self.hub.restart(topics);
-        self.ask(now);
-        self.publish(now);
+        self.is_changed = true;
+        self.settle(now);
     }
 
     fn answered(&mut self, now: Instant) {
@@ -788,20 +806,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         Error::Refused {
             at: self.at(Phase::Live),
             rejection: self.shown(rejection),
-        }
-    }
-
-    fn refuse(&mut self, now: Instant, rejection: Rejection) {
-        let error = self.refusal(rejection);
-        self.hub.refuse(error, now);
-        self.ask(now);
-        self.publish(now);
-    }
-
-    /// Those who were refused, or displaced, for the budget are told before anything is asked of the venue.
-    fn publish_news(&mut self, now: Instant) {
-        if self.hub.has_told() {
-            self.publish(now);
         }
     }
 
@@ -1009,6 +1013,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// Closes the connection in good order: never a second one while the peer may still count the first.
     fn close(&mut self, now: Instant, next: Next) {
         self.out.clear();
+        self.is_changed = false;
         self.hub.cut(self.epoch);
         self.transport.close();
         self.link = Link::Closing {

@@ -620,10 +620,6 @@ impl<E: Routed> Hub<E> {
         self.has_confirmed
     }
 
-    pub(crate) fn has_told(&self) -> bool {
-        !self.told.is_empty()
-    }
-
     /// What members were told of their topics since the last call.
     pub(crate) fn take_told(&mut self) -> Vec<Told> {
         std::mem::take(&mut self.told)
