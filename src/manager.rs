@@ -19,7 +19,7 @@ use crate::{
     health::ManagerHealth,
     key::StreamKey,
     phase::Phase,
-    process::Process,
+    process::is_forked,
     stream::{self, Acquired, Lease, ScopeId, Stream, StreamHandle, claims, deadline},
     transport,
     venue::Venue,
@@ -122,6 +122,11 @@ impl Manager {
         timeout: Duration,
     ) -> Result<StreamHandle<V>> {
         let key = StreamKey::new(venue.endpoint(), credentials);
+        // Before the claim table, whose lock a thread of the parent's may have held at the fork.
+        if is_forked() {
+            let at = At::new(&key, Phase::Ended);
+            return Err(Error::Forked { at }.told(&key, None, self.correlation.as_ref()));
+        }
         // The search costs more than all the rest of joining a stream. Who joins one has its endpoint and credentials,
         // which were searched when it was opened, and sends no request.
         if !claims().is_taken(&key) {
@@ -140,10 +145,6 @@ impl Manager {
         timeout: Duration,
     ) -> Result<StreamHandle<V>> {
         venue.admit(credentials)?;
-        if claims_process().is_parent() {
-            let at = At::new(key, Phase::Ended);
-            return Err(Error::Forked { at });
-        }
         let config = &self.scope.config;
         if key.endpoint().is_secure() && !cfg!(feature = "tls") {
             return Err(Error::InvalidEndpoint {
@@ -192,7 +193,7 @@ impl Manager {
     ///
     /// Says what became of each. A stream that did not end in time keeps its key until it does.
     pub fn shutdown(&self, timeout: Duration) -> Vec<StreamShutdown> {
-        if claims_process().is_parent() {
+        if is_forked() {
             return Vec::new();
         }
         let started = clock::now();
@@ -228,7 +229,7 @@ impl Manager {
     /// lookups of the process.
     #[must_use]
     pub fn health(&self) -> ManagerHealth {
-        if claims_process().is_parent() {
+        if is_forked() {
             return ManagerHealth {
                 streams: Vec::new(),
                 lookups: Vec::new(),
@@ -278,12 +279,6 @@ fn keep_out_of_the_request(venue: &impl Venue, credentials: &Credentials) -> Res
         Some((name, _)) => Err(refuse(&format!("the header `{name}`"))),
         None => Ok(()),
     }
-}
-
-/// The process whose streams the claim table holds: the one that opened, or asked, first.
-fn claims_process() -> Process {
-    static PROCESS: LazyLock<Process> = LazyLock::new(Process::this);
-    *PROCESS
 }
 
 impl Default for Manager {

@@ -9,19 +9,53 @@
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    process::exit,
-    time::Duration,
+    process::{Command, exit},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
 };
 
 use fork::{Fork, fork, waitpid};
 use trunkline::{
-    EndReason, Error, Manager, Phase, RecvTimeoutError, Update, alpaca, crossbeam_channel,
+    EndReason, Error, Manager, MarketEvent, Payload, Phase, Phases, PriceBook, Quote,
+    RecvTimeoutError, StreamHandle, Subscription, Topics, Update,
+    alpaca::{self, MarketData},
+    crossbeam_channel::{self, select},
     sim::{Sim, SimConfig},
 };
 
-const LONG: Duration = Duration::from_secs(20);
+const LONG: Duration = Duration::from_secs(10);
+/// Forks under load. Without a look at which process this is, the first or second child hangs.
+const FORKS: usize = 300;
 
-/// The only test of its binary: a fork copies one thread, and no other test's thread must hold a lock then.
+/// What a program holds of a stream.
+struct Held {
+    manager: Manager,
+    feed: StreamHandle<MarketData>,
+    quotes: Subscription<Quote>,
+    /// The same, with its channel handed out: other threads read it, too.
+    shared: Subscription<Slow>,
+    book: PriceBook,
+    phases: Phases,
+}
+
+/// An event that takes its reader long, who has the queue's front meanwhile.
+struct Slow;
+
+impl Payload for Slow {
+    type Source = MarketEvent;
+
+    fn project(_: &MarketEvent) -> Option<impl FnOnce() -> Self> {
+        let until = Instant::now() + Duration::from_millis(5);
+        while Instant::now() < until {
+            thread::yield_now();
+        }
+        Some(|| Self)
+    }
+}
+
+/// The only test of its binary: a fork copies one thread, and no other test's thread must hold a lock then. Those that do
+/// here hold the library's.
 #[test]
 fn a_forked_child_gets_typed_errors_and_the_parent_keeps_its_line() {
     let sim = Sim::start(SimConfig::default()).unwrap();
@@ -29,64 +63,80 @@ fn a_forked_child_gets_typed_errors_and_the_parent_keeps_its_line() {
     let (venue, credentials) = (sim.stocks(), sim.credentials());
     let feed = manager.open(&venue, &credentials).unwrap();
     feed.wait_live(LONG).unwrap();
-    let quotes = feed.subscribe(alpaca::quotes(["AAPL"])).unwrap();
+    let topics = || alpaca::quotes(["AAPL", "MSFT", "KO"]);
+    let (quotes, shared) = (
+        feed.subscribe(topics()).unwrap(),
+        feed.subscribe(Topics::<Slow>::mixed().and(topics()))
+            .unwrap(),
+    );
     quotes.wait_confirmed(LONG).unwrap();
+    let book = feed.prices(["AAPL", "MSFT"]).unwrap();
+    let phases = feed.phases();
+    let held = Held {
+        manager,
+        feed,
+        quotes,
+        shared,
+        book,
+        phases,
+    };
 
-    match fork().unwrap() {
-        Fork::Child => {
-            // Whatever happens, this process must not go on as a second test runner.
-            let checked = catch_unwind(AssertUnwindSafe(|| {
-                assert!(matches!(feed.wait_live(LONG), Err(Error::Forked { .. })));
-                assert_eq!(feed.phase(), Phase::Ended);
-                assert!(matches!(
-                    feed.end_reason(),
-                    Some(EndReason::Failed(Error::Forked { .. }))
-                ));
-                let subscribed = feed.subscribe(alpaca::quotes(["MSFT"]));
-                assert!(matches!(subscribed, Err(Error::Forked { .. })));
-                let opened = manager.open(&venue, &credentials);
-                assert!(matches!(opened, Err(Error::Forked { .. })));
-                assert!(matches!(
-                    quotes.wait_confirmed(LONG),
-                    Err(Error::Forked { .. })
-                ));
-                // What the reader had taken out already is its own; then comes the end.
-                let end = loop {
-                    match quotes.recv_timeout(LONG).unwrap() {
-                        Update::Ended(end) => break end,
-                        Update::Event(_)
-                        | Update::Notice(_)
-                        | Update::Gap(_)
-                        | Update::Dropped(_) => {}
-                    }
-                };
-                assert!(matches!(end.into_result(), Err(Error::Forked { .. })));
-                assert_eq!(
-                    quotes.recv_timeout(LONG).unwrap_err(),
-                    RecvTimeoutError::Ended
-                );
-                assert_eq!(feed.health().phase, Phase::Ended);
-                assert!(manager.shutdown(LONG).is_empty());
-                let copy = feed.clone();
-                drop((copy, quotes));
-                assert!(matches!(feed.close(LONG), Err(Error::Forked { .. })));
-            }));
-            exit(i32::from(checked.is_err()));
+    let stop = AtomicBool::new(false);
+    let until_stopped = |work: &dyn Fn()| {
+        while !stop.load(Ordering::Relaxed) {
+            work();
         }
-        Fork::Parent(child) => {
-            let (sender, receiver) = crossbeam_channel::bounded(1);
-            std::thread::Builder::new()
-                .name("waiter".to_owned())
-                .spawn(move || sender.send(waitpid(child)))
-                .unwrap();
-            let status = receiver.recv_timeout(LONG).expect("the child hangs");
-            assert_eq!(status.unwrap(), 0, "the child's checks failed");
+    };
+    let held = thread::scope(|scope| {
+        // Whatever becomes of the forks, these end.
+        let _stopper = Stopper(&stop);
+        for _ in 0..3 {
+            let (manager, venue, credentials) = (held.manager.clone(), &venue, &credentials);
+            scope.spawn(move || {
+                until_stopped(&|| {
+                    let feed = manager.open(venue, credentials).unwrap();
+                    drop(feed.subscribe(alpaca::trades(["MSFT"])).unwrap());
+                    drop(manager.health());
+                });
+            });
         }
-    }
+        let book = held.book.clone();
+        scope.spawn(move || {
+            until_stopped(&|| {
+                book.add(["TSLA"]).unwrap();
+                drop(book.unconfirmed());
+                book.remove(["TSLA"]).unwrap();
+            });
+        });
+        let deliveries = held.shared.receiver().clone();
+        scope.spawn(move || {
+            until_stopped(&|| {
+                let tick = crossbeam_channel::after(Duration::from_millis(1));
+                select! {
+                    recv(deliveries) -> delivery => drop(delivery.unwrap().collect::<Vec<_>>()),
+                    recv(tick) -> _ => {}
+                }
+            });
+        });
+        for _ in 0..FORKS {
+            match fork().unwrap() {
+                Fork::Child => {
+                    // Whatever happens, this process must not go on as a second test runner.
+                    let checked =
+                        catch_unwind(AssertUnwindSafe(|| check(held, &venue, &credentials)));
+                    exit(i32::from(checked.is_err()));
+                }
+                Fork::Parent(child) => wait_for(child),
+            }
+            // What is queued by then is not what the child is about.
+            while held.quotes.try_recv().is_ok() {}
+        }
+        held
+    });
 
     let before = sim.stats().connections_opened;
     let newest = loop {
-        if let Update::Event(quote) = quotes.recv_timeout(LONG).unwrap()
+        if let Update::Event(quote) = held.quotes.recv_timeout(LONG).unwrap()
             && quote.received.elapsed() < Duration::from_secs(1)
         {
             break quote;
@@ -95,4 +145,109 @@ fn a_forked_child_gets_typed_errors_and_the_parent_keeps_its_line() {
     assert_eq!(newest.epoch, 1, "the line was not cut");
     assert_eq!(sim.stats().connections_opened, before);
     assert_eq!(before, 1);
+}
+
+struct Stopper<'a>(&'a AtomicBool);
+
+impl Drop for Stopper<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+fn wait_for(child: i32) {
+    let (sender, receiver) = crossbeam_channel::bounded(1);
+    thread::Builder::new()
+        .name("waiter".to_owned())
+        .spawn(move || sender.send(waitpid(child)))
+        .unwrap();
+    let Ok(status) = receiver.recv_timeout(LONG) else {
+        let _ = Command::new("kill")
+            .args(["-9", &child.to_string()])
+            .status();
+        panic!("the child hangs");
+    };
+    assert_eq!(status.unwrap(), 0, "the child's checks failed");
+}
+
+/// Each public entrance, in the child. What is held is dropped here, too.
+fn check(held: Held, venue: &MarketData, credentials: &trunkline::Credentials) {
+    let Held {
+        manager,
+        feed,
+        quotes,
+        shared,
+        book,
+        phases,
+    } = held;
+
+    for manager in [&manager, &Manager::new(), &manager.correlated("child")] {
+        let opened = manager.open(venue, credentials);
+        assert!(matches!(opened, Err(Error::Forked { .. })));
+    }
+    assert!(manager.health().streams.is_empty());
+    assert!(manager.shutdown(LONG).is_empty());
+    drop(manager.shutdown_guard(LONG));
+
+    assert!(matches!(feed.wait_live(LONG), Err(Error::Forked { .. })));
+    assert_eq!(feed.phase(), Phase::Ended);
+    assert!(matches!(
+        feed.end_reason(),
+        Some(EndReason::Failed(Error::Forked { .. }))
+    ));
+    let subscribed = feed.subscribe(alpaca::quotes(["MSFT"]));
+    assert!(matches!(subscribed, Err(Error::Forked { .. })));
+    assert!(matches!(feed.prices(["KO"]), Err(Error::Forked { .. })));
+    assert_eq!(feed.health().phase, Phase::Ended);
+    assert_eq!(feed.phases().last(), Some(Phase::Ended));
+    assert_eq!(phases.last(), Some(Phase::Ended));
+    drop(feed.correlated(format!("{feed:?}")));
+
+    check_subscription(&quotes);
+    check_subscription(&shared);
+
+    let (age, symbol) = (Duration::MAX, book.symbol("AAPL").unwrap());
+    let waited = book.wait_price("AAPL", age, LONG);
+    assert!(matches!(waited, Err(Error::Forked { .. })));
+    let waited = symbol.wait_fresh(age, LONG);
+    assert!(matches!(waited, Err(Error::Forked { .. })));
+    assert!(matches!(book.add(["TSLA"]), Err(Error::Forked { .. })));
+    assert!(matches!(book.remove(["TSLA"]), Err(Error::Forked { .. })));
+    // They grow old.
+    let _ = (
+        book.quote("AAPL", age),
+        symbol.trade(age),
+        symbol.best_price(age),
+    );
+    let _ = (book.symbols(), book.unconfirmed(), format!("{book:?}"));
+
+    drop((feed.clone(), book.clone(), quotes, shared, symbol, book));
+    assert!(matches!(feed.close(LONG), Err(Error::Forked { .. })));
+}
+
+fn check_subscription<T: Payload<Source = MarketEvent>>(subscription: &Subscription<T>) {
+    let forked = [
+        subscription.wait_confirmed(LONG),
+        subscription.add(alpaca::quotes(["KO"])),
+        subscription.remove(alpaca::quotes(["KO"])),
+        subscription.resubscribe(),
+    ];
+    for forked in forked {
+        assert!(matches!(forked, Err(Error::Forked { .. })));
+    }
+    assert_eq!(subscription.health().topics, []);
+    assert!(!format!("{subscription:?}").is_empty());
+    // What the reader had taken out already is its own; then comes the end.
+    let end = loop {
+        match subscription.recv_timeout(LONG).unwrap() {
+            Update::Ended(end) => break end,
+            Update::Event(_) | Update::Notice(_) | Update::Gap(_) | Update::Dropped(_) => {}
+        }
+    };
+    assert!(matches!(end.into_result(), Err(Error::Forked { .. })));
+    assert_eq!(
+        subscription.recv_timeout(LONG).err(),
+        Some(RecvTimeoutError::Ended)
+    );
+    let _ = subscription.receiver();
 }

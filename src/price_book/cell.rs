@@ -12,6 +12,7 @@ use super::{
 use crate::{
     error::Error,
     market::{Code, Symbol},
+    process::is_forked,
     stream::sink::Standing,
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -165,7 +166,8 @@ impl<const N: usize> Side<N> {
 
     /// Why the venue refused the topic, if it did.
     pub(super) fn refusal(&self) -> Option<Arc<Error>> {
-        if self.standing.load(Ordering::Acquire) != REFUSED {
+        // In a forked child, the stream's thread may hold that lock for ever.
+        if self.standing.load(Ordering::Acquire) != REFUSED || is_forked() {
             return None;
         }
         self.refusal.lock().clone()

@@ -247,6 +247,11 @@ impl PriceBook {
     /// Those of [`StreamHandle::prices`]; nothing is added then.
     pub fn add<S: Into<Symbol>>(&self, symbols: impl IntoIterator<Item = S>) -> Result<()> {
         let attached = &self.0.attached;
+        // Before the table's own locks: a symbol that another thread was about to insert at the fork never comes.
+        let lifecycle = attached.stream().lifecycle();
+        lifecycle
+            .check_process()
+            .map_err(|error| attached.told(error))?;
         let symbols = Symbols::new(symbols).map_err(|error| attached.told(error))?;
         let table = &self.0.table;
         for symbol in &symbols.0 {

@@ -44,6 +44,7 @@ struct Watcher {
 /// kept.
 pub struct Phases {
     watcher: Arc<Watcher>,
+    process: Process,
     is_over: bool,
 }
 
@@ -63,7 +64,11 @@ impl Iterator for Phases {
         if self.is_over {
             return None;
         }
-        let phase = self.watcher.receiver.recv().ok()?;
+        let phase = if self.process.is_parent() {
+            Phase::Ended
+        } else {
+            self.watcher.receiver.recv().ok()?
+        };
         self.is_over = phase == Phase::Ended;
         Some(phase)
     }
@@ -158,6 +163,7 @@ impl Lifecycle {
         }
         Phases {
             watcher,
+            process: self.process,
             is_over: false,
         }
     }

@@ -137,7 +137,7 @@ pub(crate) trait Shared: Any + Send + Sync {
     fn unsubscribe(&self, id: SubscriptionId);
     fn add_topics(&self, id: SubscriptionId, topics: Vec<Topic>) -> Result<u64>;
     fn remove_topics(&self, id: SubscriptionId, topics: &[Topic]) -> Result<u64>;
-    /// `None` once the stream has ended.
+    /// `None` once the stream has ended, and in a forked child.
     fn health_of(&self, id: SubscriptionId) -> Option<SubscriptionHealth>;
     fn health(&self) -> Health;
 }
@@ -368,6 +368,7 @@ impl<V: Venue> Shared for Stream<V> {
     }
 
     fn health_of(&self, id: SubscriptionId) -> Option<SubscriptionHealth> {
+        self.lifecycle.check_process().ok()?;
         Some(self.wishes.of(id)?.health(id))
     }
 

@@ -350,6 +350,21 @@ impl<E: Routed> Queue<E> {
         self.shared.lock()
     }
 
+    /// What a reader makes of the shared front. In a forked child, a thread that was not copied may hold it for ever: all
+    /// that is left to read then is the end. Which process this is is only asked where somebody holds it, because the
+    /// question costs more than an event.
+    pub(super) fn with_shared<R>(&self, read: impl FnOnce(&mut Front<E>) -> R) -> R {
+        if let Some(mut front) = self.shared.try_lock() {
+            return read(&mut front);
+        }
+        if self.process.is_parent() {
+            let mut front = Front::new();
+            self.take(&mut front);
+            return read(&mut front);
+        }
+        read(&mut self.shared())
+    }
+
     /// The next update that stands in front, as `wrap` makes something of it. Where there is none, `refill` brings more,
     /// or breaks off with what to return instead.
     ///
@@ -406,7 +421,9 @@ impl<E: Routed> Queue<E> {
             Declared::Notice(notice) => Update::Notice(notice.told(stream, correlation)),
             Declared::Ended(reason) => {
                 self.over.store(true, Ordering::Release);
-                self.token.take_back();
+                if !self.process.is_parent() {
+                    self.token.take_back();
+                }
                 Update::Ended(Ended {
                     reason: reason.told(stream, correlation),
                     correlation: correlation.cloned(),

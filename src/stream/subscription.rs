@@ -141,7 +141,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     #[must_use]
     pub fn receiver(&self) -> &Receiver<Delivery<T>> {
         if let Some(front) = self.own.take() {
-            *self.queue.shared() = front;
+            self.queue.with_shared(|shared| *shared = front);
         }
         &self.receiver
     }
@@ -249,12 +249,14 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         }
         // Others read the front, too: it is not held while this one waits.
         loop {
-            let update = self.queue.read(&mut self.queue.shared(), Some, |front| {
-                if self.queue.take(front) {
-                    ControlFlow::Continue(())
-                } else {
-                    ControlFlow::Break(None)
-                }
+            let update = self.queue.with_shared(|front| {
+                self.queue.read(front, Some, |front| {
+                    if self.queue.take(front) {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(None)
+                    }
+                })
             });
             if let Some(update) = update {
                 return wrap(update);
@@ -355,11 +357,11 @@ impl<T: Payload<Source: Routed>> Iterator for Delivery<T> {
     fn next(&mut self) -> Option<Update<T>> {
         if self.opened.is_none() {
             let queue = self.queue.upgrade()?;
-            queue.take(&mut queue.shared());
+            queue.with_shared(|front| queue.take(front));
             self.opened = Some(queue);
         }
         let queue = self.opened.as_ref()?;
-        queue.read(&mut queue.shared(), Some, |_| ControlFlow::Break(None))
+        queue.with_shared(|front| queue.read(front, Some, |_| ControlFlow::Break(None)))
     }
 }
 
