@@ -15,13 +15,14 @@ mod common;
 use std::{
     process::{Command, Stdio},
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use common::{GENEROUS, until};
+use common::{GENEROUS, Peer, Venue, credentials, open, stocks_at, until};
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use trunkline::{
     Config, Error, Manager, StreamHandle, alpaca,
     alpaca::MarketData,
@@ -91,6 +92,12 @@ fn a_logger_that_panics_in_open_takes_no_key() {
     run("panicking logger", true);
 }
 
+/// Command-line programs give SIGPIPE back its default, so that they end with the pipe that they write to.
+#[test]
+fn a_line_that_is_reset_does_not_kill_a_program_that_has_sigpipe_at_its_default() {
+    run("sigpipe", true);
+}
+
 /// Not a test of its own: without a case it has nothing to do.
 #[test]
 fn child() {
@@ -156,7 +163,54 @@ fn child() {
             feed.wait_live(GENEROUS).unwrap();
             println!("{DONE}");
         }
+        "sigpipe" => {
+            sigpipe::reset();
+            drop((quotes, feed));
+            for secure in [false, true] {
+                reset_lines(secure);
+            }
+            println!("{DONE}");
+        }
         other => panic!("no case `{other}`"),
+    }
+}
+
+/// A server that resets each connection once it is live. What the client says after that, a close frame and the end of
+/// TLS, meets a socket that is gone.
+fn reset_lines(secure: bool) {
+    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let certificate = key.cert.der().clone();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![certificate],
+            PrivatePkcs8KeyDer::from(key.signing_key.serialize_der()).into(),
+        )
+        .unwrap();
+    let server = Arc::new(server);
+    let peer = Peer::start(move |line| {
+        if secure {
+            let tls = rustls::ServerConnection::new(Arc::clone(&server)).unwrap();
+            let stream = rustls::StreamOwned::new(tls, line.stream.try_clone().unwrap());
+            Venue::new(stream).log_in();
+        } else {
+            line.venue().log_in();
+        }
+        line.reset();
+    });
+    let mut config = Config::default();
+    config.extra_roots = key.cert.pem().into_bytes();
+    config.backoff.initial = Duration::from_millis(1);
+    config.backoff.cap = Duration::from_millis(1);
+    config.attempt_budget.interval = Duration::from_micros(1);
+    let scheme = if secure { "wss" } else { "ws" };
+    let venue = stocks_at(&format!("{scheme}://localhost:{}/", peer.address().port()));
+    let _feed = open(&config, &venue, &credentials());
+    for _ in 0..20 {
+        peer.accepted().recv_timeout(GENEROUS).unwrap();
     }
 }
 

@@ -33,6 +33,24 @@ pub(super) struct Wire {
     bytes_read: u64,
 }
 
+/// What TLS writes to. A socket's `write` sends, and is told not to raise SIGPIPE; its `write_vectored` cannot be told, and
+/// a program that has that signal back at its default would die of a connection that was reset. So this has only the
+/// first: `write_vectored` is the trait's own, which writes one buffer by `write`.
+#[cfg(feature = "tls")]
+struct Quiet<'a>(&'a TcpStream);
+
+#[cfg(feature = "tls")]
+impl Write for Quiet<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut socket = self.0;
+        socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A frame on its way out, and how much of it is gone.
 struct Secret {
     frame: Zeroizing<Vec<u8>>,
@@ -69,7 +87,7 @@ impl Wire {
         };
         loop {
             while tls.wants_write() {
-                match tls.write_tls(&mut &*self.socket) {
+                match tls.write_tls(&mut Quiet(&self.socket)) {
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                     Err(error) => return Err(error),
@@ -86,7 +104,7 @@ impl Wire {
             }
             if let Err(error) = tls.process_new_packets() {
                 // The alert that says why is the peer's due, if it takes it.
-                let _ = tls.write_tls(&mut &*self.socket);
+                let _ = tls.write_tls(&mut Quiet(&self.socket));
                 return Err(io::Error::new(io::ErrorKind::InvalidData, error));
             }
         }
@@ -147,7 +165,7 @@ impl Wire {
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls.as_mut() {
             tls.send_close_notify();
-            let _ = tls.write_tls(&mut &*self.socket);
+            let _ = tls.write_tls(&mut Quiet(&self.socket));
         }
         // A socket that is gone already needs no shutting down.
         let _ = self.socket.shutdown(Shutdown::Write);
@@ -175,7 +193,7 @@ impl Wire {
                 }
                 if tls.wants_write() {
                     // A key update, or an alert. What the socket does not take now goes with the next flush.
-                    let _ = tls.write_tls(&mut &*self.socket);
+                    let _ = tls.write_tls(&mut Quiet(&self.socket));
                 }
             }
         }
@@ -202,7 +220,7 @@ impl Wire {
         if let Some(tls) = self.tls.as_mut() {
             // rustls takes what fits into its own buffer; first make room there.
             while tls.wants_write() {
-                tls.write_tls(&mut &*self.socket)?;
+                tls.write_tls(&mut Quiet(&self.socket))?;
             }
             return tls.writer().write(bytes);
         }
@@ -263,7 +281,7 @@ impl Write for Wire {
         #[cfg(feature = "tls")]
         if let Some(tls) = self.tls.as_mut() {
             while tls.wants_write() {
-                tls.write_tls(&mut &*self.socket)?;
+                tls.write_tls(&mut Quiet(&self.socket))?;
             }
         }
         Ok(())
