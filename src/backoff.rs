@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    clock,
     config::Backoff,
     error::{Error, RejectionKind},
 };
@@ -111,12 +112,14 @@ pub(crate) fn delay(
     let jittered = match class {
         Class::ConnectionLimit => {
             let (least, most) = backoff.connection_limit;
-            least + most.saturating_sub(least).mul_f64(random)
+            least.saturating_add(clock::times(most.saturating_sub(least), random))
         }
         Class::Credentials => {
             let (least, most) = REFUSED_SPACING;
             let (least, most) = (least.saturating_mul(doubled), most.saturating_mul(doubled));
-            (least + (most - least).mul_f64(random)).min(backoff.cap.max(REFUSED_SPACING.0))
+            least
+                .saturating_add(clock::times(most.saturating_sub(least), random))
+                .min(backoff.cap.max(REFUSED_SPACING.0))
         }
         Class::Retry | Class::Fatal => {
             let least = match worth {
@@ -124,7 +127,7 @@ pub(crate) fn delay(
                 Worth::Nothing | Worth::Stable => Duration::ZERO,
             };
             let bound = backoff.initial.saturating_mul(doubled).min(backoff.cap);
-            least + bound.mul_f64(random)
+            least.saturating_add(clock::times(bound, random))
         }
     };
     jittered.max(asked_for(error).unwrap_or(Duration::ZERO))
@@ -261,7 +264,7 @@ mod tests {
                 assert_eq!(delay(1.0), Duration::from_secs(most), "{count}");
             }
         }
-        let now = crate::clock::now();
+        let now = clock::now();
         let mut backoff = backoff;
         let until = Refusals::new(now).until(&backoff);
         assert_eq!(until, Some(now + Duration::from_secs(300)));

@@ -12,7 +12,11 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::{config::AttemptBudget, error::Error};
+use crate::{
+    clock::{self, CENTURY},
+    config::AttemptBudget,
+    error::Error,
+};
 
 /// For each host, the failures that are not forgiven yet.
 pub(crate) struct Budget {
@@ -58,7 +62,7 @@ fn count_of(counts: &mut Vec<Count>, interval: Duration, now: Instant) -> &mut C
         let owed = interval.saturating_mul(failures.unwrap_or(0));
         counts.push(Count {
             interval,
-            whole_at: now.checked_add(owed).unwrap_or(now),
+            whole_at: clock::after(now, owed),
         });
         counts.len() - 1
     });
@@ -91,21 +95,21 @@ impl Budget {
             last: error.clone(),
         });
         failures.last = error.clone();
-        count_of(&mut failures.counts, limit.interval, now);
+        count_of(&mut failures.counts, limit.interval.min(CENTURY), now);
         for count in &mut failures.counts {
-            let from = count.whole_at.max(now);
-            count.whole_at = from.checked_add(count.interval).unwrap_or(from);
+            count.whole_at = clock::after(count.whole_at.max(now), count.interval);
         }
     }
 
     /// What the next attempt at `host` has to wait for, if it has to.
     pub(crate) fn hold(&self, host: &str, now: Instant, limit: &AttemptBudget) -> Option<Hold> {
+        let interval = limit.interval.min(CENTURY);
         let mut hosts = self.hosts.lock();
         let failures = hosts.get_mut(host)?;
-        let count = count_of(&mut failures.counts, limit.interval, now);
+        let count = count_of(&mut failures.counts, interval, now);
         let owed = count.whole_at.saturating_duration_since(now);
         // The failure that uses the last of the burst may still be followed by an attempt at once.
-        let wait = owed.saturating_sub(limit.interval.saturating_mul(limit.burst));
+        let wait = owed.saturating_sub(interval.saturating_mul(limit.burst));
         (wait > Duration::ZERO).then(|| Hold {
             wait,
             failures: count.failures(now),
@@ -158,6 +162,22 @@ mod tests {
             budget.wait("a", now + Duration::from_secs(60), &limit),
             Duration::ZERO
         );
+    }
+
+    #[test]
+    fn an_interval_without_a_bound_leaves_the_burst_and_nothing_more() {
+        let limit = AttemptBudget {
+            burst: 3,
+            interval: Duration::MAX,
+        };
+        let budget = Budget::new();
+        let now = clock::now();
+        for _ in 0..3 {
+            budget.fail("a", now, &limit);
+        }
+        assert_eq!(budget.wait("a", now, &limit), Duration::ZERO);
+        budget.fail("a", now, &limit);
+        assert_eq!(budget.wait("a", now, &limit), CENTURY);
     }
 
     #[test]

@@ -110,7 +110,26 @@ pub(crate) fn utc_of(at: Instant) -> Timestamp {
     earlier(utc(), now().saturating_duration_since(at))
 }
 
-/// So much before, as far back as the monotonic clock can say.
+/// As long as never. `Duration::MAX` is what people write for "no bound", and the clock cannot express a sum with it.
+pub(crate) const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3_600);
+
+/// So much later, or a [`CENTURY`] later. An `Instant` plus a `Duration` panics where the clock cannot express the sum, so
+/// clippy refuses every other one.
+pub(crate) fn after(at: Instant, span: Duration) -> Instant {
+    at.checked_add(span.min(CENTURY)).unwrap_or(at)
+}
+
+/// So much from now on.
+pub(crate) fn deadline(span: Duration) -> Instant {
+    after(now(), span)
+}
+
+/// A span times a factor of zero or more, or the longest span: `Duration::mul_f64` panics beyond it.
+pub(crate) fn times(span: Duration, factor: f64) -> Duration {
+    Duration::try_from_secs_f64(span.as_secs_f64() * factor).unwrap_or(Duration::MAX)
+}
+
+/// So much earlier, as far back as the monotonic clock can say.
 pub(crate) fn before(at: Instant, span: Duration) -> Instant {
     at.checked_sub(span).unwrap_or(at)
 }
@@ -133,6 +152,24 @@ pub(crate) fn utc() -> Timestamp {
 #[cfg(not(loom))]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_sum_and_no_product_of_a_span_panics() {
+        let now = now();
+        let far = after(now, Duration::MAX);
+        let century = far.saturating_duration_since(now);
+        assert!(century > Duration::from_secs(99 * 365 * 24 * 3_600));
+        assert!(
+            after(far, Duration::MAX) >= far,
+            "a bound on top of a bound"
+        );
+        let minute = Duration::from_secs(60);
+        assert_eq!(after(now, minute).saturating_duration_since(now), minute);
+        for factor in [1.0 - f64::EPSILON, 1.0, 1.2] {
+            assert!(times(Duration::MAX, factor) > Duration::MAX / 2);
+        }
+        assert_eq!(times(minute, 0.5), Duration::from_secs(30));
+    }
 
     /// What is stamped must not look younger than it is, nor a pause between two looks like sleep for good.
     #[test]

@@ -14,6 +14,9 @@ use crate::{
 /// [`Error::SettingsConflict`], except for `open_timeout` and `queue`, which belong to
 /// the caller and not to the stream.
 ///
+/// `Duration::MAX` means "no bound", here and wherever else a time-out is asked for. The times for a set-up and for pings
+/// are 1 ms at least.
+///
 /// # Examples
 /// ```
 /// use std::time::Duration;
@@ -50,9 +53,11 @@ pub struct Config {
     pub backoff: Backoff,
     /// How many failures all streams of the process together may show a host.
     pub attempt_budget: AttemptBudget,
-    /// The largest message accepted, in bytes. A larger one costs the connection. Default 4 MiB.
+    /// The largest message accepted, in bytes. A larger one costs the connection. Default 4 MiB, at most
+    /// 1 GiB.
     pub max_message_size: usize,
-    /// The socket's read buffer, in bytes. Default 16 KiB; more helps only at tens of messages per read.
+    /// The socket's read buffer, in bytes. Default 16 KiB, at most 16 MiB; more than the default helps
+    /// only at tens of messages per read.
     pub read_buffer_size: usize,
     /// How long the stream's thread lets messages gather after it has handed some on, before it reads again. It costs
     /// events up to so much latency, and saves most of the wake-ups of readers: 200 µs is a good value for a dashboard.
@@ -101,15 +106,23 @@ impl Config {
         if self.queue.events == 0 {
             return invalid("`queue` must hold at least one event");
         }
-        if self.setup_timeout.is_zero()
-            || self.ping_interval.is_zero()
-            || self.ping_timeout.is_zero()
-        {
-            return invalid("`setup_timeout`, `ping_interval` and `ping_timeout` must not be zero");
+        let least = self
+            .setup_timeout
+            .min(self.ping_interval)
+            .min(self.ping_timeout);
+        if least < Duration::from_millis(1) {
+            return invalid(
+                "`setup_timeout`, `ping_interval` and `ping_timeout` must be at least 1 ms",
+            );
         }
         if self.max_message_size < 1_024 || self.read_buffer_size < 1_024 {
             return invalid(
                 "`max_message_size` and `read_buffer_size` must be at least 1,024 bytes",
+            );
+        }
+        if self.max_message_size > MAX_MESSAGE || self.read_buffer_size > MAX_READ_BUFFER {
+            return invalid(
+                "`max_message_size` must be at most 1 GiB, and `read_buffer_size` at most 16 MiB",
             );
         }
         if self.linger > MAX_LINGER {
@@ -120,6 +133,10 @@ impl Config {
         }
         if self.backoff.initial.is_zero() || self.backoff.cap < self.backoff.initial {
             return invalid("`backoff.initial` must be more than zero and at most `backoff.cap`");
+        }
+        let (least, most) = self.backoff.connection_limit;
+        if most < least {
+            return invalid("`backoff.connection_limit` must be the least time and then the most");
         }
         Ok(())
     }
@@ -174,6 +191,12 @@ impl Config {
         .collect()
     }
 }
+
+/// The room for a message is taken when its length is announced.
+const MAX_MESSAGE: usize = 1 << 30;
+
+/// It is there from the beginning of each connection.
+const MAX_READ_BUFFER: usize = 16 << 20;
 
 /// A stream's thread that lingers looks at nothing else.
 const MAX_LINGER: Duration = Duration::from_millis(10);

@@ -185,6 +185,9 @@
 //! public items; [`Update`] is closed, so a new way of losing data is a breaking change. Linux is tested; nothing is
 //! known to keep macOS or Windows from working.
 
+// Of times alone: `clippy.toml` says why.
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod alpaca;
 mod backoff;
 mod budget;

@@ -20,7 +20,7 @@ use crate::{
     key::StreamKey,
     phase::Phase,
     process::is_forked,
-    stream::{self, Acquired, Lease, ScopeId, Stream, StreamHandle, claims, deadline},
+    stream::{self, Acquired, Lease, ScopeId, Stream, StreamHandle, claims},
     transport,
     venue::Venue,
 };
@@ -155,11 +155,12 @@ impl Manager {
         // Cloned out here: a venue is user code, which never runs under a lock.
         let (new_venue, new_config) = (venue.clone(), Arc::clone(config));
         let mut created = None;
-        let acquired = claims().acquire(key, self.scope.id, deadline(timeout), |generation| {
-            let stream = Stream::new(key.clone(), generation, new_venue, new_config);
-            created = Some(Arc::clone(&stream));
-            stream
-        });
+        let acquired =
+            claims().acquire(key, self.scope.id, clock::deadline(timeout), |generation| {
+                let stream = Stream::new(key.clone(), generation, new_venue, new_config);
+                created = Some(Arc::clone(&stream));
+                stream
+            });
         match acquired {
             Ok(Acquired::Created { stream }) => {
                 let lease = Lease::counted(stream, self.correlation.clone());
@@ -201,7 +202,7 @@ impl Manager {
         for stream in &streams {
             stream.stop(self.correlation.as_ref());
         }
-        let deadline = deadline(timeout);
+        let deadline = clock::deadline(timeout);
         streams
             .iter()
             .map(|stream| {

@@ -31,6 +31,7 @@ use super::{
 };
 use crate::{
     calendar::Calendar,
+    clock,
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind, Result},
     event::{Concerns, Unparsed},
@@ -430,7 +431,7 @@ impl Books {
         if self.broken.is_empty() || self.not_before.is_some_and(|at| now < at) {
             return;
         }
-        self.not_before = Some(now + Self::PAUSE);
+        self.not_before = Some(clock::after(now, Self::PAUSE));
         let broken = std::mem::take(&mut self.broken).into_iter();
         out.resync(
             broken

@@ -38,7 +38,7 @@ use crate::{
     market::{MarketEvent, QUOTES, Symbol, TRADES, Timestamp, topics},
     phase::Phase,
     price::{Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, Reading, TopOfBook},
-    stream::{FIRST_VERSION, StreamHandle, deadline, sink::Attached},
+    stream::{FIRST_VERSION, StreamHandle, sink::Attached},
     topic::Topic,
     venue::Venue,
 };
@@ -335,7 +335,7 @@ impl PriceBook {
             .check_process()
             .map_err(|error| self.0.attached.told(error))?;
         let _counted = Counted::new(&table.waiting);
-        let found = gate.wait(deadline(timeout), || match look() {
+        let found = gate.wait(clock::deadline(timeout), || match look() {
             Ok(value) => Some(Ok(value)),
             Err((missing, refusal)) => {
                 if let Some(reason) = table.ended() {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use rust_decimal::Decimal;
 
+use crate::clock;
 use crate::market::{Quote, Timestamp};
 
 /// When a value came, on the monotonic clock and on which connection.
@@ -38,9 +39,9 @@ impl Arrival {
     pub(super) fn received(self, origin: Instant) -> Instant {
         let span = Duration::from_nanos(self.nanos.unsigned_abs());
         if self.nanos < 0 {
-            origin.checked_sub(span).unwrap_or(origin)
+            clock::before(origin, span)
         } else {
-            origin + span
+            clock::after(origin, span)
         }
     }
 }
@@ -210,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_came_before_the_book_was_made_keeps_its_age() {
-        let earlier = crate::clock::now();
+        let earlier = clock::now();
         let origin = earlier + Duration::from_millis(7);
         let arrival = Arrival::new(earlier, Duration::ZERO, origin, 1);
         assert_eq!(arrival.nanos, -7_000_000);

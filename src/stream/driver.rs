@@ -35,6 +35,7 @@ use crate::{
     budget::Hold,
     calendar::{Calendar, TradingSession},
     clock::{self, SUSPEND},
+    config::Config,
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind},
     event::{Concerns, EndReason, Gap, Notice, Unparsed},
@@ -75,6 +76,7 @@ enum Link<S> {
         until: Instant,
     },
     SettingUp {
+        began: Instant,
         deadline: Instant,
         session: Option<S>,
         /// What the session could not use and waits past, for the error if nothing better comes.
@@ -101,12 +103,20 @@ impl<S> Link<S> {
 struct Live<S> {
     session: S,
     since: Instant,
-    /// When the request in flight has to be answered.
-    answer_by: Option<Instant>,
+    /// When the request in flight was sent.
+    asked: Option<Instant>,
     liveness: Liveness,
     behind: Behind,
     /// The whole line has fallen silent, and was asked for again.
     is_silent: bool,
+}
+
+impl<S> Live<S> {
+    /// When the request in flight has to be answered.
+    fn answer_by(&self, config: &Config) -> Option<Instant> {
+        self.asked
+            .map(|asked| clock::after(asked, config.request_timeout))
+    }
 }
 
 /// What comes after closing.
@@ -201,7 +211,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             }
             Link::Live(live) => [
                 Some(live.liveness.deadline()),
-                live.answer_by,
+                live.answer_by(&self.stream.config),
                 live.session.deadline(),
             ]
             .into_iter()
@@ -235,10 +245,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                     .lifecycle
                     .change(now, |state| state.retry_at = Some(until));
             }
-            Link::SettingUp { deadline, .. } => move_back(deadline),
+            Link::SettingUp {
+                began, deadline, ..
+            } => [began, deadline].into_iter().for_each(move_back),
             Link::Live(live) => {
                 move_back(&mut live.since);
-                live.answer_by.iter_mut().for_each(move_back);
+                live.asked.iter_mut().for_each(move_back);
                 live.liveness.slept(slept);
             }
             Link::Closing { until, next } => {
@@ -299,7 +311,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Some(credentials) = &self.credentials else {
             return;
         };
-        let deadline = now + self.stream.config.setup_timeout;
+        let deadline = clock::after(now, self.stream.config.setup_timeout);
         self.transport.connect(Target {
             endpoint: self.stream.venue.endpoint().clone(),
             headers: self.stream.venue.headers(),
@@ -308,6 +320,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         });
         self.stream.counters.attempts.add(1);
         self.link = Link::SettingUp {
+            began: now,
             deadline,
             session: None,
             passed: None,
@@ -364,16 +377,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     fn up(&mut self, now: Instant) {
-        let Link::SettingUp {
-            deadline, session, ..
-        } = &mut self.link
-        else {
+        let Link::SettingUp { began, session, .. } = &mut self.link else {
             return;
         };
+        let began = *began;
         let Some(session) = session.take() else {
             return;
         };
-        let began = *deadline - self.stream.config.setup_timeout;
         self.meter.up(now, began);
         self.transport.unmask();
         self.epoch += 1;
@@ -385,7 +395,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let live = Live {
             session,
             since: now,
-            answer_by: None,
+            asked: None,
             liveness: Liveness::new(now, ping_interval),
             behind: Behind::default(),
             is_silent: false,
@@ -420,8 +430,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Link::Live(live) = &mut self.link else {
             return;
         };
-        if live.answer_by.is_some_and(|deadline| deadline <= now) {
-            live.answer_by = None;
+        if live
+            .answer_by(config)
+            .is_some_and(|deadline| deadline <= now)
+        {
+            live.asked = None;
             if live.is_silent {
                 // The line brings nothing, and what it was asked for is not answered either.
                 let at = self.at(Phase::Mute);
@@ -504,7 +517,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.enter(now, Phase::Mute);
             self.ping(now);
         }
-        self.restart(&topics, now);
+        self.hub.restart(&topics);
+        self.is_changed = true;
+        self.settle(now);
     }
 
     /// Looks whether what is expected has come.
@@ -549,7 +564,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// Reads until nothing is left or the turn's budget is spent. Events lie in the output until then, so that a burst
     /// becomes few batches, and none waits for a message that is not there yet.
     fn read(&mut self, now: Instant) {
-        let turn_ends = now + TURN;
+        let turn_ends = clock::after(now, TURN);
         for _ in 0..FRAMES_PER_TURN {
             let (incoming, read_at) = match self.transport.read() {
                 Ok(Some(read)) => read,
@@ -769,7 +784,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.hub.resume(epoch, || self.transport.utc());
             return;
         };
-        live.answer_by = Some(now + self.stream.config.request_timeout);
+        live.asked = Some(now);
         self.stream.counters.requests.add(1);
         let request = match &ask {
             Ask::Subscribe(topics) => Request::Subscribe(topics),
@@ -789,9 +804,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     fn answered(&mut self, now: Instant) {
         if let Link::Live(live) = &mut self.link
-            && let Some(answer_by) = live.answer_by.take()
+            && let Some(asked) = live.asked.take()
         {
-            let asked = answer_by - self.stream.config.request_timeout;
             self.meter.answered(now, asked);
         }
     }
@@ -973,7 +987,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             state.cause = Some(error);
             state.gives_up_at = gives_up_at;
         });
-        self.close(now, Next::Retry(now + delay));
+        self.close(now, Next::Retry(clock::after(now, delay)));
     }
 
     /// The connection and the stream end for good.
@@ -1017,7 +1031,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.hub.cut(self.epoch);
         self.transport.close();
         self.link = Link::Closing {
-            until: now + self.stream.config.close_timeout,
+            until: clock::after(now, self.stream.config.close_timeout),
             next,
         };
         self.closing(now);
@@ -1084,7 +1098,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 .lifecycle
                 .change(now, |state| state.cause = Some(error));
         }
-        self.wait_until(now, now + hold.wait);
+        self.wait_until(now, clock::after(now, hold.wait));
     }
 
     fn enter(&self, now: Instant, phase: Phase) {

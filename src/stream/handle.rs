@@ -12,7 +12,7 @@ use super::{
     queue::Queue,
     registry::{Released, claims},
     sink::{Attached, Fold, Sink},
-    subscription::{Subscription, deadline},
+    subscription::Subscription,
     wishes::SubscriptionId,
 };
 use crate::{
@@ -163,7 +163,7 @@ impl<V: Venue> StreamHandle<V> {
     pub fn wait_live(&self, timeout: Duration) -> Result<()> {
         self.stream
             .lifecycle
-            .wait_live(deadline(timeout))
+            .wait_live(clock::deadline(timeout))
             .map_err(|error| self.lease.told(error))
     }
 
@@ -213,7 +213,7 @@ impl<V: Venue> StreamHandle<V> {
                     at: At::new(&stream.key, stream.lifecycle.phase()),
                     leases,
                 },
-                Released::Last if !lease.end(started + timeout) => {
+                Released::Last if !lease.end(clock::after(started, timeout)) => {
                     stream.lifecycle.timed_out(Doing::Closing)
                 }
                 Released::Last | Released::Stale => {
@@ -317,7 +317,7 @@ impl Clone for Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if self.give_back() == Released::Last {
-            self.end(clock::now() + self.stream.release_timeout());
+            self.end(clock::deadline(self.stream.release_timeout()));
         }
     }
 }

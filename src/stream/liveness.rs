@@ -78,22 +78,26 @@ impl Liveness {
         self.slept = true;
     }
 
+    fn ping_at(&self) -> Instant {
+        clock::after(self.heard, self.ping_interval)
+    }
+
     pub(super) fn deadline(&self) -> Instant {
-        let ping = self.pong_by.unwrap_or(self.heard + self.ping_interval);
+        let ping = self.pong_by.unwrap_or_else(|| self.ping_at());
         self.look_at.map_or(ping, |look| look.min(ping))
     }
 
     pub(super) fn due(&mut self, now: Instant, config: &Config) -> Option<Due> {
         if std::mem::take(&mut self.slept) {
-            self.pong_by = Some(now + config.ping_timeout);
+            self.pong_by = Some(clock::after(now, config.ping_timeout));
             return Some(Due::Ping);
         }
         match self.pong_by {
             Some(deadline) if deadline <= now => {
                 return Some(Due::Dead(now.saturating_duration_since(self.heard)));
             }
-            None if self.heard + self.ping_interval <= now => {
-                self.pong_by = Some(now + config.ping_timeout);
+            None if self.ping_at() <= now => {
+                self.pong_by = Some(clock::after(now, config.ping_timeout));
                 return Some(Due::Ping);
             }
             _ => {}
@@ -117,7 +121,7 @@ impl Liveness {
         config: &Config,
     ) -> Outlook {
         if left != Some(Duration::ZERO) {
-            self.look_at = left.map(|left| now + left);
+            self.look_at = left.map(|left| clock::after(now, left));
             return match self.probed_until.take() {
                 Some(_) => Outlook::Recovered,
                 None => Outlook::Fine,
@@ -126,7 +130,7 @@ impl Liveness {
         match self.probed_until {
             None => {
                 // What is asked for has to come, which takes longer than a pong.
-                let until = now + config.request_timeout;
+                let until = clock::after(now, config.request_timeout);
                 self.probed_until = Some(until);
                 self.look_at = Some(until);
                 Outlook::Probe
@@ -149,24 +153,31 @@ pub(super) fn time_left(
 ) -> Duration {
     let regular = [TradingSession::Regular];
     let mut left = within.saturating_sub(calendar.open_time_between(since, now, &regular));
+    // Trading time passes no faster than time, so nothing can be missed before that. The calendar is asked day by day, and
+    // centuries of days would hold up the stream.
+    if left > WEEK {
+        return left;
+    }
     let mut from = now;
     while !left.is_zero() {
         let change = calendar.next_change(from);
         let ahead = change.map(|change| between(from, change));
         if calendar.session_at(from) == TradingSession::Regular {
             if ahead.is_none_or(|ahead| ahead >= left) {
-                return between(now, from) + left;
+                return between(now, from).saturating_add(left);
             }
             left = left.saturating_sub(ahead.unwrap_or_default());
         }
         let Some(change) = change else {
             // Closed for good.
-            return Duration::MAX / 4;
+            return Duration::MAX;
         };
         from = change;
     }
     between(now, from)
 }
+
+const WEEK: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 fn between(from: Timestamp, to: Timestamp) -> Duration {
     let nanos = i128::from(to.as_nanos()) - i128::from(from.as_nanos());
@@ -206,6 +217,11 @@ mod tests {
         ] {
             let time = time_left(&stocks, at(since), at(now), minute);
             assert_eq!(time, Duration::from_secs(left), "{since} {now}");
+        }
+        // Whoever waits for a year of trading looks again after a year.
+        for time in [Duration::MAX, 52 * WEEK] {
+            let day = at("2026-03-17T15:00:00Z");
+            assert_eq!(time_left(&stocks, day, day, time), time);
         }
         let crypto = Calendar::always_open();
         assert_eq!(

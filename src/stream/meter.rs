@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use metrics::{Label, Unit, counter, gauge, histogram};
 
 use crate::{
+    clock,
     health::{CounterValues, Health, SubscriptionHealth},
     key::StreamKey,
     phase::Phase,
@@ -75,7 +76,7 @@ impl Meter {
         } else {
             self.told = Some(state);
             self.is_behind = false;
-            self.next = now + EVERY;
+            self.next = clock::after(now, EVERY);
             self.tell(&health());
         }
     }

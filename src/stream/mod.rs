@@ -67,7 +67,6 @@ pub(crate) use self::{
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},
     rehearsal::rehearse,
-    subscription::deadline,
     wishes::{FIRST_VERSION, SubscriptionId},
 };
 use self::{driver::Driver, hub::Routing, wishes::Wishes};
@@ -510,6 +509,6 @@ impl LastRead {
 
     fn age(&self, now: Instant) -> Option<Duration> {
         let nanos = self.nanos.get().checked_sub(1)?;
-        Some(now.saturating_duration_since(self.opened + Duration::from_nanos(nanos)))
+        Some(now.saturating_duration_since(clock::after(self.opened, Duration::from_nanos(nanos))))
     }
 }

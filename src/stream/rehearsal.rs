@@ -15,7 +15,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Acquired, Lease, ScopeId, Stream, claims, deadline, handle::StreamHandle, hub::Hub};
+use super::{Acquired, Lease, ScopeId, Stream, claims, handle::StreamHandle, hub::Hub};
 use crate::{
     clock,
     config::Config,
@@ -110,7 +110,7 @@ pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<
     let acquired = claims().acquire(
         &key,
         ScopeId(0),
-        deadline(config.open_timeout),
+        clock::deadline(config.open_timeout),
         |generation| {
             let stream = Stream::new(key.clone(), generation, venue, config);
             created = Some(Arc::clone(&stream));

@@ -1936,7 +1936,7 @@ fn allowed(
     while now <= time {
         attempts += 1;
         let bound = backoff.initial.saturating_mul(1 << (attempts - 1).min(20));
-        let wait = bound.min(backoff.cap).mul_f64(random());
+        let wait = clock::times(bound.min(backoff.cap), random());
         if serves {
             now += Duration::from_secs(1) + wait;
             continue;

@@ -118,9 +118,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Ended`] once [`Update::Ended`] was taken.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Update<T>, RecvTimeoutError> {
-        // A time-out beyond what the clock can express is none.
-        let deadline = clock::now().checked_add(timeout);
-        self.next(Ok, |front| self.more(front, deadline).map_break(Err))
+        self.recv_deadline(clock::deadline(timeout))
     }
 
     /// The next update. Blocks until `deadline` at most.
@@ -167,7 +165,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         lifecycle.check_process()?;
         let answers = self
             .queue
-            .wait_answered(self.version.get(), deadline(timeout));
+            .wait_answered(self.version.get(), clock::deadline(timeout));
         match (answers.ended, answers.refused) {
             (Some(reason), _) => Err(lifecycle.ended(reason)),
             (None, Some(error)) => Err(error),
@@ -405,10 +403,4 @@ pub enum RecvTimeoutError {
     /// The subscription has ended, and [`Update::Ended`] was taken.
     #[error("the subscription has ended")]
     Ended,
-}
-
-/// The point in time that is `timeout` away; a very long one is a year.
-pub(crate) fn deadline(timeout: Duration) -> Instant {
-    const YEAR: Duration = Duration::from_secs(365 * 24 * 3_600);
-    clock::now() + timeout.min(YEAR)
 }

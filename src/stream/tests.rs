@@ -15,7 +15,8 @@ use crate::{
     Phase, QueueLimit, Quote, RecvTimeoutError, Symbol, Topics, TryRecvError, Update,
     alpaca::{self, Feed, MarketData},
     budget::Budget,
-    stream::{Shared, deadline},
+    clock,
+    stream::Shared,
     transport::{
         Fault,
         memory::{Dice, MemoryTransport, Peer},
@@ -843,7 +844,7 @@ fn refused_and_unresolved_try_again_and_a_wait_says_why() {
     let error = bench
         .stream
         .lifecycle
-        .wait_live(deadline(Duration::ZERO))
+        .wait_live(clock::deadline(Duration::ZERO))
         .unwrap_err();
     let Error::TimedOut {
         cause: Some(cause), ..
@@ -1214,7 +1215,10 @@ fn a_stream_that_is_held_back_for_others_says_so() {
         shown.contains("failed 21 times") && shown.contains("HTTP 503"),
         "{shown}"
     );
-    let error = held.stream.lifecycle.wait_live(deadline(Duration::ZERO));
+    let error = held
+        .stream
+        .lifecycle
+        .wait_live(clock::deadline(Duration::ZERO));
     let error = format!("{:?}", error.unwrap_err());
     assert!(
         error.contains("held back") && error.contains("HTTP 503"),

@@ -124,7 +124,7 @@ impl WebSocketTransport {
                 .max_message_size(Some(config.max_message_size))
                 .max_frame_size(Some(config.max_message_size))
                 .write_buffer_size(0)
-                .max_write_buffer_size(MAX_UNSENT.max(2 * config.max_message_size)),
+                .max_write_buffer_size(MAX_UNSENT.max(config.max_message_size.saturating_mul(2))),
             resolver: config.resolver.clone(),
             #[cfg(feature = "tls")]
             tls: super::tls::client_config(config)
@@ -166,7 +166,7 @@ impl WebSocketTransport {
                     let share = target.deadline.saturating_duration_since(now)
                         / (1 + u32::try_from(rest.len()).unwrap_or(u32::MAX - 1));
                     self.state = State::Connecting {
-                        give_up: now + share,
+                        give_up: clock::after(now, share),
                         rest,
                         target,
                     };

@@ -30,7 +30,7 @@ fn error(code: u16) -> String {
 
 /// A session that was told these frames, and what the last of them did.
 fn told(frames: &[&str], request: bool, last: &str) -> Does {
-    let now = crate::clock::now();
+    let now = clock::now();
     let credentials = Credentials::new("PKTEST", "not-a-secret").unwrap();
     let mut session = alpaca::stocks(Feed::Iex).session(credentials);
     let mut out = Output::new(now);
@@ -212,7 +212,7 @@ struct Told {
 
 impl Told {
     fn opened() -> Self {
-        let now = crate::clock::now();
+        let now = clock::now();
         let credentials = Credentials::new("PKTEST", "not-a-secret").unwrap();
         Self {
             session: alpaca::stocks(Feed::Iex).session(credentials),

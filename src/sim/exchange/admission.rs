@@ -15,6 +15,7 @@ use crate::{
         orders,
         server::{self, ClientMessage},
     },
+    clock,
     credentials::Credentials,
     sim::{
         Accept, SimEvent,
@@ -119,7 +120,7 @@ impl Exchange {
             } else {
                 // Official clients try again on the same socket, so the deadline starts anew.
                 State::Greeted {
-                    auth_by: at.now + self.config.auth_timeout,
+                    auth_by: clock::after(at.now, self.config.auth_timeout),
                 }
             };
         }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Connection, ConnectionId, Effect, End, Exchange, Moment, State};
+use crate::clock;
 
 /// When a client was last heard, and when to ask it.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ impl Alive {
     pub(super) fn new(now: Instant, interval: Option<Duration>) -> Self {
         Self {
             heard: now,
-            ping_at: interval.map(|interval| now + interval),
+            ping_at: interval.map(|interval| clock::after(now, interval)),
         }
     }
 
@@ -49,7 +50,7 @@ impl Exchange {
                 let why = "showed no sign of life";
                 self.effects.push_back(Effect::Cut { to, why });
             } else {
-                connection.alive.ping_at = Some(at.now + interval);
+                connection.alive.ping_at = Some(clock::after(at.now, interval));
                 self.effects.push_back(Effect::Ping { to });
             }
         }
@@ -60,7 +61,7 @@ impl Exchange {
         if self.is_mute(id) || connection.state == State::Over {
             return None;
         }
-        let dead_at = connection.alive.heard + self.config.pong_timeout;
+        let dead_at = clock::after(connection.alive.heard, self.config.pong_timeout);
         connection.alive.ping_at.map(|ping_at| ping_at.min(dead_at))
     }
 }

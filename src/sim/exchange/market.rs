@@ -10,6 +10,7 @@ use std::{
 use super::{Connection, ConnectionId, Effect, Exchange, Market, Moment, State};
 use crate::{
     alpaca::wire::server,
+    clock,
     market::{MarketEvent, Symbol, Timestamp},
     topic::Channel,
     venue::Routed as _,
@@ -121,8 +122,8 @@ impl Exchange {
         }
         let nanos = (u128::from(self.pace.produced) + 1) * NANOS_PER_SECOND;
         let nanos = u64::try_from(nanos.div_ceil(u128::from(rate))).unwrap_or(u64::MAX);
-        let due = self.pace.since + Duration::from_nanos(nanos);
-        Some(due.max(self.pace.last + SHORTEST_TICK))
+        let due = clock::after(self.pace.since, Duration::from_nanos(nanos));
+        Some(due.max(clock::after(self.pace.last, SHORTEST_TICK)))
     }
 
     /// Puts an event into the frames of those who asked for it. It is encoded once for each codec, and only for

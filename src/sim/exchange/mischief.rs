@@ -11,6 +11,7 @@ use super::{
     subscriptions::Oddity,
 };
 use crate::{
+    clock,
     market::Symbol,
     sim::{FaultKind, FaultScript, gate::Pieces, tape::Random},
     venue::Message,
@@ -93,7 +94,7 @@ impl Scheduled {
             .map(|fault| Self {
                 kind: fault.kind,
                 every: fault.every,
-                due: now + jitter(fault.every, chance),
+                due: clock::after(now, jitter(fault.every, chance)),
             })
             .collect()
     }
@@ -207,7 +208,7 @@ impl Exchange {
             Some(Acknowledgment::Late) => {
                 let held = Held {
                     frames: LATE_FRAMES,
-                    until: at.now + LATE,
+                    until: clock::after(at.now, LATE),
                 };
                 connection.mischief.late = Some((held, vec![reply]));
             }
@@ -220,7 +221,7 @@ impl Exchange {
             if fault.due > at.now {
                 continue;
             }
-            fault.due = at.now + jitter(fault.every, &mut self.chance);
+            fault.due = clock::after(at.now, jitter(fault.every, &mut self.chance));
             let kind = fault.kind;
             self.strike(at, kind);
         }
@@ -254,7 +255,7 @@ impl Exchange {
                 status,
                 retry_after,
             } => waiting.answer = Some((status, retry_after)),
-            FaultKind::Refuse(time) => waiting.refuse_until = Some(at.now + time),
+            FaultKind::Refuse(time) => waiting.refuse_until = Some(clock::after(at.now, time)),
             _ => return false,
         }
         true
@@ -320,7 +321,7 @@ impl Exchange {
             FaultKind::Coalesce => {
                 connection.mischief.cork = Some(Held {
                     frames: COALESCED_FRAMES,
-                    until: at.now + COALESCED,
+                    until: clock::after(at.now, COALESCED),
                 });
                 self.effects.push_back(Effect::Cork { to, on: true });
             }
@@ -345,7 +346,7 @@ impl Exchange {
 
 /// A period, give or take a fifth.
 fn jitter(period: Duration, chance: &mut Random) -> Duration {
-    period * (800 + chance.below(401) as u32) / 1000
+    clock::times(period, (800 + chance.below(401)) as f64 / 1000.0)
 }
 
 /// Bytes.

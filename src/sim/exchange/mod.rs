@@ -62,6 +62,7 @@ use crate::{
         Codec,
         wire::server::{self, ClientMessage},
     },
+    clock,
     market::Symbol,
     topic::Channel,
     venue::Message,
@@ -151,7 +152,7 @@ impl Exchange {
                 path,
                 codec,
                 state: State::Greeted {
-                    auth_by: at.now + self.config.auth_timeout,
+                    auth_by: clock::after(at.now, self.config.auth_timeout),
                 },
                 account: None,
                 mute: stalled,
@@ -357,7 +358,7 @@ impl Exchange {
             self.ghosts.push(Ghost {
                 path: connection.path,
                 account: account.clone(),
-                reaped_at: at.now + self.config.reap_after,
+                reaped_at: clock::after(at.now, self.config.reap_after),
             });
         }
     }

@@ -167,7 +167,7 @@ impl Server {
                     io::ErrorKind::Interrupted | io::ErrorKind::ConnectionAborted => continue,
                     _ => {
                         // Out of descriptors, most likely: no readiness will tell when that is over.
-                        self.accept_at = Some(self.at.now + ACCEPT_AGAIN);
+                        self.accept_at = Some(clock::after(self.at.now, ACCEPT_AGAIN));
                         return;
                     }
                 },
@@ -212,7 +212,7 @@ impl Server {
                     arrival: Arc::default(),
                     peer,
                     backlog: VecDeque::new(),
-                    give_up: Some(self.at.now + UPGRADE_TIMEOUT),
+                    give_up: Some(clock::after(self.at.now, UPGRADE_TIMEOUT)),
                     why: None,
                 },
             );
@@ -280,7 +280,7 @@ impl Server {
                     connection.why.get_or_insert(why);
                     // A mute server did not hear it, and waits for the end of the stream.
                     if !mute {
-                        connection.give_up = Some(self.at.now + LINGER);
+                        connection.give_up = Some(clock::after(self.at.now, LINGER));
                         self.exchange.ended(self.at, id);
                     }
                 }

@@ -13,6 +13,7 @@ use super::{
     reset, would_block,
 };
 use crate::{
+    clock,
     sim::exchange::{Breakage, ConnectionId, Effect},
     venue,
 };
@@ -128,7 +129,9 @@ impl Server {
             }
             Ok(()) | Err(Error::ConnectionClosed | Error::AlreadyClosed) => {
                 connection.shut();
-                connection.give_up.get_or_insert(self.at.now + LINGER);
+                connection
+                    .give_up
+                    .get_or_insert_with(|| clock::after(self.at.now, LINGER));
                 self.woken.insert(id);
             }
             Err(_) => self.lose(id, LOST),
@@ -171,7 +174,7 @@ impl Server {
 
     /// A connection that is to end, with a bound on how long that takes.
     fn ending(&mut self, id: ConnectionId, why: &'static str) -> Option<&mut Connection> {
-        let give_up = self.at.now + LINGER;
+        let give_up = clock::after(self.at.now, LINGER);
         let mute = self.exchange.is_mute(id);
         let connection = self.connections.get_mut(&id)?;
         connection.why.get_or_insert(why);
