@@ -232,6 +232,31 @@ fn a_close_frame_that_is_answered_with_the_secret_is_in_no_record() {
     println!("{DONE}");
 }
 
+#[test]
+fn the_reason_of_a_close_frame_is_in_no_record_where_debug_is_the_level() {
+    const NAME: &str = "the_reason_of_a_close_frame_is_in_no_record_where_debug_is_the_level";
+    let Some(server) = Server::of_this_child() else {
+        return with_child(NAME, |listener| {
+            let (mut peer, _) = Peer::live(listener);
+            let reason = [&1_011_u16.to_be_bytes(), PLAIN.secret.as_bytes()].concat();
+            peer.frame(0x88, &reason, usize::MAX);
+            peer.serve_to_the_end();
+        });
+    };
+    let capture = Capture::install();
+    log::set_max_level(log::LevelFilter::Debug);
+    let credentials = Credentials::new(PLAIN.key, PLAIN.secret).unwrap();
+    let manager = Manager::with_config(server.config()).unwrap();
+    let feed = manager.open(&server.venue(), &credentials).unwrap();
+    feed.wait_live(WAIT).unwrap();
+    support::eventually("the close frame is logged", || {
+        let all = capture.0.lock();
+        all.contains("DEBUG tungstenite::protocol: Received close frame")
+    });
+    assert_clean(PLAIN, &capture.0.lock());
+    println!("{DONE}");
+}
+
 /// The code of the error behind it all.
 fn innermost(error: &Error) -> Option<&'static str> {
     match error {
