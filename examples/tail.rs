@@ -194,7 +194,12 @@ fn print<T: Payload<Source: Routed>>(
                     Update::Gap(gap) => (Line::Gap(gap), None),
                     Update::Dropped(dropped) => (Line::Dropped(dropped), None),
                     Update::Notice(Notice::Unparsed(unparsed)) => (Line::Unparsed(unparsed), None),
-                    Update::Notice(notice) => (Line::Notice(notice), None),
+                    Update::Notice(notice) => {
+                        if let Notice::NotLive { .. } = &notice {
+                            eprintln!("{notice}");
+                        }
+                        (Line::Notice(notice), None)
+                    }
                     Update::Ended(ended) => {
                         let reason = ended.reason.to_string();
                         (Line::Ended { reason }, Some(ended))

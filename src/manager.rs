@@ -129,11 +129,12 @@ impl Manager {
         }
         // The search costs more than all the rest of joining a stream. Who joins one has its endpoint and credentials,
         // which were searched when it was opened, and sends no request.
-        if !claims().is_taken(&key) {
+        let joins = claims().is_live(&key);
+        if !joins {
             // Told of no stream: its name may be where they stand.
             keep_out_of_the_request(venue, credentials)?;
         }
-        self.acquire(venue, credentials, &key, timeout)
+        self.acquire(venue, credentials, &key, timeout, joins)
             .map_err(|error| error.told(&key, None, self.correlation.as_ref()))
     }
 
@@ -143,6 +144,7 @@ impl Manager {
         credentials: &Credentials,
         key: &StreamKey,
         timeout: Duration,
+        is_unsearched: bool,
     ) -> Result<StreamHandle<V>> {
         venue.admit(credentials)?;
         let config = &self.scope.config;
@@ -165,7 +167,14 @@ impl Manager {
             Ok(Acquired::Created { stream }) => {
                 let lease = Lease::counted(stream, self.correlation.clone());
                 let stream = created.expect("a stream was created, and this is where it is kept");
-                stream.start(credentials.clone(), self.correlation.as_ref())?;
+                let searched = if is_unsearched {
+                    // The stream that was to be joined has ended in between. It had the same endpoint, so that this can
+                    // be named; its headers may have been others.
+                    keep_out_of_the_request(venue, credentials)
+                } else {
+                    Ok(())
+                };
+                stream.start(searched, credentials.clone(), self.correlation.as_ref())?;
                 Ok(StreamHandle::new(stream, lease, config.queue))
             }
             Ok(Acquired::Joined { stream: shared }) => {

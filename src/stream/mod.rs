@@ -172,12 +172,13 @@ impl<V: Venue> Stream<V> {
         differences
     }
 
-    /// Starts the thread of a stream that was just claimed.
+    /// Starts the thread of a stream that was just claimed, if it is `admitted`.
     ///
     /// # Errors
-    /// [`Error::Spawn`]. The claim is given up then, and whoever joined in the meantime is told.
+    /// [`Error::Spawn`], or why it is not admitted. The claim is given up then, and whoever joined in the meantime is told.
     pub(crate) fn start(
         self: &Arc<Self>,
+        admitted: Result<()>,
         credentials: Credentials,
         correlation: Option<&CorrelationId>,
     ) -> Result<()> {
@@ -187,6 +188,10 @@ impl<V: Venue> Stream<V> {
             stream: Arc::clone(self),
             reason: None,
         };
+        if let Err(error) = admitted {
+            guard.reason = Some(EndReason::Failed(error.clone()));
+            return Err(error);
+        }
         record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}", credentials.redact(&self.venue.label(&credentials)));
         let spawned = WebSocketTransport::new(&self.config).and_then(|transport| {
             self.wishes.set_waker(transport.waker());

@@ -263,9 +263,11 @@ impl<S: Clone> Registry<S> {
         }
     }
 
-    /// Whether the key has a slot now.
-    pub(crate) fn is_taken(&self, key: &StreamKey) -> bool {
-        self.slots.lock().by_key.contains_key(key)
+    /// Whether a stream runs for the key now, so that whoever asks for it joins.
+    pub(crate) fn is_live(&self, key: &StreamKey) -> bool {
+        let slots = self.slots.lock();
+        let slot = slots.by_key.get(key);
+        slot.is_some_and(|slot| matches!(slot.state, SlotState::Live { .. }))
     }
 
     /// The streams that `scope` has acquired and that are in the table.
