@@ -143,9 +143,16 @@ fn tail_keeps_trying_where_nobody_listens_and_says_so() {
             .env("APCA_API_SECRET_KEY", "tail-secret"),
         BOUND,
     );
-    assert_eq!((ran.code(), ran.stdout.as_str()), (Some(3), ""));
-    assert!(ran.stderr.starts_with("not connected"), "{}", ran.stderr);
-    for why in ["cannot connect", "refused", "what to do: retry later"] {
+    assert_eq!(ran.code(), Some(3));
+    let told = r#"{"kind":"notice","notice":"not_live","attempt":1,"#;
+    assert!(ran.stdout.starts_with(told), "{}", ran.stdout);
+    assert!(ran.stderr.starts_with("not live after"), "{}", ran.stderr);
+    for why in [
+        "not connected",
+        "cannot connect",
+        "refused",
+        "what to do: retry later",
+    ] {
         assert!(ran.stderr.contains(why), "{}", ran.stderr);
     }
 }

@@ -15,14 +15,13 @@ mod common;
 use std::{
     process::{Command, Stdio},
     sync::{
-        Arc, Mutex,
+        Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
 
-use common::{GENEROUS, Peer, Venue, credentials, open, stocks_at, until};
-use rustls::pki_types::PrivatePkcs8KeyDer;
+use common::{GENEROUS, Peer, Venue, certificate, credentials, open, stocks_at, until};
 use trunkline::{
     Config, Error, Manager, StreamHandle, alpaca,
     alpaca::MarketData,
@@ -178,31 +177,17 @@ fn child() {
 /// A server that resets each connection once it is live. What the client says after that, a close frame and the end of
 /// TLS, meets a socket that is gone.
 fn reset_lines(secure: bool) {
-    let key = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let certificate = key.cert.der().clone();
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate],
-            PrivatePkcs8KeyDer::from(key.signing_key.serialize_der()).into(),
-        )
-        .unwrap();
-    let server = Arc::new(server);
+    let (authority, server) = certificate();
     let peer = Peer::start(move |line| {
         if secure {
-            let tls = rustls::ServerConnection::new(Arc::clone(&server)).unwrap();
-            let stream = rustls::StreamOwned::new(tls, line.stream.try_clone().unwrap());
-            Venue::new(stream).log_in();
+            Venue::new(line.secure(&server)).log_in();
         } else {
             line.venue().log_in();
         }
         line.reset();
     });
     let mut config = Config::default();
-    config.extra_roots = key.cert.pem().into_bytes();
+    config.extra_roots = authority;
     config.backoff.initial = Duration::from_millis(1);
     config.backoff.cap = Duration::from_millis(1);
     config.attempt_budget.interval = Duration::from_micros(1);

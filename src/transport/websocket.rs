@@ -270,6 +270,17 @@ impl WebSocketTransport {
         }
     }
 
+    /// The byte stream of the connection, as long as there is one to read.
+    fn wire(&mut self) -> Option<&mut Wire> {
+        match &mut self.state {
+            #[cfg(feature = "tls")]
+            State::Securing(wire, _) => Some(wire),
+            State::Upgrading(middle) => Some(middle.get_mut().get_mut()),
+            State::Open(websocket) | State::Closing(websocket) => Some(websocket.get_mut()),
+            _ => None,
+        }
+    }
+
     /// What a call on the WebSocket came to: something, not now, or a fault.
     fn outcome<T>(&mut self, result: Result<T, WsError>) -> Result<Option<T>, Fault> {
         match result {
@@ -375,8 +386,8 @@ impl Transport for WebSocketTransport {
                 State::Securing(mut wire, target) => match wire.handshake() {
                     Ok(true) => self.upgrade(*wire, &target)?,
                     Ok(false) => {
+                        self.more = wire.is_spent();
                         self.state = State::Securing(wire, target);
-                        self.more = false;
                         return Ok(self.phase);
                     }
                     Err(error) => {
@@ -399,8 +410,8 @@ impl Transport for WebSocketTransport {
                         }
                     }
                     Err(HandshakeError::Interrupted(middle)) => {
+                        self.more = middle.get_ref().get_ref().is_spent();
                         self.state = State::Upgrading(Box::new(middle));
-                        self.more = false;
                         return Ok(self.phase);
                     }
                     Err(HandshakeError::Failure(error)) => {
@@ -446,9 +457,12 @@ impl Transport for WebSocketTransport {
             return Ok(None);
         };
         let result = websocket.read();
-        let read_at = websocket.get_ref().read_at();
+        let (read_at, is_spent) = (
+            websocket.get_ref().read_at(),
+            websocket.get_ref().is_spent(),
+        );
         let Some(message) = self.outcome(result)? else {
-            self.more = false;
+            self.more = is_spent;
             return Ok(None);
         };
         self.more = true;
@@ -567,7 +581,7 @@ impl Transport for WebSocketTransport {
                         }
                         Ok(_) => {}
                         Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                            self.more = false;
+                            self.more = websocket.get_ref().is_spent();
                             return false;
                         }
                         Err(
@@ -607,6 +621,9 @@ impl Transport for WebSocketTransport {
     }
 
     fn wait(&mut self, deadline: Option<Instant>) {
+        if let Some(wire) = self.wire() {
+            wire.begin_turn();
+        }
         if std::mem::take(&mut self.busy) && !self.more && !self.linger.is_zero() {
             // Bytes that come now gather in the socket. They are read without asking the poller first: it will tell of
             // what comes behind them, and of a wake that cut this short.

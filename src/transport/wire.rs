@@ -28,9 +28,49 @@ pub(super) struct Wire {
     mask: Option<Mask>,
     /// In order.
     secrets: VecDeque<Secret>,
+    allowance: Allowance,
     /// When the last read that brought something returned.
     read_at: Instant,
     bytes_read: u64,
+}
+
+/// How much one turn may still read from the socket. The layers above read until they have something to hand on, and it
+/// is the peer who decides when that is: records without plain text and messages of empty parts never come to anything.
+/// So the socket says "not now" once this is spent, and wishes and deadlines are looked at before it is read again.
+struct Allowance {
+    reads: u32,
+    bytes: usize,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self {
+            reads: 256,
+            bytes: 1 << 20,
+        }
+    }
+}
+
+impl Allowance {
+    fn is_spent(&self) -> bool {
+        self.reads == 0 || self.bytes == 0
+    }
+}
+
+/// The socket, as far as the turn may read it.
+struct Metered<'a>(&'a TcpStream, &'a mut Allowance);
+
+impl Read for Metered<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let Self(socket, allowance) = self;
+        if allowance.is_spent() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let read = (&**socket).read(buffer)?;
+        allowance.reads -= 1;
+        allowance.bytes = allowance.bytes.saturating_sub(read);
+        Ok(read)
+    }
 }
 
 /// What TLS writes to. A socket's `write` sends, and is told not to raise SIGPIPE; its `write_vectored` cannot be told, and
@@ -68,6 +108,7 @@ impl Wire {
             tls_error: None,
             mask: (!secrets.is_none()).then(|| Mask::new(secrets)),
             secrets: VecDeque::new(),
+            allowance: Allowance::default(),
             read_at: clock::now(),
             bytes_read: 0,
         }
@@ -96,7 +137,7 @@ impl Wire {
             if !tls.is_handshaking() {
                 return Ok(!tls.wants_write());
             }
-            match tls.read_tls(&mut &*self.socket) {
+            match tls.read_tls(&mut Metered(&self.socket, &mut self.allowance)) {
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
@@ -115,6 +156,16 @@ impl Wire {
     pub(super) fn speaks_tls(&self) -> bool {
         let tls = self.tls.as_ref();
         tls.is_some_and(|tls| tls.protocol_version().is_some())
+    }
+
+    /// From here on the next turn may read as much again.
+    pub(super) fn begin_turn(&mut self) {
+        self.allowance = Allowance::default();
+    }
+
+    /// Whether this turn has read all that it may: more may be left in the socket then.
+    pub(super) fn is_spent(&self) -> bool {
+        self.allowance.is_spent()
     }
 
     pub(super) fn read_at(&self) -> Instant {
@@ -183,7 +234,7 @@ impl Wire {
                 if let Some(error) = &self.tls_error {
                     return Err(io::Error::new(io::ErrorKind::InvalidData, error.clone()));
                 }
-                match tls.read_tls(&mut &*self.socket) {
+                match tls.read_tls(&mut Metered(&self.socket, &mut self.allowance)) {
                     Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                     Ok(_) => {}
                     Err(error) => return Err(error),
@@ -197,7 +248,7 @@ impl Wire {
                 }
             }
         }
-        (&*self.socket).read(buffer)
+        Metered(&self.socket, &mut self.allowance).read(buffer)
     }
 
     /// Reads until the mask has something to hand on, or the stream has ended.

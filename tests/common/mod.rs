@@ -32,6 +32,7 @@ use std::{
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
+use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer};
 use trunkline::{
     Backoff, Config, Credentials, Endpoint, Error, Manager, StreamHandle, TradeEvent, Update,
     alpaca::{self, Feed, MarketData},
@@ -235,6 +236,12 @@ impl Line {
             .unwrap();
     }
 
+    /// The same line, behind TLS.
+    pub fn secure(&self, server: &Arc<ServerConfig>) -> StreamOwned<ServerConnection, TcpStream> {
+        let tls = ServerConnection::new(Arc::clone(server)).unwrap();
+        StreamOwned::new(tls, self.stream.try_clone().unwrap())
+    }
+
     /// Upgrades.
     pub fn venue(&self) -> Venue<TcpStream> {
         Venue::new(self.stream.try_clone().unwrap())
@@ -333,6 +340,22 @@ impl Drop for Peer {
             assert!(outcome.is_ok() || thread::panicking());
         }
     }
+}
+
+/// A server's side of TLS for `localhost`, and the certificate that its clients have to trust.
+pub fn certificate() -> (Vec<u8>, Arc<ServerConfig>) {
+    let signed = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            vec![signed.cert.der().clone()],
+            PrivatePkcs8KeyDer::from(signed.signing_key.serialize_der()).into(),
+        )
+        .unwrap();
+    (signed.cert.pem().into_bytes(), Arc::new(server))
 }
 
 /// The stock stream at `url`.
