@@ -716,6 +716,62 @@ fn close_that_runs_out_of_time_says_so_and_the_stream_still_ends() {
     until_no_thread(&credentials);
 }
 
+/// `LineClosed` means that the line is gone, whoever ends it.
+#[test]
+fn close_waits_for_a_shutdown_that_somebody_else_makes() {
+    let peer = Peer::live(|mut line, _| {
+        line.drain();
+        line.hold();
+    });
+    let mut config = patient();
+    config.close_timeout = NEVER;
+    let credentials = credentials();
+    let manager = Manager::with_config(config).unwrap();
+    let handle = manager.open(&peer.stocks(), &credentials).unwrap();
+    handle.wait_live(GENEROUS).unwrap();
+    let shutdown = {
+        let manager = manager.clone();
+        spawn(move || manager.shutdown(GENEROUS))
+    };
+    until("the shutdown has begun", || {
+        handle.health().draining_for.is_some()
+    });
+    let early = handle.clone().close(Duration::ZERO);
+    assert!(
+        matches!(
+            &early,
+            Err(Error::TimedOut {
+                doing: Doing::Closing,
+                ..
+            })
+        ),
+        "{early:?}"
+    );
+    // The socket ends, and with it the wait for the close.
+    drop(peer);
+    handle.close(GENEROUS).unwrap();
+    assert!(manager.health().streams.is_empty());
+    assert!(shutdown.join().unwrap()[0].stuck.is_none());
+    until_no_thread(&credentials);
+}
+
+#[test]
+fn a_line_that_ended_by_itself_is_closed_for_each_of_its_holders() {
+    let peer = Peer::start(|line| {
+        let mut venue = line.venue();
+        venue.welcome();
+        venue.hear();
+        venue.say(r#"[{"T":"error","code":402,"msg":"auth failed"}]"#);
+        venue.serve();
+    });
+    let handle = open(&patient(), &peer.stocks(), &credentials());
+    let other = handle.clone();
+    until("it has ended", || handle.end_reason().is_some());
+    for handle in [handle, other] {
+        handle.close(Duration::ZERO).unwrap();
+    }
+}
+
 #[test]
 fn shutdown_ends_all_streams_at_the_same_time_and_reports_each() {
     const STREAMS: usize = 10;
@@ -983,8 +1039,12 @@ fn the_last_hold_can_go_on_the_streams_own_thread() {
         let place = Arc::clone(&place);
         move |_| {
             let begun = Instant::now();
-            let held = place.lock().take();
-            drop(held);
+            if let Some((handle, subscription)) = place.lock().take() {
+                drop(subscription);
+                // It is not gone, since this runs on it.
+                let closed = handle.close(GENEROUS);
+                assert!(matches!(closed, Err(Error::TimedOut { .. })), "{closed:?}");
+            }
             dropped.send(begun.elapsed()).unwrap();
         }
     });

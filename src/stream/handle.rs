@@ -202,7 +202,8 @@ impl<V: Venue> StreamHandle<V> {
     ///
     /// # Errors
     /// At once [`Error::StillShared`], if others hold the stream: it stays open. [`Error::TimedOut`] if its thread did
-    /// not end in time: its key stays taken until it does.
+    /// not end in time, whoever asked it to: its key stays taken until it does. The stream's own thread cannot wait for
+    /// itself, and gets that at once.
     pub fn close(self, timeout: Duration) -> Result<LineClosed> {
         let Self { stream, lease, .. } = self;
         let started = clock::now();
@@ -213,13 +214,14 @@ impl<V: Venue> StreamHandle<V> {
                     at: At::new(&stream.key, stream.lifecycle.phase()),
                     leases,
                 },
-                Released::Last if !lease.end(clock::after(started, timeout)) => {
-                    stream.lifecycle.timed_out(Doing::Closing)
-                }
+                // Also where somebody else ends it, by a shutdown: that may still be at it.
                 Released::Last | Released::Stale => {
-                    return Ok(LineClosed {
-                        took: clock::now().saturating_duration_since(started),
-                    });
+                    if lease.end(clock::after(started, timeout)) {
+                        return Ok(LineClosed {
+                            took: clock::now().saturating_duration_since(started),
+                        });
+                    }
+                    stream.lifecycle.timed_out(Doing::Closing)
                 }
             },
         };
@@ -299,7 +301,7 @@ impl Lease {
         claims().release(self.stream.key(), self.stream.generation())
     }
 
-    /// Ends the stream, of which this was the last lease.
+    /// Ends the stream, of which this was the last lease, or waits for whoever does.
     fn end(&self, deadline: Instant) -> bool {
         end(&self.stream, self.correlation(), deadline)
     }
@@ -331,7 +333,7 @@ pub(crate) fn end(
 ) -> bool {
     stream.stop(correlation);
     if stream.is_own_thread() {
-        return true;
+        return false;
     }
     let (key, generation) = (stream.key(), stream.generation());
     let gone = claims().wait_gone(key, generation, deadline);

@@ -84,7 +84,7 @@ pub(crate) enum Released {
     Last,
     /// So many others hold it still.
     Shared(usize),
-    /// The slot has moved on. Nothing to do.
+    /// The stream has ended, or somebody else ends it.
     Stale,
 }
 
@@ -189,7 +189,11 @@ impl<S: Clone> Registry<S> {
                 _removed = slots.by_key.remove(key);
                 Released::Stale
             }
-            SlotState::Live { leases } | SlotState::Ended { leases } => {
+            SlotState::Ended { leases } => {
+                *leases -= 1;
+                Released::Stale
+            }
+            SlotState::Live { leases } => {
                 *leases -= 1;
                 Released::Shared(*leases)
             }
@@ -394,7 +398,8 @@ mod tests {
         registry.retain(&key(), 1);
         registry.vacate(&key(), 1);
         assert_eq!(registry.streams(SCOPE), [10]);
-        assert_eq!(registry.release(&key(), 1), Released::Shared(1));
+        assert_eq!(registry.release(&key(), 1), Released::Stale);
+        assert_eq!(registry.streams(SCOPE), [10]);
         assert_eq!(registry.release(&key(), 1), Released::Stale);
         assert!(registry.streams(SCOPE).is_empty());
     }
