@@ -18,6 +18,7 @@ use jiff::{
 };
 
 use crate::{
+    clock,
     error::{Error, Result},
     market::Timestamp,
 };
@@ -80,7 +81,9 @@ impl Calendar {
     ///
     /// The table of holidays and half days covers 2024 to 2028, which are the years that NYSE has announced; see
     /// [`covers`](Self::covers). Every day that is not in it, before and after these years too, is an ordinary one:
-    /// Monday to Friday are trading days.
+    /// Monday to Friday are trading days. A stream writes a warning when it becomes live and the table ends in less than
+    /// 60 days. After its end, a line on which expected data does not come is probed and not replaced: the day may be a
+    /// holiday.
     ///
     /// The hours are those of the market as a whole. A single exchange or feed may have shorter ones, and the overnight
     /// session is that of the alternative trading systems, which only some feeds carry.
@@ -223,6 +226,20 @@ impl Calendar {
         self.hours
             .as_ref()
             .is_none_or(|hours| hours.known.contains(&market_day(hours.local(time))))
+    }
+
+    /// When the table of holidays ends, if that is less than 60 days after `now`, or before it.
+    pub(crate) fn ends_soon(&self, now: Timestamp) -> Option<Timestamp> {
+        const NOTICE: Duration = Duration::from_secs(60 * 24 * 3_600);
+        self.known_until()
+            .filter(|end| clock::earlier(*end, NOTICE) < now)
+    }
+
+    /// Whether both times are on one market day, from 20:00 to 20:00 in New York. A market that never closes has none.
+    pub(crate) fn is_same_day(&self, one: Timestamp, other: Timestamp) -> bool {
+        self.hours
+            .as_ref()
+            .is_some_and(|hours| market_day(hours.local(one)) == market_day(hours.local(other)))
     }
 
     /// The session that `time` is in.

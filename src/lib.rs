@@ -112,7 +112,8 @@
 //! | `refused` * | warn | the venue refused topics of a subscription, and had not before | `code` |
 //! | `displaced` * | warn | topics were taken for a subscription of a higher priority | `code` |
 //! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt`, `code` |
-//! | `mute` | warn | expected data did not come, or a busy topic fell silent; it is probed | |
+//! | `mute` | warn | expected data did not come, or a busy topic fell silent; it is probed, or kept although nothing came | |
+//! | `calendar` | warn | the table of holidays ends in less than 60 days, or has ended; once per stream | |
 //! | `slept` | info | the machine was asleep; the line is probed | |
 //! | `behind` | warn | events arrive late: the venue's buffer fills | |
 //! | `stopping` * | info | the last holder let go, or somebody shut it down | |

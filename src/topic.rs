@@ -190,8 +190,9 @@ impl<T: Payload> Topics<T> {
     }
 
     /// Expects something to arrive on any of these topics at least this often while the market's regular session lasts.
-    /// A connection that is open and brings nothing for longer is probed, and then replaced. By default only what the
-    /// venue itself expects is, and that topics which were busy go on
+    /// A connection that is open and brings nothing for longer is probed, and then replaced: once a day if its successor
+    /// brings nothing either, and not at all beyond the [calendar's](crate::Calendar) table, since the market may be
+    /// closed. By default only what the venue itself expects is, and that topics which were busy go on
     /// ([`Venue::has_rhythm`](crate::venue::Venue::has_rhythm)): for quiet symbols no such time can be named.
     #[must_use]
     pub fn expect_within(self, time: Duration) -> Self {

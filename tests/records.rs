@@ -17,8 +17,8 @@ use support::{
     quick, sim,
 };
 use trunkline::{
-    Credentials, EndReason, Error, Health, Manager, MarketEvent, Phase, StreamHandle, StreamKey,
-    Trade, Update,
+    Calendar, Credentials, EndReason, Error, Health, Manager, MarketEvent, Phase, StreamHandle,
+    StreamKey, Trade, Update,
     alpaca::{self, Account, MarketData},
     sim::{Accept, Sim},
 };
@@ -147,6 +147,37 @@ fn a_whole_life_is_told_in_exactly_the_documented_records() {
         phases.iter().any(|phase| phase.starts_with("waiting for ")),
         "{phases:?}"
     );
+}
+
+#[test]
+fn a_calendar_whose_table_ends_is_told_once_and_one_that_goes_on_is_not() {
+    let sim = sim(|_| {});
+    install();
+    let manager = Manager::with_config(quick()).unwrap();
+    for (last, told) in [(2025, 1), (2250, 0)] {
+        let calendar = Calendar::us_equities()
+            .with_known_through(last, 12, 31)
+            .unwrap();
+        let venue = sim.stocks().calendar(calendar);
+        let credentials = credentials(&format!("table{last}"));
+        let feed = manager.open(&venue, &credentials).unwrap();
+        let key = feed.key().clone();
+        feed.wait_live(WAIT).unwrap();
+        sim.cut();
+        wait_for(&key, "live", 2);
+        feed.close(WAIT).unwrap();
+        wait_for(&key, "ended", 1);
+        let records = records(&key);
+        let ends: Vec<_> = records
+            .iter()
+            .filter(|record| record.event() == "calendar")
+            .collect();
+        assert_eq!(ends.len(), told, "{records:#?}");
+        for record in ends {
+            assert_eq!(record.level, log::Level::Warn);
+            assert!(record.message.contains("2026-01-01T01:00:00"), "{record:?}");
+        }
+    }
 }
 
 #[test]

@@ -543,3 +543,20 @@ fn sessions_have_names() {
     #[cfg(feature = "serde")]
     assert_eq!(serde_json::to_string(&PreMarket).unwrap(), "\"pre_market\"");
 }
+
+#[test]
+fn the_end_of_the_table_is_said_sixty_days_before() {
+    let stocks = Calendar::us_equities();
+    let end = stocks.known_until();
+    for (now, soon) in [
+        ("2028-11-02T00:59:00Z", None),
+        ("2028-11-02T01:01:00Z", end),
+        ("2030-01-01T00:00:00Z", end),
+    ] {
+        assert_eq!(stocks.ends_soon(at(now)), soon, "{now}");
+    }
+    let longer = stocks.with_known_through(2040, 12, 31).unwrap();
+    assert_eq!(longer.ends_soon(at("2030-01-01T00:00:00Z")), None);
+    let crypto = Calendar::always_open();
+    assert_eq!(crypto.ends_soon(at("2030-01-01T00:00:00Z")), None);
+}

@@ -19,6 +19,7 @@
 //! time, [`step`](Driver::step) runs a stream without sockets and without waiting.
 
 use std::{
+    cell::Cell,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -63,6 +64,10 @@ pub(crate) struct Driver<V: Venue, T> {
     /// The venue refuses credentials that it accepted before.
     refusals: Option<Refusals>,
     calendar: Calendar,
+    /// It was said that its table ends.
+    calendar_ends: bool,
+    /// When a connection was given up last because it was mute.
+    gave_up_mute: Option<Timestamp>,
     /// When the last message was read, for the gap that may follow.
     last_message: Option<Instant>,
     /// How long the machine had been asleep at the last turn.
@@ -145,6 +150,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             was_live: false,
             refusals: None,
             calendar,
+            calendar_ends: false,
+            gave_up_mute: None,
             last_message: None,
             asleep,
             meter,
@@ -410,6 +417,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         });
         self.hub.connected(now);
         record!(Info, "live", self.stream.key, epoch = epoch; "connection {epoch} is live");
+        self.look_at_calendar();
         self.is_changed = true;
     }
 
@@ -462,6 +470,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 self.hub.release_memory();
                 self.out.reuse(Vec::new());
                 self.ping(now);
+                self.look_at_calendar();
             }
             Some(Due::Look) => self.look(now),
             Some(Due::Dead(silent)) => {
@@ -530,9 +539,18 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let venue = &self.stream.venue;
         let (calendar, transport) = (&self.calendar, &self.transport);
         let utc = transport.utc();
+        if live.liveness.is_kept() && calendar.session_at(utc) != TradingSession::Regular {
+            // What did not come on this day is not missed on the next.
+            self.hub.expect_anew(now);
+        }
+        let (since, came) = (live.since, Cell::new(false));
         let left = self.hub.least_left(
             |topic| venue.expects(topic),
-            |within, since| time_left(calendar, utc_of(transport, since), utc, within),
+            |within, heard| {
+                let left = time_left(calendar, utc_of(transport, heard), utc, within);
+                came.set(came.get() || left.is_zero() && heard > since);
+                left
+            },
         );
         match live.liveness.expect(now, left, &self.stream.config) {
             Outlook::Fine | Outlook::Waiting => {}
@@ -543,10 +561,44 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 self.enter(now, Phase::Mute);
                 self.ping(now);
             }
-            Outlook::Mute => {
-                let at = self.at(Phase::Mute);
-                self.fail(now, Error::Mute { at });
-            }
+            Outlook::Mute => self.give_up_mute(now, utc, came.get()),
+        }
+    }
+
+    /// Says once that the calendar's table ends soon, or has ended.
+    fn look_at_calendar(&mut self) {
+        if self.calendar_ends {
+            return;
+        }
+        if let Some(end) = self.calendar.ends_soon(self.transport.utc()) {
+            self.calendar_ends = true;
+            record!(Warn, "calendar", self.stream.key; "the calendar knows no holidays from {end} on: later, a mute line is kept, since the market may be closed");
+        }
+    }
+
+    /// Ends a connection that brings nothing of what is expected, where another may bring it: not if the market may be
+    /// closed without the calendar's knowledge, which a calendar that never closes cannot be wrong about. `came` is
+    /// whether any of it came on this connection.
+    fn give_up_mute(&mut self, now: Instant, utc: Timestamp, came: bool) {
+        let in_vain = !came
+            && self
+                .gave_up_mute
+                .is_some_and(|at| self.calendar.is_same_day(at, utc));
+        if self.calendar.covers(utc) && !in_vain {
+            self.gave_up_mute = Some(utc);
+            let at = self.at(Phase::Mute);
+            return self.fail(now, Error::Mute { at });
+        }
+        let Link::Live(live) = &mut self.link else {
+            return;
+        };
+        if !live.liveness.keep(now) {
+            let why = if in_vain {
+                "nor did it come on the connection before"
+            } else {
+                "the calendar's table of holidays does not cover this day"
+            };
+            record!(Warn, "mute", self.stream.key; "what is expected does not come, and the connection is kept: {why}");
         }
     }
 
@@ -978,7 +1030,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let outage = Outage {
             attempt: self.failures,
             cause: error.clone(),
-            retry_at: now + delay,
+            retry_at: clock::after(now, delay),
         };
         self.hub.not_live(outage, was_live, now);
         let failures = self.failures;

@@ -480,8 +480,15 @@ impl<E: Routed> Hub<E> {
         self.has_confirmed = false;
         self.outage = None;
         for member in self.members.iter_mut().flatten() {
-            member.heard = now;
             member.told_causes.clear();
+        }
+        self.expect_anew(now);
+    }
+
+    /// What is expected is expected from here on.
+    pub(crate) fn expect_anew(&mut self, now: Instant) {
+        for member in self.members.iter_mut().flatten() {
+            member.heard = now;
         }
     }
 

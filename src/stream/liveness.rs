@@ -2,7 +2,8 @@
 //!
 //! A silent line is pinged, and given up if nothing at all comes back. A line on which the expected data does not come
 //! is *mute*: it is probed with a ping, too, and given up if the data stays away, pong or not. Expectations run only
-//! while the market trades, by the venue's calendar. No clock in here: time is an argument.
+//! while the market trades, by the venue's calendar. A calendar may not know of a day on which nothing trades: so a line
+//! is kept on a day beyond its table, and where giving one up brought nothing on the same day. No clock in here: time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ pub(super) struct Liveness {
     look_at: Option<Instant>,
     /// The line is mute and was probed: what is expected has to arrive by then.
     probed_until: Option<Instant>,
+    /// The line stayed mute after that, and was not given up.
+    kept: bool,
 }
 
 /// What has to be done now.
@@ -62,6 +65,7 @@ impl Liveness {
             slept: false,
             look_at: None,
             probed_until: None,
+            kept: false,
         }
     }
 
@@ -113,6 +117,20 @@ impl Liveness {
         self.probed_until.is_some()
     }
 
+    /// Whether the line is mute for longer than a probe, and was not given up.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    /// The mute line is not given up. Says whether it had been decided before.
+    pub(super) fn keep(&mut self, now: Instant) -> bool {
+        const LOOK_AGAIN: Duration = Duration::from_secs(60);
+        let until = clock::after(now, LOOK_AGAIN);
+        self.probed_until = Some(until);
+        self.look_at = Some(until);
+        std::mem::replace(&mut self.kept, true)
+    }
+
     /// `left` is for how long whoever expects most may go on waiting, or nothing where nobody expects anything.
     pub(super) fn expect(
         &mut self,
@@ -122,6 +140,7 @@ impl Liveness {
     ) -> Outlook {
         if left != Some(Duration::ZERO) {
             self.look_at = left.map(|left| clock::after(now, left));
+            self.kept = false;
             return match self.probed_until.take() {
                 Some(_) => Outlook::Recovered,
                 None => Outlook::Fine,

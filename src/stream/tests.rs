@@ -1862,6 +1862,59 @@ fn a_week_of_gaps_as_markets_have_them_is_never_taken_for_a_silence() {
     }
 }
 
+/// Logins, requests and pings are answered, and no data comes.
+fn bring_nothing(bench: &mut Bench, time: Duration) {
+    let end = bench.peer.now() + time;
+    while bench.next.is_some_and(|next| next <= end) {
+        bench.leap();
+        if bench.sent().iter().any(|sent| sent == "<ping>") {
+            bench.peer.pong();
+            bench.step();
+        }
+        if bench.phase() == Phase::Authenticating {
+            bench.say(CONNECTED);
+            bench.say(AUTHENTICATED);
+            bench.say(&quotes_of(&["A"]));
+        }
+    }
+    bench.peer.advance_to(end);
+}
+
+/// A day of mourning that the calendar was not told of, and a holiday of a year that its table does not cover.
+#[test]
+fn a_market_that_is_closed_without_the_calendars_knowledge_costs_one_connection_a_day_or_none() {
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    for (opening, epochs) in [
+        ("2026-03-17T13:30:00Z", [2, 3, 4]),
+        ("2029-12-25T14:30:00Z", [1, 1, 1]),
+    ] {
+        let mut bench = Bench::live();
+        bench.peer.set_utc(opening.parse().unwrap());
+        let topics = alpaca::quotes(["A"]).expect_within(Duration::from_secs(60));
+        let quotes = bench.subscribe(topics);
+        bench.step();
+        bench.say(&quotes_of(&["A"]));
+        bring_nothing(&mut bench, hours(6));
+        let seen = (bench.health().epoch, bench.phase());
+        assert_eq!(seen, (epochs[0], Phase::Mute), "{opening}");
+
+        // After the close nothing is expected, and on the next day it is expected from the opening.
+        bring_nothing(&mut bench, hours(17));
+        let seen = (bench.health().epoch, bench.phase());
+        assert_eq!(seen, (epochs[0], Phase::Live), "{opening}");
+        bring_nothing(&mut bench, hours(1) + Duration::from_secs(20));
+
+        // A connection that brought something, and does no longer, is another matter on a day that is known: each time.
+        for epoch in &epochs[1..] {
+            bench.say(&quote("A", 1));
+            bring_nothing(&mut bench, Duration::from_secs(300));
+            let seen = (bench.health().epoch, bench.phase());
+            assert_eq!(seen, (*epoch, Phase::Mute), "{opening}");
+        }
+        drop(quotes);
+    }
+}
+
 #[test]
 fn a_week_with_its_nights_and_its_week_end_causes_no_false_reconnect() {
     let mut bench = Bench::live();

@@ -14,7 +14,7 @@ use std::{
 };
 
 use super::{Heard, Hub};
-use crate::{topic::Topic, venue::Routed};
+use crate::{clock, topic::Topic, venue::Routed};
 
 #[derive(Default)]
 pub(super) struct Rhythms {
@@ -48,8 +48,8 @@ impl Rhythm {
         let gap = self.silent.saturating_sub(ago);
         if self.is_known_here {
             let fading = 1.0 - (gap.as_secs_f64() / FADES_IN.as_secs_f64()).min(1.0);
-            self.longest = self.longest.mul_f64(fading).max(gap);
-            self.watched += gap;
+            self.longest = clock::times(self.longest, fading).max(gap);
+            self.watched = self.watched.saturating_add(gap);
             self.arrivals = self.arrivals.saturating_add(1);
         }
         self.is_known_here = true;
@@ -62,7 +62,7 @@ impl Rhythm {
     fn allowed(&self) -> Option<Duration> {
         let is_known = self.is_known_here && self.arrivals >= LEAST_ARRIVALS;
         let margin = 10.0 + 100.0 / f64::from(self.arrivals.max(1));
-        let allowed = self.longest.mul_f64(margin).max(LEAST_SILENCE);
+        let allowed = clock::times(self.longest, margin).max(LEAST_SILENCE);
         (is_known && allowed <= self.watched).then_some(allowed)
     }
 }
@@ -104,7 +104,7 @@ impl<E: Routed> Hub<E> {
                 .is_some_and(|entry| !entry.members.is_empty())
         });
         for rhythm in rhythms.values_mut() {
-            rhythm.silent += passed;
+            rhythm.silent = rhythm.silent.saturating_add(passed);
         }
         // Of a topic that had events, the last came then at the latest.
         let newest = self.rhythms.newest.unwrap_or(now);
@@ -158,7 +158,9 @@ fn found(rhythms: &mut HashMap<Topic, Rhythm>) -> Silence {
                 rhythm.asked_after = Some(rhythm.silent);
                 silence.topics.push(topic.clone());
             }
-            Some(asked_after) => silence.is_over |= rhythm.silent >= asked_after + allowed,
+            Some(asked_after) => {
+                silence.is_over |= rhythm.silent >= asked_after.saturating_add(allowed)
+            }
         }
     }
     let mut known = rhythms.values().filter(|rhythm| rhythm.is_known_here);
