@@ -140,6 +140,11 @@ pub(crate) fn earlier(time: Timestamp, span: Duration) -> Timestamp {
     Timestamp::from_nanos(time.as_nanos().saturating_sub(span))
 }
 
+/// 2026-01-01, in seconds since 1970: a wall clock that says an earlier time has not been set. Older than any release of
+/// this crate, whose calendar was announced in December 2025.
+#[cfg(feature = "tls")]
+pub(crate) const NOT_SET_BEFORE: u64 = 1_767_225_600;
+
 /// The wall clock: for what people and other systems compare with.
 pub(crate) fn utc() -> Timestamp {
     #[expect(clippy::disallowed_methods, reason = "this is the one rightful place")]

@@ -218,7 +218,8 @@ pub enum Error {
         at: At,
         /// What failed.
         why: String,
-        /// Whether it is the certificate that was refused, which another attempt will not change.
+        /// Whether it is the certificate that was refused, which another attempt will not change. Not for one that is out
+        /// of date by a clock that says a year before this crate's: once the clock is set, it may be in date.
         certificate: bool,
     },
 

@@ -10,6 +10,7 @@ use rustls::{
 
 use super::Fault;
 use crate::{
+    clock::NOT_SET_BEFORE,
     config::{Config, Roots},
     error::{Error, Result, Source},
 };
@@ -65,10 +66,25 @@ pub(super) fn fault(error: io::Error, spoke_tls: bool) -> Fault {
             source: Some(Source::new(error)),
         };
     };
+    // Small machines without a battery start in 1970 and get the time from the network, often after their programs have
+    // started: once the clock is set, the certificate is in date.
+    let certificate = match tls {
+        TlsError::InvalidCertificate(
+            CertificateError::ExpiredContext { time, .. }
+            | CertificateError::NotValidYetContext { time, .. },
+        ) => !is_unset(*time),
+        TlsError::InvalidCertificate(_) => true,
+        _ => false,
+    };
     Fault::Tls {
         why: words(tls, spoke_tls),
-        certificate: matches!(tls, TlsError::InvalidCertificate(_)),
+        certificate,
     }
+}
+
+/// Whether the clock that says so was never set.
+fn is_unset(clock: UnixTime) -> bool {
+    clock.as_secs() < NOT_SET_BEFORE
 }
 
 /// rustls says what is wrong; here it is said what to do, where that is known.
@@ -79,22 +95,32 @@ fn words(error: &TlsError, spoke_tls: bool) -> String {
         }
         TlsError::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
             format!(
-                "the server's certificate expired at {}, and this machine's clock says {}: one of them is wrong",
+                "the server's certificate expired at {}, and this machine's clock says {}: {}",
                 utc(*not_after),
-                utc(*time)
+                utc(*time),
+                who_is_wrong(*time)
             )
         }
         TlsError::InvalidCertificate(CertificateError::NotValidYetContext { time, not_before }) => {
             format!(
-                "the server's certificate is not valid before {}, and this machine's clock says {}: one of them is wrong",
+                "the server's certificate is not valid before {}, and this machine's clock says {}: {}",
                 utc(*not_before),
-                utc(*time)
+                utc(*time),
+                who_is_wrong(*time)
             )
         }
         TlsError::InvalidMessage(InvalidMessage::InvalidContentType) if !spoke_tls => {
             "the server does not speak TLS on this port: is it `ws://`, or another port?".to_owned()
         }
         other => other.to_string(),
+    }
+}
+
+fn who_is_wrong(clock: UnixTime) -> &'static str {
+    if is_unset(clock) {
+        "the clock is wrong, and once it is set the next attempt may succeed"
+    } else {
+        "one of them is wrong"
     }
 }
 
@@ -124,4 +150,56 @@ fn add_extra(store: &mut RootCertStore, pem: &[u8]) -> Result<()> {
         return Err(invalid("there is no certificate in it".to_owned()));
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::time::Duration;
+
+    use rcgen::{CertificateParams, KeyPair};
+    use rustls::client::{WebPkiServerVerifier, danger::ServerCertVerifier as _};
+
+    use super::*;
+
+    /// What a certificate of 2026 to 2030 means on a machine whose clock says so many seconds since 1970.
+    fn on_a_clock(seconds: u64) -> Fault {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2026, 2, 3);
+        params.not_after = rcgen::date_time_ymd(2030, 2, 3);
+        let certificate = params.self_signed(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider);
+        let refused = verifier.build().unwrap().verify_server_cert(
+            certificate.der(),
+            &[],
+            &ServerName::try_from("localhost").unwrap(),
+            &[],
+            UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
+        );
+        fault(io::Error::other(refused.unwrap_err()), true)
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_in_date_is_tried_again_where_the_clock_was_never_set() {
+        for (seconds, says, is_final) in [
+            (
+                0,
+                "clock says 1970-01-01T00:00:00Z: the clock is wrong",
+                false,
+            ),
+            (NOT_SET_BEFORE - 1, "the clock is wrong", false),
+            (NOT_SET_BEFORE, "one of them is wrong", true),
+            (4_000_000_000, "expired at 2030-02-03T00:00:00Z", true),
+        ] {
+            let Fault::Tls { why, certificate } = on_a_clock(seconds) else {
+                panic!("{seconds}: it is a fault of TLS");
+            };
+            assert!(why.contains(says), "{seconds}: {why}");
+            assert_eq!(certificate, is_final, "{seconds}: {why}");
+        }
+    }
 }
