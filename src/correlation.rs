@@ -81,11 +81,15 @@ impl fmt::Display for Note<'_> {
 struct Start {
     text: String,
     characters: usize,
+    /// Pieces and characters that came, those that are left out included.
+    taken: usize,
 }
 
 impl fmt::Write for Start {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.taken += 1;
         for character in text.chars() {
+            self.taken += 1;
             if self.text.is_empty() && character.is_whitespace() {
                 continue;
             }
@@ -94,6 +98,9 @@ impl fmt::Write for Start {
             }
             self.characters += 1;
             self.text.push(character);
+        }
+        if self.taken > MAX_TAKEN {
+            return Err(fmt::Error);
         }
         Ok(())
     }
@@ -108,6 +115,8 @@ fn garbles(character: char) -> bool {
 }
 
 const MAX_CHARACTERS: usize = 64;
+/// White space in front, and pieces without text, are left out; a text of nothing else has an end here.
+const MAX_TAKEN: usize = 4_096;
 
 #[cfg(test)]
 mod tests {
@@ -137,11 +146,11 @@ mod tests {
 
     #[test]
     fn a_display_that_never_ends_or_fails_gives_an_id_all_the_same() {
-        struct Endless;
+        struct Endless(&'static str);
         impl fmt::Display for Endless {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 loop {
-                    f.write_str("again ")?;
+                    f.write_str(self.0)?;
                 }
             }
         }
@@ -153,9 +162,12 @@ mod tests {
             }
         }
         assert_eq!(
-            CorrelationId::of(Endless).unwrap().as_str(),
+            CorrelationId::of(Endless("again ")).unwrap().as_str(),
             "again ".repeat(11)[..64].trim_end()
         );
+        for nothing in [" ", "", "\n\t"] {
+            assert_eq!(CorrelationId::of(Endless(nothing)), None);
+        }
         assert_eq!(CorrelationId::of(Broken).unwrap().as_str(), "half");
     }
 }

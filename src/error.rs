@@ -8,7 +8,12 @@ mod remedy;
 #[cfg(test)]
 mod tests;
 
-use std::{error::Error as StdError, fmt, sync::Arc, time::Duration};
+use std::{
+    error::Error as StdError,
+    fmt::{self, Write as _},
+    sync::Arc,
+    time::Duration,
+};
 
 pub use self::{
     rejection::{Rejection, RejectionKind},
@@ -469,19 +474,17 @@ impl Error {
     /// The text with its causes, on one line: for records and health, which have no source to ask.
     pub(crate) fn with_causes(&self) -> String {
         let mut text = self.to_string();
-        let mut cause = self.unsaid_cause();
-        while let Some(error) = cause {
+        for cause in self.unsaid_causes() {
             text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
+            write_bounded(&mut text, cause);
         }
         text
     }
 
-    /// The cause, unless the text ends with it.
-    fn unsaid_cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source()
-            .filter(|_| !matches!(self, Self::TimedOut { .. }))
+    /// The causes, unless the text ends with them.
+    fn unsaid_causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        let is_said = matches!(self, Self::TimedOut { .. });
+        causes(self).filter(move |_| !is_said)
     }
 
     /// The same without the stream, which a record names in front of it.
@@ -594,10 +597,9 @@ impl Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}\n  what to do: {}", self.remedy())?;
-        let mut cause = self.unsaid_cause();
-        while let Some(error) = cause {
-            write!(f, "\n  caused by: {error}")?;
-            cause = error.source();
+        for cause in self.unsaid_causes() {
+            f.write_str("\n  caused by: ")?;
+            write_bounded(f, cause);
         }
         write!(f, "\n  code: {}", self.code())
     }
@@ -766,6 +768,35 @@ impl fmt::Display for Doing {
     }
 }
 
+/// The causes of an error, as many as anybody reads: a foreign error may be its own cause.
+fn causes(error: &Error) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+    std::iter::successors(error.source(), |cause| (*cause).source()).take(16)
+}
+
+/// Writes what a foreign error says, as far as anybody reads it: its `Display` may have no end.
+fn write_bounded(out: &mut dyn fmt::Write, text: &dyn fmt::Display) {
+    let left = 4_096;
+    // It fails at the bound, or by itself. What was written until then is the text.
+    let _ = write!(Bounded { out, left }, "{text}");
+}
+
+struct Bounded<'a> {
+    out: &'a mut dyn fmt::Write,
+    left: usize,
+}
+
+impl fmt::Write for Bounded<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // An empty text counts, too.
+        let left = self.left.checked_sub(text.len().max(1));
+        self.left = left.unwrap_or(0);
+        if left.is_none() {
+            return Err(fmt::Error);
+        }
+        self.out.write_str(text)
+    }
+}
+
 /// A foreign error, kept for [`source`](StdError::source).
 #[derive(Clone)]
 pub struct Source(Arc<dyn StdError + Send + Sync>);
@@ -778,7 +809,8 @@ impl Source {
 
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        write_bounded(f, &self.0);
+        Ok(())
     }
 }
 

@@ -1039,7 +1039,8 @@ fn the_last_hold_can_go_on_the_streams_own_thread() {
         let place = Arc::clone(&place);
         move |_| {
             let begun = Instant::now();
-            if let Some((handle, subscription)) = place.lock().take() {
+            let held = place.lock().take();
+            if let Some((handle, subscription)) = held {
                 drop(subscription);
                 // It is not gone, since this runs on it.
                 let closed = handle.close(GENEROUS);

@@ -468,3 +468,35 @@ fn declarations_make_an_update_no_larger_than_its_event() {
         "{update} bytes, of which {event} are the event"
     );
 }
+
+/// A foreign error may say whatever it likes, without end, and be its own cause.
+#[test]
+fn what_is_read_of_a_foreign_error_has_an_end() {
+    #[derive(Debug)]
+    struct Endless(&'static str);
+    impl fmt::Display for Endless {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            loop {
+                f.write_str(self.0)?;
+            }
+        }
+    }
+    impl StdError for Endless {
+        fn source(&self) -> Option<&(dyn StdError + 'static)> {
+            Some(self)
+        }
+    }
+    for text in ["again ", ""] {
+        let error = Error::Unresolved {
+            at: At::default(),
+            source: Source::new(Endless(text)),
+        };
+        assert_eq!(
+            error.with_causes().matches("again again").count() > 0,
+            !text.is_empty()
+        );
+        for shown in [error.with_causes(), format!("{error:?}"), error.to_string()] {
+            assert!(shown.len() < 100_000, "{}", shown.len());
+        }
+    }
+}
