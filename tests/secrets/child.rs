@@ -55,6 +55,8 @@ impl Server {
         let mut config = quick();
         config.attempt_budget.interval = std::time::Duration::from_micros(1);
         config.extra_roots = self.root.clone().into_bytes();
+        // A login that was accepted once is given up at the first refusal.
+        config.backoff.credentials_patience = std::time::Duration::ZERO;
         config
     }
 

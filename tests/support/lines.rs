@@ -65,7 +65,9 @@ pub(crate) fn assert_a_short_life_is_told(lines: &Lines, before: &str) {
         (before, format!("{key}: connection 1 is live")),
         (
             &warning,
-            format!("{key} (correlation order-7): refused trades:AAPL: request refused: symbol limit exceeded (405)"),
+            format!(
+                "{key} (correlation order-7): refused trades:AAPL: request refused: symbol limit exceeded (405)"
+            ),
         ),
         (before, format!("{key} (correlation bot): asked to end")),
         (before, format!("{key}: ended: closed")),
