@@ -278,7 +278,7 @@ pub enum Roots {
     /// Mozilla's, compiled in: the same everywhere, also in a container without certificates.
     #[default]
     Bundled,
-    /// The operating system's.
+    /// The operating system's, read on a helper thread when a stream is opened. The set-up waits for it.
     Platform,
     /// None but [`Config::extra_roots`].
     ExtraOnly,

@@ -10,6 +10,7 @@ mod common;
 
 use std::{
     io,
+    process::Command,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
@@ -17,9 +18,12 @@ use std::{
     time::Duration,
 };
 
-use common::{GENEROUS, until};
+use common::{
+    GENEROUS, Peer, Venue, alone_with, certificate, credentials, failure, open, spawn, stocks_at,
+    until,
+};
 use trunkline::{
-    Config, Credentials, Error, Manager, Phase, Resolver,
+    Config, Credentials, Error, Manager, Phase, Resolver, Roots,
     alpaca::{self, Feed, MarketData},
     crossbeam_channel,
     sim::{Sim, SimConfig},
@@ -142,4 +146,66 @@ fn a_resolver_that_panics_is_a_failed_lookup() {
         .unwrap();
     until("it failed", || feed.health().failures >= 1);
     feed.close(GENEROUS).unwrap();
+}
+
+/// The certificates that the machine trusts lie in files, and a file system may hang like a resolver does.
+#[test]
+fn certificates_that_cannot_be_read_hold_up_no_open_and_no_stop() {
+    let path = std::env::temp_dir().join(format!("trunkline-roots-{}", std::process::id()));
+    let file = [("SSL_CERT_FILE", Some(path.to_str().unwrap()))];
+    alone_with(
+        "certificates_that_cannot_be_read_hold_up_no_open_and_no_stop",
+        &file,
+        || {
+            let path = std::env::var("SSL_CERT_FILE").unwrap();
+            // Whoever reads it waits for somebody who writes.
+            let made = Command::new("mkfifo").arg(&path).status().unwrap();
+            assert!(made.success());
+            let (done, outcome) = crossbeam_channel::bounded(1);
+            let body = {
+                let path = path.clone();
+                spawn(move || {
+                    unread_roots(&path);
+                    let _ = done.send(());
+                })
+            };
+            // Whatever hangs does so for ever.
+            let ended = outcome.recv_timeout(2 * GENEROUS);
+            let _ = std::fs::remove_file(&path);
+            ended.expect("it hangs, or failed");
+            body.join().unwrap();
+        },
+    );
+}
+
+fn unread_roots(path: &str) {
+    let (authority, server) = certificate();
+    let peer = Peer::start(move |line| {
+        let mut venue = Venue::new(line.secure(&server));
+        venue.log_in();
+        venue.serve();
+    });
+    let venue = stocks_at(&format!("wss://localhost:{}/", peer.address().port()));
+    let mut config = Config::default();
+    config.roots = Roots::Platform;
+    config.setup_timeout = Duration::from_millis(200);
+    config.backoff.initial = Duration::from_millis(1);
+    config.backoff.cap = Duration::from_millis(1);
+    config.attempt_budget.interval = Duration::from_micros(1);
+    let open = || open(&config, &venue, &credentials());
+    // Two at once wait for the same reading.
+    let (one, other) = (open(), open());
+    let error = failure(&one);
+    assert!(
+        format!("{error:?}").contains("still being read"),
+        "{error:?}"
+    );
+    other.close(GENEROUS).unwrap();
+    assert!(
+        peer.accepted().is_empty(),
+        "nobody is connected to whom nothing proves"
+    );
+    std::fs::write(path, authority).unwrap();
+    one.wait_live(GENEROUS).unwrap();
+    one.close(GENEROUS).unwrap();
 }

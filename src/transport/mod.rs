@@ -10,6 +10,8 @@ pub(crate) mod memory;
 mod proxy;
 pub(crate) mod resolve;
 #[cfg(feature = "tls")]
+mod system_roots;
+#[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub(crate) mod websocket;
 mod wire;

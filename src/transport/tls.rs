@@ -8,7 +8,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
-use super::Fault;
+use super::{Fault, Waker, system_roots::SystemRoots};
 use crate::{
     clock::NOT_SET_BEFORE,
     config::{Config, Roots},
@@ -24,18 +24,51 @@ pub(crate) fn validate(config: &Config) -> Result<()> {
     add_extra(&mut store, &config.extra_roots)
 }
 
-/// What every connection of a stream is made with.
-pub(super) fn client_config(config: &Config) -> Result<Arc<ClientConfig>> {
-    let mut store = RootCertStore::empty();
-    match config.roots {
-        Roots::Bundled => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Roots::Platform => {
-            // Certificates that cannot be read are common on some machines, and only matter if none can.
-            store.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+/// What every connection of a stream is made with, or what that waits for.
+pub(super) enum Client {
+    Ready(Arc<ClientConfig>),
+    Reading {
+        system: SystemRoots,
+        extra_roots: Vec<u8>,
+    },
+}
+
+impl Client {
+    /// The roots of the machine are asked for here, and waited for by whoever connects: `waker` is called then.
+    pub(super) fn new(config: &Config, waker: &Waker) -> Result<Self> {
+        let mut store = RootCertStore::empty();
+        match config.roots {
+            Roots::Bundled => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            Roots::ExtraOnly => {}
+            Roots::Platform => {
+                return Ok(Self::Reading {
+                    system: SystemRoots::read(waker),
+                    extra_roots: config.extra_roots.clone(),
+                });
+            }
         }
-        Roots::ExtraOnly => {}
+        client_config(store, &config.extra_roots).map(Self::Ready)
     }
-    add_extra(&mut store, &config.extra_roots)?;
+
+    /// The configuration, once it is there.
+    pub(super) fn get(&mut self) -> Result<Option<&Arc<ClientConfig>>> {
+        if let Self::Reading {
+            system,
+            extra_roots,
+        } = self
+            && let Some(store) = system.take()
+        {
+            *self = Self::Ready(client_config(RootCertStore::clone(&store), extra_roots)?);
+        }
+        Ok(match self {
+            Self::Ready(config) => Some(config),
+            Self::Reading { .. } => None,
+        })
+    }
+}
+
+fn client_config(mut store: RootCertStore, extra_roots: &[u8]) -> Result<Arc<ClientConfig>> {
+    add_extra(&mut store, extra_roots)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -56,7 +56,7 @@ pub(crate) struct WebSocketTransport {
     limits: WebSocketConfig,
     resolver: Resolver,
     #[cfg(feature = "tls")]
-    tls: Arc<rustls::ClientConfig>,
+    tls: super::tls::Client,
     state: State,
     /// How far the set-up got.
     phase: Phase,
@@ -112,6 +112,9 @@ impl WebSocketTransport {
             poll: mio::Waker::new(poll.registry(), WAKE)?,
             parked: OnceLock::new(),
         });
+        #[cfg(feature = "tls")]
+        let tls = super::tls::Client::new(config, &(Arc::clone(&waker) as Waker))
+            .map_err(|error| io::Error::other(error.to_string()))?;
         let mut seed = [0; 8];
         getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Self {
@@ -127,8 +130,7 @@ impl WebSocketTransport {
                 .max_write_buffer_size(MAX_UNSENT.max(config.max_message_size.saturating_mul(2))),
             resolver: config.resolver.clone(),
             #[cfg(feature = "tls")]
-            tls: super::tls::client_config(config)
-                .map_err(|error| io::Error::other(error.to_string()))?,
+            tls,
             state: State::Idle,
             phase: Phase::Resolving,
             peer_closed: false,
@@ -225,12 +227,13 @@ impl WebSocketTransport {
         }
         #[cfg(feature = "tls")]
         {
-            let tls = super::tls::connection(&self.tls, target.endpoint.host()).map_err(|why| {
-                Fault::Tls {
-                    why,
-                    certificate: true,
-                }
-            })?;
+            let fault = |why| Fault::Tls {
+                why,
+                certificate: true,
+            };
+            let config = self.tls.get().map_err(|error| fault(error.to_string()))?;
+            let config = config.ok_or_else(|| fault(UNREAD_ROOTS.to_owned()))?;
+            let tls = super::tls::connection(config, target.endpoint.host()).map_err(fault)?;
             wire.secure(tls);
             self.phase = Phase::Securing;
             self.state = State::Securing(Box::new(wire), target);
@@ -268,6 +271,17 @@ impl WebSocketTransport {
             State::Open(websocket) | State::Closing(websocket) => Some(websocket),
             _ => None,
         }
+    }
+
+    /// Whether those whom a connection to the target is to trust are known. What is wrong with them is said once they are
+    /// needed.
+    fn has_roots(&mut self, target: &Target) -> bool {
+        #[cfg(feature = "tls")]
+        if target.endpoint.is_secure() {
+            return !matches!(self.tls.get(), Ok(None));
+        }
+        let _ = target;
+        true
     }
 
     /// The byte stream of the connection, as long as there is one to read.
@@ -355,6 +369,11 @@ impl Transport for WebSocketTransport {
     fn progress(&mut self, now: Instant) -> Result<Phase, Fault> {
         loop {
             match std::mem::replace(&mut self.state, State::Idle) {
+                State::Resolving(lookup, target) if !self.has_roots(&target) => {
+                    self.state = State::Resolving(lookup, target);
+                    self.more = false;
+                    return Ok(self.phase);
+                }
                 State::Resolving(lookup, target) => match lookup.take() {
                     None => {
                         self.state = State::Resolving(lookup, target);
@@ -439,6 +458,13 @@ impl Transport for WebSocketTransport {
     }
 
     fn obstacle(&self) -> Option<Source> {
+        #[cfg(feature = "tls")]
+        if let (State::Resolving(_, target), super::tls::Client::Reading { .. }) =
+            (&self.state, &self.tls)
+            && target.endpoint.is_secure()
+        {
+            return Some(Source::new(io::Error::other(UNREAD_ROOTS)));
+        }
         match self.phase {
             Phase::Resolving | Phase::Connecting => proxy::unused(),
             _ => None,
@@ -859,6 +885,8 @@ fn until(now: Timestamp, time: i128) -> Option<Duration> {
 const YEAR_NANOS: i128 = 366 * 24 * 3_600 * 1_000_000_000;
 
 const DOES_NOT_READ: &str = "the peer does not read what it is sent";
+#[cfg(feature = "tls")]
+const UNREAD_ROOTS: &str = "the certificates that this machine trusts are still being read";
 const SOCKET: Token = Token(0);
 const WAKE: Token = Token(1);
 /// A peer that lets this much pile up, and more than the largest message, does not read.
