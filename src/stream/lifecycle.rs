@@ -151,11 +151,20 @@ impl Lifecycle {
         }
     }
 
+    /// How many receivers of phases it remembers, those that are gone included.
+    #[cfg(test)]
+    pub(super) fn watchers(&self) -> usize {
+        self.watchers.lock().len()
+    }
+
     pub(crate) fn phases(&self) -> Phases {
         let (sender, receiver) = crossbeam_channel::bounded(64);
         let watcher = Arc::new(Watcher { sender, receiver });
         if self.check_process().is_ok() {
-            self.watchers.lock().push(Arc::downgrade(&watcher));
+            let mut watchers = self.watchers.lock();
+            // A quiet line enters no phase for days, in which those that are gone would lie here.
+            watchers.retain(|watcher| watcher.strong_count() > 0);
+            watchers.push(Arc::downgrade(&watcher));
         }
         // Registered first: an end that comes in between is told twice rather than never.
         if self.phase() == Phase::Ended {

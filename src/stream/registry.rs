@@ -28,7 +28,7 @@
 //! loop on that predicate until a deadline; every change of a slot notifies all. No I/O, and no user code, in here.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{HashMap, HashSet, hash_map::Entry},
     sync::LazyLock,
     time::Instant,
 };
@@ -55,7 +55,7 @@ struct Slot<S> {
     stream: S,
     state: SlotState,
     /// The managers that ever acquired this generation, for their shutdown.
-    scopes: Vec<ScopeId>,
+    scopes: HashSet<ScopeId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,9 +128,7 @@ impl<S: Clone> Registry<S> {
                     match &mut slot.state {
                         SlotState::Live { leases } => {
                             *leases += 1;
-                            if !slot.scopes.contains(&scope) {
-                                slot.scopes.push(scope);
-                            }
+                            slot.scopes.insert(scope);
                             return Ok(Acquired::Joined {
                                 stream: slot.stream.clone(),
                             });
@@ -222,6 +220,20 @@ impl<S: Clone> Registry<S> {
         streams
     }
 
+    /// The manager is gone, and nobody asks for what it has acquired any more. Streams that it opened live on.
+    pub(crate) fn forget(&self, scope: ScopeId) {
+        for slot in self.slots.lock().by_key.values_mut() {
+            slot.scopes.remove(&scope);
+        }
+    }
+
+    /// How many managers are known to have acquired this key.
+    #[cfg(test)]
+    pub(crate) fn scopes(&self, key: &StreamKey) -> usize {
+        let slots = self.slots.lock();
+        slots.by_key.get(key).map_or(0, |slot| slot.scopes.len())
+    }
+
     /// The stream of this generation is gone, and its socket before it.
     pub(crate) fn vacate(&self, key: &StreamKey, generation: u64) {
         // Destroyed after the lock was let go.
@@ -306,7 +318,7 @@ impl<S> Slot<S> {
             generation,
             stream,
             state: SlotState::Live { leases: 1 },
-            scopes: vec![scope],
+            scopes: HashSet::from([scope]),
         }
     }
 }

@@ -563,6 +563,17 @@ fn a_gap_says_where_a_backfill_begins() {
 }
 
 #[test]
+fn receivers_of_phases_that_are_gone_are_not_kept_until_the_next_phase() {
+    let bench = Bench::live();
+    let kept = bench.handle().phases();
+    for _ in 0..100 {
+        drop(bench.handle().phases());
+    }
+    assert!(bench.stream.lifecycle.watchers() <= 2);
+    drop(kept);
+}
+
+#[test]
 fn the_whole_set_up_has_one_deadline() {
     let mut bench = Bench::new(Config::default());
     bench.step();
