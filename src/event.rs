@@ -419,7 +419,7 @@ pub enum Notice {
     /// fails for another cause by this.
     #[non_exhaustive]
     NotLive {
-        /// How many attempts have failed in a row.
+        /// How many attempts have failed in a row. Zero where other streams' failures hold the first one back.
         attempt: u32,
         /// Why the last one did.
         #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
@@ -512,7 +512,10 @@ impl fmt::Display for Notice {
             } => {
                 let next = NextAttempt(*retry_in);
                 let cause = cause.with_causes();
-                let failed = if *attempt == 1 { "attempt" } else { "attempts" };
+                let failed = match attempt {
+                    1 => "failed attempt",
+                    _ => "failed attempts",
+                };
                 return write!(f, "not live after {attempt} {failed}, {next}: {cause}");
             }
             Self::Unparsed(unparsed) => unparsed.fmt(f),

@@ -12,7 +12,7 @@ use crate::market::{Quote, Timestamp};
 pub(super) struct Arrival {
     /// Nanoseconds since the book was made; what was read before it was is before zero.
     pub(super) nanos: i64,
-    /// Nanoseconds that the machine had been asleep, as [`clock::asleep`](crate::clock::asleep) counts them.
+    /// Nanoseconds that the machine had been asleep, as [`clock::asleep`] counts them.
     pub(super) asleep: u64,
     pub(super) epoch: u64,
 }

@@ -1146,6 +1146,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             };
             let wait = hold.wait;
             record!(Warn, "held_back", self.stream.key, code = error.code(); "{}; {}", error.for_record(), NextAttempt(wait));
+            let outage = Outage {
+                attempt: 0,
+                cause: error.clone(),
+                retry_at: clock::after(now, wait),
+            };
+            self.hub.not_live(outage, false, now);
             self.stream
                 .lifecycle
                 .change(now, |state| state.cause = Some(error));

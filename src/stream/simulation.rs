@@ -740,7 +740,10 @@ impl Reader {
             Notice::Unparsed(unparsed) => self.odd_told += 1 + unparsed.more,
             // Times of the events mean nothing here.
             Notice::Behind { .. } => {}
-            Notice::NotLive { attempt, .. } => assert!(*attempt > 0, "{name}"),
+            Notice::NotLive { attempt, cause, .. } => {
+                let is_held_back = matches!(cause, Error::HeldBack { .. });
+                assert_eq!(*attempt == 0, is_held_back, "{name}: {notice}");
+            }
             Notice::Displaced { .. } => panic!("{name}: nothing is kept within a budget"),
             // The venue may go on with what was given back and never answered for.
             Notice::Unmatched { topic, .. } => {

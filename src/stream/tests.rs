@@ -1216,8 +1216,10 @@ fn a_stream_that_is_held_back_for_others_says_so() {
     let (peer, transport) = Peer::with_budget(budget);
     peer.advance_to(other.peer.now());
     let mut held = Bench::on(Config::default(), (peer, transport));
+    let subscription = held.subscribe(alpaca::quotes(["AAPL"]));
     held.step();
     assert_eq!(held.phase(), Phase::Waiting);
+    assert_eq!(words(&subscription), ["not live 0 held_back"]);
     assert_eq!(held.peer.attempts(), 0);
     let health = held.health();
     assert_eq!(health.cause_code, Some("held_back"));
