@@ -2,7 +2,8 @@
 //! with declarations where they happened. No locks here.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
+    mem::{self, Discriminant},
     sync::Arc,
     time::Instant,
 };
@@ -11,7 +12,7 @@ use super::batch::Batch;
 use crate::{
     event::{EndReason, Gap, Notice},
     market::Symbol,
-    topic::{Channel, Overflow, QueueLimit},
+    topic::{Channel, Overflow, QueueLimit, Topic},
     venue::Stamped,
 };
 
@@ -74,6 +75,9 @@ pub(super) struct Entries<E> {
     ended: Option<Box<EndReason>>,
     /// Notices of unparsed items among the entries.
     unparsed: usize,
+    /// Notices since they were last merged, and at how many they are again.
+    notices: usize,
+    merge_at: usize,
     /// Where the newest event of each topic stands. Only for queues that conflate, and only while nothing has moved.
     newest: HashMap<(Channel, Symbol), usize>,
 }
@@ -229,9 +233,13 @@ impl<E> Entry<E> {
         }
     }
 
+    fn is_of_events(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::One(_))
+    }
+
     /// Whether it was read to its end. Its last event was lent out: it is removed when the next is asked for.
     fn is_read(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::One(_)) && self.events() == 0
+        self.is_of_events() && self.events() == 0
     }
 }
 
@@ -241,6 +249,8 @@ impl<E> Entries<E> {
             entries: VecDeque::new(),
             events: 0,
             unparsed: 0,
+            notices: 0,
+            merge_at: MERGED_NOTICES,
             ended: None,
             newest: HashMap::new(),
         }
@@ -260,6 +270,8 @@ impl<E> Entries<E> {
         self.entries.clear();
         self.events = 0;
         self.unparsed = 0;
+        self.notices = 0;
+        self.merge_at = MERGED_NOTICES;
         self.newest.clear();
     }
 
@@ -311,7 +323,7 @@ impl<E> Entries<E> {
         for (topic, entry) in scratch.topics.drain(..).zip(scratch.load.drain(..)) {
             let waiting = self.newest.get(&topic).copied();
             if let Some(older @ Entry::One(_)) = waiting.and_then(|at| self.entries.get_mut(at)) {
-                scratch.spent.push(std::mem::replace(older, entry));
+                scratch.spent.push(mem::replace(older, entry));
                 inserted.conflated += 1;
                 continue;
             }
@@ -331,12 +343,22 @@ impl<E> Entries<E> {
         inserted
     }
 
-    /// Declares that events are missing behind what is queued.
+    /// Declares that events are missing behind what is queued. Where no event stands between this and the last such
+    /// declaration, the two become one.
     pub(super) fn lose(&mut self, hole: Hole) {
-        match self.entries.back_mut() {
+        let mut declared = self
+            .entries
+            .iter_mut()
+            .rev()
+            .take_while(|entry| !entry.is_of_events());
+        let earlier = declared.find_map(|entry| match entry {
+            Entry::Dropped(earlier) => Some(earlier),
+            _ => None,
+        });
+        match earlier {
             _ if hole.count == 0 => {}
-            Some(Entry::Dropped(earlier)) => *earlier = earlier.and(hole),
-            _ => {
+            Some(earlier) => *earlier = earlier.and(hole),
+            None => {
                 // What came before the hole stays before it.
                 self.newest.clear();
                 self.entries.push_back(Entry::Dropped(hole));
@@ -344,8 +366,8 @@ impl<E> Entries<E> {
         }
     }
 
-    /// Declares that the connection broke. Where no event and no drop stands between this and the last such
-    /// declaration, the two become one, or a flapping line would pile them up.
+    /// Declares that the connection broke. Where no event stands between this and the last such declaration, the two become
+    /// one, or a flapping line would pile them up.
     pub(super) fn gap(&mut self, gap: Gap) {
         // What came before the gap stays before it: nothing replaces it from behind.
         self.newest.clear();
@@ -367,6 +389,37 @@ impl<E> Entries<E> {
             self.unparsed += 1;
         }
         self.entries.push_back(Entry::Notice(notice));
+        self.notices += 1;
+        if self.notices >= self.merge_at {
+            self.merge_notices();
+        }
+    }
+
+    /// Of notices with no event between them, the newest of each kind says it for each topic: a reader learns the same,
+    /// and notices for a reader that does not read are no more than its events and topics. The queue is gone through
+    /// when their number has doubled, so that none of them costs much.
+    #[cold]
+    fn merge_notices(&mut self) {
+        // What stood somewhere stands elsewhere.
+        self.newest.clear();
+        let mut said = HashSet::new();
+        let mut kept = VecDeque::with_capacity(self.entries.len());
+        self.notices = 0;
+        while let Some(mut entry) = self.entries.pop_back() {
+            match &mut entry {
+                Entry::Notice(notice) => {
+                    if !leave_the_news(notice, &mut said) {
+                        continue;
+                    }
+                    self.notices += 1;
+                }
+                Entry::Run(_) | Entry::One(_) => said.clear(),
+                Entry::Gap(_) | Entry::Dropped(_) => {}
+            }
+            kept.push_front(entry);
+        }
+        self.entries = kept;
+        self.merge_at = MERGED_NOTICES.max(2 * self.notices);
     }
 
     /// The end, behind everything. The first reason stays.
@@ -405,6 +458,7 @@ impl<E> Entries<E> {
             Some(Entry::Dropped(hole)) => Some(Declared::Dropped(hole)),
             Some(Entry::Notice(notice)) => {
                 self.unparsed -= usize::from(matches!(notice, Notice::Unparsed(_)));
+                self.notices = self.notices.saturating_sub(1);
                 Some(Declared::Notice(notice))
             }
             Some(Entry::Run(_) | Entry::One(_)) | None => {
@@ -455,7 +509,7 @@ impl<E> Entries<E> {
 fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
     let last = entries
         .iter()
-        .rposition(|entry| !matches!(entry, Entry::Notice(_)));
+        .rposition(|entry| !matches!(entry, Entry::Notice(_) | Entry::Dropped(_)));
     let Some((at, Entry::Gap(earlier))) = last.and_then(|at| Some((at, entries.get_mut(at)?)))
     else {
         return entries.push_back(Entry::Gap(gap));
@@ -479,6 +533,30 @@ fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
     });
 }
 
+/// Leaves of a notice what none in `said` says, and adds that to it. Says whether anything is left.
+fn leave_the_news(
+    notice: &mut Notice,
+    said: &mut HashSet<(Discriminant<Notice>, Option<Topic>)>,
+) -> bool {
+    let kind = mem::discriminant(notice);
+    match notice {
+        Notice::Confirmed { topics, .. }
+        | Notice::Refused { topics, .. }
+        | Notice::Displaced { topics, .. } => {
+            topics.retain(|topic| said.insert((kind, Some(topic.clone()))));
+            !topics.is_empty()
+        }
+        Notice::Unmatched { topic, .. } => said.insert((kind, Some(topic.clone()))),
+        Notice::Resumed { .. } | Notice::Behind { .. } | Notice::NotLive { .. } => {
+            said.insert((kind, None))
+        }
+        // So many are shown, and the rest is counted.
+        Notice::Unparsed(_) => true,
+    }
+}
+
+/// Fewer notices than that are not worth merging.
+const MERGED_NOTICES: usize = 64;
 /// How many unparsed items may wait to be shown one by one.
 const MAX_UNPARSED: usize = 64;
 /// How much memory for entries a queue that was emptied keeps, in bytes.

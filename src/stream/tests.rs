@@ -562,6 +562,89 @@ fn a_gap_says_where_a_backfill_begins() {
     assert_eq!(since(&one), at("05.1"), "it is the newest of its own");
 }
 
+/// Where no event is let in, nothing stands between two breaks, nor between what was dropped before and after them.
+#[test]
+fn gaps_and_drops_of_a_full_queue_merge_on_a_flapping_line() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["AAPL"]).queue(2, Overflow::DropNewest));
+    bench.step();
+    bench.say(&quotes_of(&["AAPL"]));
+    words(&subscription);
+    for bid in 0..50 {
+        for _ in 0..2 {
+            bench.say(&quote("AAPL", bid));
+        }
+        bench.reconnect(&["AAPL"]);
+    }
+    assert_eq!(
+        words(&subscription),
+        ["AAPL@0", "AAPL@0", "gap50x50", "dropped98", "resumed51"]
+    );
+}
+
+/// What is said of a topic again and again, to a reader that does not read, is kept once between two events.
+#[test]
+fn notices_that_nobody_reads_do_not_pile_up() {
+    for overflow in [
+        Overflow::DropOldest,
+        Overflow::DropNewest,
+        Overflow::Conflate,
+    ] {
+        let mut bench = Bench::live();
+        let topics = alpaca::quotes(["AAPL"]).queue(10, overflow);
+        let subscription = bench.subscribe(topics);
+        bench.step();
+        bench.say(&quotes_of(&["AAPL"]));
+        for bid in 0..1_000 {
+            subscription.add(alpaca::quotes(["MSFT"])).unwrap();
+            bench.step();
+            bench.say(&quotes_of(&["AAPL", "MSFT"]));
+            bench.say(&quote("AAPL", bid));
+            subscription.remove(alpaca::quotes(["MSFT"])).unwrap();
+            bench.step();
+            bench.say(&quotes_of(&["AAPL"]));
+        }
+        let words = words(&subscription);
+        assert!(words.len() < 150, "{overflow:?}: {}", words.len());
+        let confirmed = |word: &&String| word.starts_with("confirmed");
+        let last = words.iter().rev().find(confirmed);
+        assert!(last.is_some_and(|word| word.contains("MSFT")), "{words:?}");
+        let events = words.iter().filter(|word| word.contains('@')).count();
+        let dropped: usize = words
+            .iter()
+            .filter_map(|word| word.strip_prefix("dropped")?.parse::<usize>().ok())
+            .sum();
+        let conflated = bench.health().subscriptions[0].events_conflated as usize;
+        assert_eq!(
+            events + dropped + conflated,
+            1_000,
+            "{overflow:?}: {words:?}"
+        );
+    }
+}
+
+/// They say from which event on something holds.
+#[test]
+fn notices_with_events_between_them_all_stay() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["AAPL"]));
+    bench.step();
+    bench.say(&quotes_of(&["AAPL"]));
+    words(&subscription);
+    let mut expected = Vec::new();
+    for bid in 0..200 {
+        subscription.add(alpaca::quotes(["MSFT"])).unwrap();
+        bench.step();
+        bench.say(&quotes_of(&["AAPL", "MSFT"]));
+        bench.say(&quote("AAPL", bid));
+        subscription.remove(alpaca::quotes(["MSFT"])).unwrap();
+        bench.step();
+        bench.say(&quotes_of(&["AAPL"]));
+        expected.extend(["confirmed[quotes:MSFT]".to_owned(), format!("AAPL@{bid}")]);
+    }
+    assert_eq!(words(&subscription), expected);
+}
+
 #[test]
 fn receivers_of_phases_that_are_gone_are_not_kept_until_the_next_phase() {
     let bench = Bench::live();
