@@ -58,6 +58,11 @@ use crate::{
 /// were replaced meanwhile. By name that takes a hash and a walk down a small tree; a [`Price`] goes without, for hot
 /// loops.
 ///
+/// # Memory
+/// Readers hold no lock, so the place of a symbol is never given back while the book lives: it grows by less than a
+/// kilobyte for each symbol that it ever had, and by nothing for one that comes back. A bot whose symbols change all day
+/// for weeks makes a new book now and then, on the same stream.
+///
 /// # Trades that are amended
 /// The last trade is the one that was reported last, whatever its conditions, odd lots and late reports among them:
 /// subscribe to [`alpaca::trades`](crate::alpaca::trades) if you need to tell them apart. A correction of it changes

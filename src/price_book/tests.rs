@@ -752,3 +752,15 @@ fn no_reader_sees_a_mixture_of_two_records() {
     });
     assert!(read.into_inner() > 1_000, "the readers hardly ran");
 }
+
+#[test]
+fn a_symbol_that_comes_and_goes_has_one_small_place() {
+    let (_bench, book) = book_of(&["AAPL"]);
+    let place = Arc::clone(book.cell("AAPL").unwrap());
+    for _ in 0..10 {
+        book.remove(["AAPL"]).unwrap();
+        book.add(["AAPL"]).unwrap();
+    }
+    assert!(Arc::ptr_eq(&place, book.cell("AAPL").unwrap()));
+    assert!(size_of_val(&*place) < 900, "{}", size_of_val(&*place));
+}
