@@ -2575,6 +2575,10 @@ fn a_gap_after_a_sleep_says_when_the_last_message_was_read() {
 // exceeded ends the process, and no test of it goes on.
 
 /// Runs `body` where the stack is an eighth of what a thread has otherwise.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's own has no small stack"
+)]
 fn on_a_small_stack(body: impl FnOnce() + Send + 'static) {
     // The first use of a calendar parses a time zone, in a debug build on 200 KiB.
     let _ = alpaca::stocks(Feed::Iex);
