@@ -2583,9 +2583,7 @@ fn on_a_small_stack(body: impl FnOnce() + Send + 'static) {
     // The first use of a calendar parses a time zone, in a debug build on 200 KiB.
     let _ = alpaca::stocks(Feed::Iex);
     let builder = std::thread::Builder::new().stack_size(256 << 10);
-    #[expect(clippy::disallowed_methods, reason = "a thread with a small stack")]
-    let thread = builder.spawn(body).unwrap();
-    thread.join().unwrap();
+    builder.spawn(body).unwrap().join().unwrap();
 }
 
 #[test]
