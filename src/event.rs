@@ -512,11 +512,13 @@ impl fmt::Display for Notice {
             } => {
                 let next = NextAttempt(*retry_in);
                 let cause = cause.with_causes();
-                let failed = match attempt {
-                    1 => "failed attempt",
-                    _ => "failed attempts",
-                };
-                return write!(f, "not live after {attempt} {failed}, {next}: {cause}");
+                f.write_str("not live")?;
+                match attempt {
+                    0 => f.write_str(" yet")?,
+                    1 => f.write_str(" after 1 failed attempt")?,
+                    _ => write!(f, " after {attempt} failed attempts")?,
+                }
+                return write!(f, ", {next}: {cause}");
             }
             Self::Unparsed(unparsed) => unparsed.fmt(f),
         }?;

@@ -343,22 +343,12 @@ impl<E> Entries<E> {
         inserted
     }
 
-    /// Declares that events are missing behind what is queued. Where no event stands between this and the last such
-    /// declaration, the two become one.
+    /// Declares that events are missing behind what is queued.
     pub(super) fn lose(&mut self, hole: Hole) {
-        let mut declared = self
-            .entries
-            .iter_mut()
-            .rev()
-            .take_while(|entry| !entry.is_of_events());
-        let earlier = declared.find_map(|entry| match entry {
-            Entry::Dropped(earlier) => Some(earlier),
-            _ => None,
-        });
-        match earlier {
+        match self.entries.back_mut() {
             _ if hole.count == 0 => {}
-            Some(earlier) => *earlier = earlier.and(hole),
-            None => {
+            Some(Entry::Dropped(earlier)) => *earlier = earlier.and(hole),
+            _ => {
                 // What came before the hole stays before it.
                 self.newest.clear();
                 self.entries.push_back(Entry::Dropped(hole));
@@ -366,8 +356,8 @@ impl<E> Entries<E> {
         }
     }
 
-    /// Declares that the connection broke. Where no event stands between this and the last such declaration, the two become
-    /// one, or a flapping line would pile them up.
+    /// Declares that the connection broke. Where no event and no drop stands between this and the last such
+    /// declaration, the two become one, or a flapping line would pile them up.
     pub(super) fn gap(&mut self, gap: Gap) {
         // What came before the gap stays before it: nothing replaces it from behind.
         self.newest.clear();
@@ -400,25 +390,33 @@ impl<E> Entries<E> {
     /// when their number has doubled, so that none of them costs much.
     #[cold]
     fn merge_notices(&mut self) {
-        // What stood somewhere stands elsewhere.
-        self.newest.clear();
         let mut said = HashSet::new();
         let mut kept = VecDeque::with_capacity(self.entries.len());
         self.notices = 0;
         while let Some(mut entry) = self.entries.pop_back() {
-            match &mut entry {
-                Entry::Notice(notice) => {
-                    if !leave_the_news(notice, &mut said) {
-                        continue;
-                    }
-                    self.notices += 1;
+            let is_kept = match &mut entry {
+                Entry::Notice(notice) => leave_the_news(notice, &mut said),
+                Entry::Run(_) | Entry::One(_) => {
+                    said.clear();
+                    true
                 }
-                Entry::Run(_) | Entry::One(_) => said.clear(),
-                Entry::Gap(_) | Entry::Dropped(_) => {}
+                Entry::Gap(_) | Entry::Dropped(_) => true,
+            };
+            if is_kept {
+                self.notices += usize::from(matches!(entry, Entry::Notice(_)));
+                // With the place that it had.
+                kept.push_front((self.entries.len(), entry));
             }
-            kept.push_front(entry);
         }
-        self.entries = kept;
+        let places: HashMap<usize, usize> = kept
+            .iter()
+            .enumerate()
+            .map(|(place, (before, _))| (*before, place))
+            .collect();
+        // Only events stand there, and all of them are kept.
+        self.newest
+            .retain(|_, place| places.get(place).map(|now| *place = *now).is_some());
+        self.entries = kept.into_iter().map(|(_, entry)| entry).collect();
         self.merge_at = MERGED_NOTICES.max(2 * self.notices);
     }
 
@@ -509,7 +507,7 @@ impl<E> Entries<E> {
 fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
     let last = entries
         .iter()
-        .rposition(|entry| !matches!(entry, Entry::Notice(_) | Entry::Dropped(_)));
+        .rposition(|entry| !matches!(entry, Entry::Notice(_)));
     let Some((at, Entry::Gap(earlier))) = last.and_then(|at| Some((at, entries.get_mut(at)?)))
     else {
         return entries.push_back(Entry::Gap(gap));
