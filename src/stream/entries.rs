@@ -343,9 +343,11 @@ impl<E> Entries<E> {
         inserted
     }
 
-    /// Declares that events are missing behind what is queued.
+    /// Declares that events are missing behind what is queued. Where only notices stand between this and the last such
+    /// declaration, the two become one.
     pub(super) fn lose(&mut self, hole: Hole) {
-        match self.entries.back_mut() {
+        let mut behind = self.entries.iter_mut().rev();
+        match behind.find(|entry| !matches!(entry, Entry::Notice(_))) {
             _ if hole.count == 0 => {}
             Some(Entry::Dropped(earlier)) => *earlier = earlier.and(hole),
             _ => {
