@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use trunkline::{
-    Channel, Config, Credentials, Endpoint, Manager, Payload, Phase, Symbol, Topic, Topics, Update,
-    select,
+    Channel, Config, Credentials, Endpoint, Manager, Notice, Payload, Phase, Symbol, Topic, Topics,
+    Update, select,
     venue::{Confirmed, Frame, Message, Output, Request, Routed, Session, Venue, Verdict},
 };
 
@@ -140,6 +140,10 @@ fn run(manager: &Manager, url: &Endpoint) -> anyhow::Result<Option<String>> {
                     Update::Event(text) => last = Some(text.data.0),
                     // The case was to see how a broken peer is dropped.
                     Update::Gap(_) => return Ok(last),
+                    // It was dropped before this subscription was known to its line.
+                    Update::Notice(Notice::NotLive { .. }) if line.health().epoch > 0 => {
+                        return Ok(last);
+                    }
                     Update::Ended(end) => {
                         end.into_result()?;
                         return Ok(last);
