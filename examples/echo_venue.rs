@@ -102,8 +102,11 @@ fn main() -> anyhow::Result<()> {
     config.backoff.cap = config.backoff.initial;
     let manager = Manager::with_config(config)?;
 
-    let count: usize = run(&manager, &arguments.base_url.join("getCaseCount")?)?
-        .context("the server did not say how many cases there are")?
+    // The server says it once and closes: on a busy machine that may be over before this program has subscribed.
+    let url = arguments.base_url.join("getCaseCount")?;
+    let count: usize = (0..10)
+        .find_map(|_| run(&manager, &url).transpose())
+        .context("the server did not say how many cases there are")??
         .parse()?;
     eprintln!("{count} cases");
     for case in 1..=count {
