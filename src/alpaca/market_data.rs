@@ -446,7 +446,7 @@ impl Books {
 }
 
 /// The venue's errors by code, with their texts: from Alpaca's "WebSocket Stream" page; 411 is known from its Go SDK only.
-const ERRORS: [(u16, &str, RejectionKind); 14] = [
+const ERRORS: [(u16, &str, RejectionKind); 15] = [
     (400, "invalid syntax", RejectionKind::BadRequest),
     (401, "not authenticated", RejectionKind::Temporary),
     (402, "auth failed", RejectionKind::Credentials),
@@ -473,14 +473,14 @@ const ERRORS: [(u16, &str, RejectionKind); 14] = [
         "star subscription is not allowed",
         RejectionKind::BadRequest,
     ),
+    (500, "internal error", RejectionKind::Temporary),
 ];
 
 const ALREADY_AUTHENTICATED: u16 = 403;
-const INTERNAL: u16 = 500;
 
 /// The code of an error that is known by its code or, where it has another one or none, by its text.
 fn meaning(code: Option<u16>, message: &str) -> Option<u16> {
-    let known = |code: &u16| *code == INTERNAL || ERRORS.iter().any(|(known, ..)| known == code);
+    let known = |code: &u16| ERRORS.iter().any(|(known, ..)| known == code);
     code.filter(known).or_else(|| {
         let message = message.to_ascii_lowercase();
         let said = ERRORS.iter().find(|(_, text, _)| message.contains(text));
@@ -503,7 +503,7 @@ enum Scope {
 fn after_ready(code: Option<u16>) -> Scope {
     match code {
         Some(ALREADY_AUTHENTICATED) => Scope::Nothing,
-        Some(401 | 402 | 404 | 406 | 407 | INTERNAL) => Scope::Connection,
+        Some(401 | 402 | 404 | 406 | 407 | 500) => Scope::Connection,
         _ => Scope::Request,
     }
 }

@@ -259,9 +259,10 @@ impl OrderUpdatesSession {
 
     /// Old servers put it in words.
     fn handle_objection(&mut self, message: String, out: &mut Output<OrderUpdate>) {
-        if message.contains("already authenticated") {
+        let said = message.to_ascii_lowercase();
+        if said.contains("already authenticated") {
             self.come_up(out);
-        } else if message.contains("another connection") {
+        } else if said.contains("another connection") {
             self.reject(RejectionKind::ConnectionLimit, message, out);
         } else if matches!(self.state, State::Ready) {
             self.awaiting = false;

@@ -129,10 +129,10 @@ impl fmt::Display for TradeCorrection {
             f,
             "{} correction {} {} x {} -> {} {} x {}",
             self.symbol,
-            Number(self.original_id),
+            TradeId(self.original_id),
             self.original_price,
             self.original_size,
-            Number(self.corrected_id),
+            TradeId(self.corrected_id),
             self.corrected_price,
             self.corrected_size
         )
@@ -145,7 +145,7 @@ impl fmt::Display for TradeCancel {
             f,
             "{} cancel {} {} x {} ({})",
             self.symbol,
-            Number(self.id),
+            TradeId(self.id),
             self.price,
             self.size,
             self.action
@@ -154,9 +154,9 @@ impl fmt::Display for TradeCancel {
 }
 
 /// A trade's id as people read it.
-struct Number(Option<i64>);
+struct TradeId(Option<i64>);
 
-impl fmt::Display for Number {
+impl fmt::Display for TradeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(id) => write!(f, "#{id}"),

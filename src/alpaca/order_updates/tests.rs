@@ -260,6 +260,10 @@ fn what_the_venue_says_to_a_login() {
             "up",
         ),
         (
+            r#"{"stream":"listening","data":{"error":"Rejected while ANOTHER CONNECTION is open"}}"#,
+            "down ConnectionLimit: Rejected while ANOTHER CONNECTION is open",
+        ),
+        (
             r#"{"stream":"listening","data":{"error":"something else"}}"#,
             "down Temporary: something else",
         ),

@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
     Incoming,
-    field::{Fields, Reading},
+    field::{Fields, ItemReading},
     value::LONGEST,
 };
 use crate::{
@@ -19,13 +19,13 @@ use crate::{
     venue::Message,
 };
 
-pub(super) fn success(fields: &Fields<'_>, reading: &mut Reading) -> Result<Incoming, String> {
+pub(super) fn success(fields: &Fields<'_>, reading: &mut ItemReading) -> Result<Incoming, String> {
     fields.essential("msg", reading).map(Incoming::Success)
 }
 
 /// An error is one however it is written: with its code as a number or a text, of any size, with its message under
 /// another name, or without either.
-pub(super) fn error(fields: &Fields<'_>, reading: &mut Reading) -> Incoming {
+pub(super) fn error(fields: &Fields<'_>, reading: &mut ItemReading) -> Incoming {
     const NAMES: [&str; 6] = ["msg", "message", "error", "reason", "description", "detail"];
     let message = NAMES
         .iter()
@@ -42,7 +42,10 @@ pub(super) fn error(fields: &Fields<'_>, reading: &mut Reading) -> Incoming {
 
 /// The whole state: symbols by channel. Lists may be missing or null. `corrections` and `cancelErrors` come with
 /// `trades` by themselves, and are left out like any channel that is not known.
-pub(super) fn subscription(fields: &Fields<'_>, reading: &mut Reading) -> Result<Incoming, String> {
+pub(super) fn subscription(
+    fields: &Fields<'_>,
+    reading: &mut ItemReading,
+) -> Result<Incoming, String> {
     let mut state = Vec::new();
     for channel in CHANNELS {
         let symbols: Arc<[Symbol]> = fields.decisive(channel.name(), reading)?;

@@ -1,4 +1,4 @@
-//! Reading the fields of an item, each by its type.
+//! ItemReading the fields of an item, each by its type.
 //!
 //! A field is *essential* where the item means nothing without it, and then costs the item. Any other that cannot be
 //! read is absent, and its name is noted. What is null, missing, an empty text or, of a time, the year 1, is nothing.
@@ -18,7 +18,7 @@ use crate::{
 
 /// What was noticed while an item was read.
 #[derive(Default)]
-pub(super) struct Reading {
+pub(super) struct ItemReading {
     odd: Vec<Box<str>>,
     /// The name of the field that is being read.
     name: &'static str,
@@ -28,7 +28,7 @@ pub(super) struct Reading {
     was_mended: bool,
 }
 
-impl Reading {
+impl ItemReading {
     pub(super) fn new(was_mended: bool) -> Self {
         Self {
             was_mended,
@@ -89,7 +89,7 @@ pub(super) type Read<T> = Result<Option<T>, Odd>;
 pub(super) trait Field: Sized {
     /// What it should have been, as an error says it.
     const WHAT: &'static str;
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self>;
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self>;
 }
 
 /// What holds a value that may be absent: an option, or a type that has an own value for it.
@@ -151,7 +151,7 @@ impl<'a> Fields<'a> {
     }
 
     #[inline]
-    fn read<T: Field>(&self, name: &'static str, reading: &mut Reading) -> Read<T> {
+    fn read<T: Field>(&self, name: &'static str, reading: &mut ItemReading) -> Read<T> {
         match self.find(name)? {
             Some(raw) => reading.field(name, |reading| T::read(raw, reading)),
             None => Ok(None),
@@ -160,9 +160,9 @@ impl<'a> Fields<'a> {
 
     /// A field that is not essential.
     #[inline]
-    pub(super) fn optional<S: Slot>(&self, name: &'static str, reading: &mut Reading) -> S {
+    pub(super) fn optional<S: Slot>(&self, name: &'static str, reading: &mut ItemReading) -> S {
         let value = self.read(name, reading).unwrap_or_else(|Odd| {
-            reading.field(name, Reading::note_odd);
+            reading.field(name, ItemReading::note_odd);
             None
         });
         S::of(value)
@@ -173,7 +173,7 @@ impl<'a> Fields<'a> {
     pub(super) fn essential<T: Field>(
         &self,
         name: &'static str,
-        reading: &mut Reading,
+        reading: &mut ItemReading,
     ) -> Result<T, String> {
         match self.read(name, reading) {
             Ok(Some(value)) => Ok(value),
@@ -187,7 +187,7 @@ impl<'a> Fields<'a> {
     pub(super) fn decisive<S: Slot>(
         &self,
         name: &'static str,
-        reading: &mut Reading,
+        reading: &mut ItemReading,
     ) -> Result<S, String> {
         let value = self.read(name, reading);
         value
@@ -199,8 +199,8 @@ impl<'a> Fields<'a> {
     pub(super) fn inside<T>(
         &self,
         name: &'static str,
-        reading: &mut Reading,
-        read: impl FnOnce(&Self, &mut Reading) -> Result<T, String>,
+        reading: &mut ItemReading,
+        read: impl FnOnce(&Self, &mut ItemReading) -> Result<T, String>,
     ) -> Result<T, String> {
         let fields = self.map(name)?;
         reading.field(name, |reading| {
@@ -219,12 +219,13 @@ impl<'a> Fields<'a> {
     }
 
     /// A text that says what the item is. Anything else says nothing.
-    pub(super) fn word(&self, name: &str) -> Result<Cow<'a, str>, String> {
-        match self.find(name).map(|raw| raw.map(Raw::value)) {
-            Ok(None) => Err(self.absent(name)),
-            Ok(Some(Value::Text(word))) if !word.is_empty() => Ok(word),
-            Ok(Some(_)) | Err(Odd) => Err(self.odd(name, "a word")),
-        }
+    pub(super) fn word(&self, name: &str, reading: &ItemReading) -> Result<Cow<'a, str>, String> {
+        let word = match self.find(name).map(|raw| raw.map(Raw::value)) {
+            Ok(None) => return Err(self.absent(name)),
+            Ok(Some(Value::Text(word))) if !word.is_empty() => reading.text(word),
+            Ok(Some(_)) | Err(Odd) => Err(Odd),
+        };
+        word.map_err(|Odd| self.odd(name, "a word"))
     }
 
     #[cold]
@@ -248,7 +249,7 @@ impl Field for Decimal {
     const WHAT: &'static str = "an exact decimal number";
 
     /// A number, or a text that holds one.
-    fn read(raw: Raw<'_>, _reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, _reading: &mut ItemReading) -> Read<Self> {
         let number = match raw.value() {
             Value::Digits(digits) => number::parse(digits),
             Value::Integer(integer) => Self::try_from_i128_with_scale(integer, 0).ok(),
@@ -268,7 +269,7 @@ macro_rules! integers {
     ($($type:ident $what:literal)+) => {$(
         impl Field for $type {
             const WHAT: &'static str = $what;
-            fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+            fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
                 if let Value::Integer(integer) = raw.value() {
                     return Self::try_from(integer).map(Some).map_err(|_| Odd);
                 }
@@ -286,7 +287,7 @@ integers! { i64 "an integer" u64 "a count" u16 "a code" }
 impl Field for bool {
     const WHAT: &'static str = "true or false";
 
-    fn read(raw: Raw<'_>, _reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, _reading: &mut ItemReading) -> Read<Self> {
         match raw.value() {
             Value::Bool(flag) => Ok(Some(flag)),
             Value::Null => Ok(None),
@@ -299,7 +300,7 @@ impl Field for bool {
 }
 
 /// A text. A number will do, by its digits: ids are written as either.
-pub(super) fn text<'a>(raw: Raw<'a>, reading: &mut Reading) -> Read<Cow<'a, str>> {
+pub(super) fn text<'a>(raw: Raw<'a>, reading: &mut ItemReading) -> Read<Cow<'a, str>> {
     let text = match raw.value() {
         Value::Text(text) => reading.text(text)?,
         Value::Null => return Ok(None),
@@ -321,7 +322,7 @@ macro_rules! texts {
             const WHAT: &'static str = "a text";
             fn read(
                 raw: $crate::alpaca::wire::value::Raw<'_>,
-                reading: &mut $crate::alpaca::wire::field::Reading,
+                reading: &mut $crate::alpaca::wire::field::ItemReading,
             ) -> $crate::alpaca::wire::field::Read<Self> {
                 let text = $crate::alpaca::wire::field::text(raw, reading)?;
                 Ok(text.map(|text| text.as_ref().into()))
@@ -336,7 +337,7 @@ impl Field for Symbol {
     const WHAT: &'static str = "a symbol";
 
     /// A text and nothing else: of another kind it would be no symbol that anybody asked for.
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
         match raw.value() {
             Value::Text(_) | Value::Null => {
                 let text = text(raw, reading)?;
@@ -368,7 +369,7 @@ pub(super) fn map(raw: Raw<'_>) -> Read<Fields<'_>> {
 impl<T: Field> Field for Vec<T> {
     const WHAT: &'static str = "a list";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
         let Some(items) = list(raw)? else {
             return Ok(None);
         };
@@ -386,7 +387,7 @@ impl<T: Field> Field for Vec<T> {
 impl Field for Arc<[Symbol]> {
     const WHAT: &'static str = "a list of symbols";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
         let Some(symbols) = list(raw)? else {
             return Ok(None);
         };
@@ -401,7 +402,7 @@ impl Field for Conditions {
     const WHAT: &'static str = "a list of condition codes";
 
     /// A list for stocks, one bare text for options.
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
         let mut codes = Self::default();
         if !matches!(raw.value(), Value::List) {
             let code = text(raw, reading)?;
@@ -423,7 +424,7 @@ impl Field for Timestamp {
 
     /// RFC 3339 in JSON; the timestamp extension in MessagePack, where old servers also wrote a text, or seconds and
     /// nanoseconds.
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
         match raw.value() {
             Value::Text(text) => time::of_text(&text).ok_or(Odd),
             Value::Time(time) => Ok(time),
@@ -445,7 +446,7 @@ impl Field for Timestamp {
 impl Field for BTreeMap<Symbol, Decimal> {
     const WHAT: &'static str = "quantities by symbol";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
         let Some(fields) = map(raw)? else {
             return Ok(None);
         };

@@ -1,7 +1,7 @@
 //! The fields of market data, kind by kind: one table of each for reading and writing. One type serves all feeds: what
 //! a feed lacks may be missing.
 //!
-//! Reading: an `essential` field costs the item, an `optional` one only itself, a `decisive` one may be missing, but
+//! ItemReading: an `essential` field costs the item, an `optional` one only itself, a `decisive` one may be missing, but
 //! not unreadable. Writing: what is empty is left out, unless it is essential or `always` there, which on reading is
 //! optional.
 
@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap as _};
 #[cfg(any(feature = "sim", test))]
 use super::form::{Codes, Count, Flag, Id, Levels, Number, Size, Symbols, Text, Time};
 use super::{
-    field::{Field, Fields, Odd, Read, Reading, list, slots},
+    field::{Field, Fields, ItemReading, Odd, Read, list, slots},
     value::Raw,
 };
 use crate::market::{
@@ -23,7 +23,7 @@ use crate::market::{
 
 /// A kind of item that can be read.
 pub(super) trait MarketItem: Sized {
-    fn read(fields: &Fields<'_>, reading: &mut Reading) -> Result<Self, String>;
+    fn read(fields: &Fields<'_>, reading: &mut ItemReading) -> Result<Self, String>;
 }
 
 /// A value of the market as it stands on the wire.
@@ -33,7 +33,7 @@ pub(super) struct Wire<T>(pub(super) T);
 macro_rules! item {
     ($type:ident { $($field:ident $key:literal $how:ident $form:ident,)+ } $(with $($rest:ident: $value:expr),+)?) => {
         impl MarketItem for $type {
-            fn read(fields: &Fields<'_>, reading: &mut Reading) -> Result<Self, String> {
+            fn read(fields: &Fields<'_>, reading: &mut ItemReading) -> Result<Self, String> {
                 Ok(Self {
                     $($field: item!(read $how fields $key reading),)+
                     $($($rest: $value,)+)?
@@ -229,7 +229,7 @@ slots! { Arc<[PriceLevel]> }
 impl Field for Arc<[PriceLevel]> {
     const WHAT: &'static str = "a list of price levels";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
         let Some(levels) = list(raw)? else {
             return Ok(None);
         };

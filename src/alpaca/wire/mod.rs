@@ -26,7 +26,7 @@ pub(crate) use self::{
 use std::fmt::Display;
 
 use self::{
-    field::{Fields, Reading},
+    field::{Fields, ItemReading},
     market::MarketItem,
     msgpack::notation,
     value::Raw,
@@ -77,8 +77,8 @@ struct Item<'a> {
 }
 
 impl Item<'_> {
-    fn reading(&self) -> Reading {
-        Reading::new(self.was_mended)
+    fn reading(&self) -> ItemReading {
+        ItemReading::new(self.was_mended)
     }
 
     fn unparsed(&self, why: impl Display) -> Unparsed {
@@ -145,7 +145,9 @@ fn read_item(item: Item<'_>) -> Result<Incoming, Unparsed> {
     let mut reading = item.reading();
     // Until the kind is known it may be an event of any topic.
     let fields = Fields::of(item.raw).map_err(|why| item.unparsed(why))?;
-    let kind = fields.word("T").map_err(|why| item.unparsed(why))?;
+    let kind = fields
+        .word("T", &reading)
+        .map_err(|why| item.unparsed(why))?;
     let unparsed = |why: String, concerns| item.unparsed(why).concerning(concerns);
     match read_kind(&kind, &fields, &mut reading) {
         Kind::Control(read) => read.map_err(|why| unparsed(why, Concerns::Nobody)),
@@ -166,8 +168,8 @@ enum Kind {
     Event(Channel, Result<MarketEvent, String>),
 }
 
-fn read_kind(kind: &str, fields: &Fields<'_>, reading: &mut Reading) -> Kind {
-    let bar = |interval, reading: &mut Reading| {
+fn read_kind(kind: &str, fields: &Fields<'_>, reading: &mut ItemReading) -> Kind {
+    let bar = |interval, reading: &mut ItemReading| {
         let bar = Bar::read(fields, reading)?;
         Ok(MarketEvent::Bar(Bar { interval, ..bar }))
     };
@@ -211,7 +213,7 @@ fn read_kind(kind: &str, fields: &Fields<'_>, reading: &mut Reading) -> Kind {
 
 fn boxed<I: MarketItem>(
     fields: &Fields<'_>,
-    reading: &mut Reading,
+    reading: &mut ItemReading,
     event: fn(Box<I>) -> MarketEvent,
 ) -> Result<MarketEvent, String> {
     I::read(fields, reading).map(|item| event(Box::new(item)))

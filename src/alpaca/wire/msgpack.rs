@@ -7,7 +7,11 @@ pub(super) mod notation;
 pub(super) mod token;
 
 use self::token::{Token, skip, token};
-use super::{Item, field::Fields, value::Raw};
+use super::{
+    Item,
+    field::{Fields, ItemReading},
+    value::Raw,
+};
 use crate::event::Unparsed;
 
 pub(super) fn items(
@@ -73,6 +77,6 @@ fn mended(item: &[u8]) -> Option<Vec<u8>> {
     whole.extend(count.to_be_bytes());
     whole.extend(pairs);
     let fields = Fields::of(Raw::MessagePack(&whole)).ok()?;
-    let is_state = fields.word("T").ok()? == "subscription";
+    let is_state = fields.word("T", &ItemReading::default()).ok()? == "subscription";
     is_state.then_some(whole)
 }

@@ -15,7 +15,7 @@ use self::form::Form as _;
 use super::{
     Item, bounded,
     control::{to_json, to_msgpack},
-    field::{Field, Fields, Odd, Read, Reading, map, slots, texts},
+    field::{Field, Fields, ItemReading, Odd, Read, map, slots, texts},
     items,
     value::Raw,
 };
@@ -137,7 +137,7 @@ fn read(item: &Item<'_>) -> Result<Incoming, String> {
     }
 }
 
-fn update(data: &Fields<'_>, reading: &mut Reading) -> Result<OrderUpdate, String> {
+fn update(data: &Fields<'_>, reading: &mut ItemReading) -> Result<OrderUpdate, String> {
     let event = event(data, reading)?;
     let order = data.inside("order", reading, order)?;
     let Rest {
@@ -162,8 +162,8 @@ fn update(data: &Fields<'_>, reading: &mut Reading) -> Result<OrderUpdate, Strin
     })
 }
 
-fn event(data: &Fields<'_>, reading: &mut Reading) -> Result<OrderEvent, String> {
-    let word = data.word("event")?;
+fn event(data: &Fields<'_>, reading: &mut ItemReading) -> Result<OrderEvent, String> {
+    let word = data.word("event", reading)?;
     let lower = word.to_ascii_lowercase();
     Ok(match lower.as_str() {
         "fill" | "partial_fill" => {
@@ -209,7 +209,7 @@ fn event(data: &Fields<'_>, reading: &mut Reading) -> Result<OrderEvent, String>
 macro_rules! object {
     ($type:ident { $($essential:ident),* ; $($field:ident),* ; $($rare:ident),* }) => {
         impl $type {
-            fn of(fields: &Fields<'_>, reading: &mut Reading) -> Result<Self, String> {
+            fn of(fields: &Fields<'_>, reading: &mut ItemReading) -> Result<Self, String> {
                 Ok(Self {
                     $($essential: fields.essential(stringify!($essential), reading)?,)*
                     $($field: fields.optional(stringify!($field), reading),)*
@@ -257,7 +257,7 @@ object! { Rest { ; ; execution_id, timestamp, at, event_id, reason, account_id, 
 impl Field for Order {
     const WHAT: &'static str = "an order";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
         // Orders may have legs, and those legs of their own; more is no order, and must not use up the stack.
         if reading.depth() > DEEPEST {
             return Err(Odd);
@@ -270,7 +270,7 @@ impl Field for Order {
     }
 }
 
-fn order(fields: &Fields<'_>, reading: &mut Reading) -> Result<Order, String> {
+fn order(fields: &Fields<'_>, reading: &mut ItemReading) -> Result<Order, String> {
     let mut order = Order::of(fields, reading)?;
     // The venue says it twice, and either may be missing.
     if order.order_type.is_none() {
@@ -283,7 +283,7 @@ fn order(fields: &Fields<'_>, reading: &mut Reading) -> Result<Order, String> {
 impl Field for LegFill {
     const WHAT: &'static str = "a leg";
 
-    fn read(raw: Raw<'_>, reading: &mut Reading) -> Read<Self> {
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
         let Some(fields) = map(raw)? else {
             return Ok(None);
         };

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::*;
-use crate::{alpaca::wire::orders, order::TRADE_UPDATES};
+use crate::alpaca::wire::orders;
 
 /// Kind, channel and fields. A field without which the event means nothing has `!`, one that may be missing but not
 /// unreadable `?`.
@@ -290,7 +290,6 @@ fn an_odd_value_costs_an_order_update_only_where_it_means_nothing_without() {
             check(&frame(pairs), &name, expected(field, value));
         }
     }
-    assert_eq!(TRADE_UPDATES.name(), "trade_updates");
 }
 
 /// Nobody knows which of two values holds.
@@ -388,6 +387,9 @@ fn bytes_that_are_no_text_cost_their_field() {
     assert!(matches!(read, Ok(Incoming::Event(_, odd)) if odd.to_string() == "x"));
     let lost = item(r#""KO""#, b"\"K\xff\"").unwrap_err();
     assert_eq!(lost.concerns, Concerns::Channel(TRADES));
+    // Not a kind that nobody knows, but one that could not be read.
+    let lost = item(r#""t","#, b"\"\xff\",").unwrap_err();
+    assert_eq!(lost.concerns, Concerns::Everybody);
 }
 
 #[test]
