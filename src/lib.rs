@@ -190,8 +190,9 @@
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
 pub mod alpaca;
+mod ambient;
+mod attempts;
 mod backoff;
-mod budget;
 mod calendar;
 mod clock;
 mod config;

@@ -211,8 +211,9 @@ fn module(name: &str) -> &str {
 #[test]
 fn modules_name_only_those_below_them() {
     const VALUES: &[&str] = &[
+        "ambient",
+        "attempts",
         "backoff",
-        "budget",
         "calendar",
         "clock",
         "config",

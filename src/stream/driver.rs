@@ -32,8 +32,9 @@ use super::{
     meter::Meter,
 };
 use crate::{
+    ambient::Ambient,
+    attempts::{Attempts, Hold},
     backoff::{self, Class, NextAttempt, Refusals, Worth},
-    budget::Hold,
     calendar::{Calendar, TradingSession},
     clock::{self, SUSPEND},
     config::Config,
@@ -51,6 +52,9 @@ use crate::{
 pub(crate) struct Driver<V: Venue, T> {
     stream: Arc<Stream<V>>,
     transport: T,
+    ambient: Box<dyn Ambient>,
+    /// Those at all hosts that have failed, of all streams that share this.
+    attempts: Arc<Attempts>,
     hub: Hub<V::Event>,
     link: Link<V::Session>,
     /// The stream's share. Taken out when it stops.
@@ -131,15 +135,23 @@ enum Next {
 }
 
 impl<V: Venue, T: Transport> Driver<V, T> {
-    pub(crate) fn new(stream: Arc<Stream<V>>, transport: T, credentials: Credentials) -> Self {
-        let now = transport.now();
+    pub(crate) fn new(
+        stream: Arc<Stream<V>>,
+        transport: T,
+        ambient: Box<dyn Ambient>,
+        attempts: Arc<Attempts>,
+        credentials: Credentials,
+    ) -> Self {
+        let now = ambient.now();
         let calendar = stream.venue.calendar();
         let meter = Meter::new(&stream.key, now);
         let hub = Hub::new(&stream.key, stream.venue.symbol_budget());
-        let asleep = transport.asleep();
+        let asleep = ambient.asleep();
         Self {
             stream,
             transport,
+            ambient,
+            attempts,
             hub,
             link: Link::Waiting { until: now },
             credentials: Some(credentials),
@@ -161,7 +173,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// Runs the stream to its end.
     pub(crate) fn run(&mut self) -> EndReason {
         loop {
-            let now = self.transport.now();
+            let now = self.ambient.now();
             let deadline = self.step(now);
             if let Link::Over(reason) = &self.link {
                 self.meter.end(|| self.stream.health());
@@ -173,7 +185,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     #[cfg(test)]
     pub(super) fn utc(&self) -> Timestamp {
-        self.transport.utc()
+        self.ambient.utc()
     }
 
     /// One turn. Returns when the next is due if nothing happens before.
@@ -234,7 +246,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// stood still meanwhile: so they move into the past by what was slept. Whatever may have become of the line, it is
     /// probed in this turn.
     fn count_sleep(&mut self, now: Instant) {
-        let asleep = self.transport.asleep();
+        let asleep = self.ambient.asleep();
         let slept = asleep.saturating_sub(self.asleep);
         self.asleep = asleep;
         if slept < SUSPEND {
@@ -497,7 +509,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Link::Live(live) = &mut self.link else {
             return;
         };
-        let (venue, calendar, utc) = (&self.stream.venue, &self.calendar, self.transport.utc());
+        let (venue, calendar, utc) = (&self.stream.venue, &self.calendar, self.ambient.utc());
         let is_trading = || calendar.session_at(utc) == TradingSession::Regular;
         let silence = self
             .hub
@@ -537,8 +549,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             return;
         };
         let venue = &self.stream.venue;
-        let (calendar, transport) = (&self.calendar, &self.transport);
-        let utc = transport.utc();
+        let (calendar, ambient) = (&self.calendar, &self.ambient);
+        let utc = ambient.utc();
         if live.liveness.is_kept() && calendar.session_at(utc) != TradingSession::Regular {
             // What did not come on this day is not missed on the next.
             self.hub.expect_anew(now);
@@ -547,7 +559,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let left = self.hub.least_left(
             |topic| venue.expects(topic),
             |within, heard| {
-                let left = time_left(calendar, utc_of(transport, heard), utc, within);
+                let left = time_left(calendar, ambient.utc_of(heard), utc, within);
                 came.set(came.get() || left.is_zero() && heard > since);
                 left
             },
@@ -570,7 +582,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         if self.calendar_ends {
             return;
         }
-        if let Some(end) = self.calendar.ends_soon(self.transport.utc()) {
+        if let Some(end) = self.calendar.ends_soon(self.ambient.utc()) {
             self.calendar_ends = true;
             record!(Warn, "calendar", self.stream.key; "the calendar knows no holidays from {end} on: later, a mute line is kept, since the market may be closed");
         }
@@ -772,7 +784,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.stream.standing.lock().unmatched = routing.newest;
         }
         if let (Some((happened, received)), Link::Live(live)) = (newest, &mut self.link) {
-            let arrived = utc_of(&self.transport, received);
+            let arrived = self.ambient.utc_of(received);
             let elapsed = received.saturating_duration_since(live.since);
             let threshold = self.stream.config.behind_warning;
             let warning = live.behind.saw(happened, arrived, elapsed, threshold);
@@ -799,7 +811,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let unparsed = Unparsed {
             raw: raw.into(),
             why,
-            at: Some(self.transport.utc()),
+            at: Some(self.ambient.utc()),
             ..unparsed.clone()
         };
         if let Link::SettingUp { passed, .. } = &mut self.link {
@@ -833,7 +845,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .next_request(self.stream.venue.request_limit(), now)
         else {
             let epoch = self.epoch;
-            self.hub.resume(epoch, || self.transport.utc());
+            self.hub.resume(epoch, || self.ambient.utc());
             return;
         };
         live.asked = Some(now);
@@ -999,7 +1011,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             };
             return self.lose(now, EndReason::Failed(given_up));
         }
-        let random = self.transport.random();
+        let random = self.ambient.random();
         let delay = backoff::delay(
             &self.stream.config.backoff,
             &error,
@@ -1061,7 +1073,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let gap = matches!(self.link, Link::Live(_)).then(|| Gap {
             // Each subscription has its own.
             since: None,
-            last: self.last_message.map(|at| utc_of(&self.transport, at)),
+            last: self.last_message.map(|at| self.ambient.utc_of(at)),
             cause: cause.clone(),
             epoch: self.epoch,
             breaks: 1,
@@ -1127,13 +1139,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     fn hold(&self, now: Instant) -> Option<Hold> {
         let host = self.stream.venue.endpoint().authority();
         let limit = &self.stream.config.attempt_budget;
-        self.transport.budget().hold(&host, now, limit)
+        self.attempts.hold(&host, now, limit)
     }
 
     fn spend(&self, now: Instant, error: &Error) {
         let host = self.stream.venue.endpoint().authority();
         let limit = &self.stream.config.attempt_budget;
-        self.transport.budget().spend(&host, now, limit, error);
+        self.attempts.failed(&host, now, limit, error);
     }
 
     /// Waits for the host's sake. A stream that has not failed itself says so, since nothing else tells why it waits.
@@ -1196,14 +1208,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .as_ref()
             .map_or_else(String::new, |credentials| credentials.redact(text))
     }
-}
-
-/// When, by the wall clock, something happened that the monotonic clock has stamped.
-fn utc_of(transport: &impl Transport, at: Instant) -> Timestamp {
-    clock::earlier(
-        transport.utc(),
-        transport.now().saturating_duration_since(at),
-    )
 }
 
 /// How much is read before the wishes are looked at again, so that a flood cannot keep a stop waiting.

@@ -77,6 +77,8 @@ pub use self::{
     subscription::{Delivery, Iter, RecvError, RecvTimeoutError, Subscription, TryRecvError},
 };
 use crate::{
+    ambient::System,
+    attempts::Attempts,
     clock,
     config::Config,
     correlation::CorrelationId,
@@ -194,6 +196,7 @@ impl<V: Venue> Stream<V> {
         }
         record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}", credentials.redact(&self.venue.label(&credentials)));
         let spawned = WebSocketTransport::new(&self.config).and_then(|transport| {
+            let ambient = System::new()?;
             self.wishes.set_waker(transport.waker());
             let stream = Arc::clone(self);
             let name = format!("tl-{}", self.key.fingerprint());
@@ -204,7 +207,7 @@ impl<V: Venue> Stream<V> {
                 let Ok(mut guard) = receive_guard.recv() else {
                     return;
                 };
-                guard.reason = Some(run(&stream, transport, credentials));
+                guard.reason = Some(run(&stream, transport, ambient, credentials));
                 drop(stream);
                 thread::after_destructors(guard);
             })?;
@@ -255,6 +258,7 @@ impl<V: Venue> Stream<V> {
 fn run<V: Venue>(
     stream: &Arc<Stream<V>>,
     transport: WebSocketTransport,
+    ambient: System,
     credentials: Credentials,
 ) -> EndReason {
     let _ = stream.thread_id.set(std::thread::current().id());
@@ -266,7 +270,13 @@ fn run<V: Venue>(
     };
     let mut driver = None;
     let body = AssertUnwindSafe(|| {
-        let driver = driver.insert(Driver::new(Arc::clone(stream), transport, credentials));
+        let driver = driver.insert(Driver::new(
+            Arc::clone(stream),
+            transport,
+            Box::new(ambient),
+            Attempts::global(),
+            credentials,
+        ));
         driver.run()
     });
     let reason = catch_unwind(body).unwrap_or_else(|panic| {

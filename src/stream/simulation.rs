@@ -22,7 +22,9 @@ use std::{
 
 use super::{
     Phases, RecvTimeoutError, Shared, Stream, StreamHandle, Subscription, TryRecvError,
-    driver::Driver, handle::Lease, tests::may_follow,
+    driver::Driver,
+    handle::Lease,
+    tests::{drive, may_follow},
 };
 use crate::{
     Config, Credentials, EndReason, Error, MarketEvent, Notice, Overflow, Phase, QUOTES, Source,
@@ -963,7 +965,7 @@ impl Simulation {
         let stream = Stream::new(key, 0, venue, Arc::new(config.clone()));
         let (peer, transport) = Peer::new();
         peer.seed_jitter(seed);
-        let driver = Driver::new(Arc::clone(&stream), transport, credentials);
+        let driver = drive(&stream, &peer, transport, credentials);
         // The lease is of a slot that the claim table does not have, so it counts for nothing.
         let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>, None);
         let handle = StreamHandle::new(Arc::clone(&stream), lease, config.queue);

@@ -14,7 +14,7 @@ use crate::{
     Channel, Config, Credentials, EndReason, Error, Gap, Notice, OddFields, Overflow, Payload,
     Phase, QueueLimit, Quote, RecvTimeoutError, Symbol, Topics, TryRecvError, Update,
     alpaca::{self, Feed, MarketData},
-    budget::Budget,
+    attempts::Attempts,
     clock,
     stream::Shared,
     transport::{
@@ -23,6 +23,23 @@ use crate::{
     },
     venue::{Confirmed, Frame, Output, Request, Routed, Session, Stamped, Venue},
 };
+
+/// A driver in the surroundings of a test.
+pub(crate) fn drive<V: Venue>(
+    stream: &Arc<Stream<V>>,
+    peer: &Peer,
+    transport: MemoryTransport,
+    credentials: Credentials,
+) -> Driver<V, MemoryTransport> {
+    let (ambient, attempts) = (peer.ambient(), peer.failed_attempts());
+    Driver::new(
+        Arc::clone(stream),
+        transport,
+        ambient,
+        attempts,
+        credentials,
+    )
+}
 
 /// A stream whose thread is the test.
 pub(crate) struct Bench {
@@ -49,7 +66,7 @@ impl Bench {
         let credentials = Credentials::new("PKTEST", SECRET).unwrap();
         let key = crate::StreamKey::new(venue.endpoint(), &credentials);
         let stream = Stream::new(key, 0, venue, Arc::new(config));
-        let driver = Driver::new(Arc::clone(&stream), transport, credentials);
+        let driver = drive(&stream, &peer, transport, credentials);
         Self {
             peer,
             driver,
@@ -858,7 +875,7 @@ fn given_up_after<V: Venue>(venue: V, login: &[&str]) -> Duration {
     let key = crate::StreamKey::new(venue.endpoint(), &credentials);
     let stream = Stream::new(key, 0, venue, Arc::new(Config::default()));
     let (peer, transport) = Peer::new();
-    let mut driver = Driver::new(Arc::clone(&stream), transport, credentials);
+    let mut driver = drive(&stream, &peer, transport, credentials);
     let mut next = driver.step(peer.now());
     for said in login {
         peer.say(*said);
@@ -1231,8 +1248,8 @@ fn a_line_that_serves_and_keeps_dying_is_live_most_of_the_time() {
 /// What the streams of a host share is how often it was failed at. A stream that may wait long makes no other wait long.
 #[test]
 fn connections_that_served_cost_the_host_nothing() {
-    let budget = Arc::new(Budget::new());
-    let (peer, transport) = Peer::with_budget(Arc::clone(&budget));
+    let attempts = Arc::new(Attempts::new());
+    let (peer, transport) = Peer::with_attempts(Arc::clone(&attempts));
     let mut bench = Bench::on(Config::default(), (peer, transport));
     let subscription = bench.subscribe(alpaca::quotes(["A"]));
     bench.step();
@@ -1247,14 +1264,17 @@ fn connections_that_served_cost_the_host_nothing() {
         ..Config::default().attempt_budget
     };
     let host = bench.stream.venue.endpoint().authority();
-    assert_eq!(budget.wait(&host, bench.peer.now(), &limit), Duration::ZERO);
+    assert_eq!(
+        attempts.wait(&host, bench.peer.now(), &limit),
+        Duration::ZERO
+    );
     drop(subscription);
 }
 
 #[test]
 fn a_stream_that_is_held_back_for_others_says_so() {
-    let budget = Arc::new(Budget::new());
-    let (peer, transport) = Peer::with_budget(Arc::clone(&budget));
+    let attempts = Arc::new(Attempts::new());
+    let (peer, transport) = Peer::with_attempts(Arc::clone(&attempts));
     let mut other = Bench::on(Config::default(), (peer, transport));
     for _ in 0..100 {
         other.peer.fail_next(Fault::Upgrade {
@@ -1264,7 +1284,7 @@ fn a_stream_that_is_held_back_for_others_says_so() {
         });
     }
     other.step();
-    while budget
+    while attempts
         .wait(
             &other.stream.venue.endpoint().authority(),
             other.peer.now(),
@@ -1276,7 +1296,7 @@ fn a_stream_that_is_held_back_for_others_says_so() {
         other.peer.fix_jitter(0.0);
         other.leap();
     }
-    let (peer, transport) = Peer::with_budget(budget);
+    let (peer, transport) = Peer::with_attempts(attempts);
     peer.advance_to(other.peer.now());
     let mut held = Bench::on(Config::default(), (peer, transport));
     let subscription = held.subscribe(alpaca::quotes(["AAPL"]));
@@ -2223,10 +2243,10 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
 
 #[test]
 fn ten_streams_that_storm_together_stay_inside_one_budget() {
-    let budget = Arc::new(Budget::new());
+    let attempts = Arc::new(Attempts::new());
     let mut benches: Vec<Bench> = (0..10)
         .map(|seed| {
-            let (peer, transport) = Peer::with_budget(Arc::clone(&budget));
+            let (peer, transport) = Peer::with_attempts(Arc::clone(&attempts));
             peer.seed_jitter(seed);
             for _ in 0..1_000 {
                 peer.fail_next(Fault::Upgrade {
@@ -2648,7 +2668,7 @@ fn a_thousand_requests_that_are_answered_while_they_are_made_take_no_more_of_the
             .collect::<Result<_, _>>()
             .unwrap();
         let (peer, transport) = Peer::new();
-        let mut driver = Driver::new(stream, transport, Credentials::none());
+        let mut driver = drive(&stream, &peer, transport, Credentials::none());
         driver.step(peer.now());
         for subscription in &subscriptions {
             subscription.wait_confirmed(Duration::ZERO).unwrap();

@@ -1,4 +1,4 @@
-//! A transport without sockets: the test is the peer and the clock.
+//! A transport without sockets, and its surroundings: the test is the peer and the clock.
 
 use std::{
     collections::VecDeque,
@@ -8,9 +8,12 @@ use std::{
 
 use parking_lot::Mutex;
 
+pub(crate) use crate::ambient::SplitMix64 as Dice;
+
 use super::{Close, Fault, Incoming, Payload, Target, Transport};
 use crate::{
-    budget::Budget,
+    ambient::Ambient,
+    attempts::Attempts,
     clock::{self, Moment},
     market::Timestamp,
     phase::Phase,
@@ -18,11 +21,14 @@ use crate::{
 };
 
 /// The stream's end.
-pub(crate) struct MemoryTransport(Arc<Mutex<World>>, Arc<Budget>);
+pub(crate) struct MemoryTransport(Arc<Mutex<World>>);
 
 /// The test's end: the peer, and the time.
 #[derive(Clone)]
-pub(crate) struct Peer(Arc<Mutex<World>>);
+pub(crate) struct Peer(Arc<Mutex<World>>, Arc<Attempts>);
+
+/// The time and the random numbers of the test.
+struct WorldAmbient(Arc<Mutex<World>>);
 
 struct World {
     now: Instant,
@@ -68,36 +74,13 @@ enum Jitter {
     Dice(Dice),
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): the same numbers from the same seed.
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// From 0 to 1, 1 excluded.
-    pub(crate) fn fraction(&mut self) -> f64 {
-        (self.roll() >> 11) as f64 / (1_u64 << 53) as f64
-    }
-}
-
 impl Peer {
     pub(crate) fn new() -> (Self, MemoryTransport) {
-        Self::with_budget(Arc::new(Budget::new()))
+        Self::with_attempts(Arc::new(Attempts::new()))
     }
 
-    /// One of several whose hosts share a budget.
-    pub(crate) fn with_budget(budget: Arc<Budget>) -> (Self, MemoryTransport) {
+    /// One of several that share the count of failed attempts.
+    pub(crate) fn with_attempts(attempts: Arc<Attempts>) -> (Self, MemoryTransport) {
         let now = clock::now();
         let world = Arc::new(Mutex::new(World {
             now,
@@ -117,7 +100,16 @@ impl Peer {
             broken_pipe: None,
             jitter: Jitter::Fixed(0.5),
         }));
-        (Self(Arc::clone(&world)), MemoryTransport(world, budget))
+        (Self(Arc::clone(&world), attempts), MemoryTransport(world))
+    }
+
+    /// What the stream goes by: the time and the random numbers of this test.
+    pub(crate) fn ambient(&self) -> Box<dyn Ambient> {
+        Box::new(WorldAmbient(Arc::clone(&self.0)))
+    }
+
+    pub(crate) fn failed_attempts(&self) -> Arc<Attempts> {
+        Arc::clone(&self.1)
     }
 
     pub(crate) fn now(&self) -> Instant {
@@ -356,6 +348,12 @@ impl Transport for MemoryTransport {
         world.now = deadline.unwrap_or(world.now).max(world.now);
     }
 
+    fn bytes_read(&self) -> u64 {
+        0
+    }
+}
+
+impl Ambient for WorldAmbient {
     fn now(&self) -> Instant {
         self.0.lock().now
     }
@@ -379,14 +377,6 @@ impl Transport for MemoryTransport {
             Jitter::Fixed(fraction) => *fraction,
             Jitter::Dice(dice) => dice.fraction(),
         }
-    }
-
-    fn budget(&self) -> &Budget {
-        &self.1
-    }
-
-    fn bytes_read(&self) -> u64 {
-        0
     }
 }
 

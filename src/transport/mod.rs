@@ -1,4 +1,4 @@
-//! What the driver needs of the outside: one connection at a time, a wait, and the clock.
+//! What the driver needs of the network: one connection at a time, and a wait. The clocks are beside it, in `ambient`.
 //!
 //! [`websocket`] is the real one, and the only one that touches a socket; `memory` is its twin for tests of the
 //! driver. A transport knows nothing of any venue's protocol, and never tries again by itself.
@@ -24,11 +24,9 @@ use std::{
 use tungstenite::{Bytes, Utf8Bytes};
 
 use crate::{
-    budget::Budget,
     credentials::Credentials,
     error::Source,
     key::Endpoint,
-    market::Timestamp,
     phase::Phase,
     venue::{Frame, Message, SecretMessage},
 };
@@ -81,19 +79,6 @@ pub(crate) trait Transport {
     /// Sleeps until something happens on the connection, a wake, or the deadline. The deadline is of a clock that stands
     /// still while the machine sleeps: after that, whichever of the three comes first wakes the thread.
     fn wait(&mut self, deadline: Option<Instant>);
-
-    fn now(&self) -> Instant;
-
-    fn utc(&self) -> Timestamp;
-
-    /// How long the machine was asleep since some moment, at least: [`now`](Self::now) leaves that out.
-    fn asleep(&self) -> Duration;
-
-    /// A random number between 0 and 1, 1 excluded.
-    fn random(&mut self) -> f64;
-
-    /// The budget of failures that its host is shown.
-    fn budget(&self) -> &Budget;
 
     /// Bytes read from the connections so far.
     fn bytes_read(&self) -> u64;

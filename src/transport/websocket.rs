@@ -37,7 +37,6 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    budget::Budget,
     clock,
     config::Config,
     error::{Result as CrateResult, Source},
@@ -74,7 +73,6 @@ pub(crate) struct WebSocketTransport {
     unsent: bool,
     /// What waits until nothing else is on its way out, in order: a secret frame first, and what was sent after it.
     waiting: VecDeque<Outgoing>,
-    random: u64,
     bytes_read: u64,
 }
 
@@ -115,8 +113,6 @@ impl WebSocketTransport {
         #[cfg(feature = "tls")]
         let tls = super::tls::Client::new(config, &(Arc::clone(&waker) as Waker))
             .map_err(|error| io::Error::other(error.to_string()))?;
-        let mut seed = [0; 8];
-        getrandom::fill(&mut seed).map_err(|error| io::Error::other(error.to_string()))?;
         Ok(Self {
             poll,
             events: Events::with_capacity(8),
@@ -140,7 +136,6 @@ impl WebSocketTransport {
             busy: false,
             unsent: false,
             waiting: VecDeque::new(),
-            random: u64::from_ne_bytes(seed),
             bytes_read: 0,
         })
     }
@@ -676,31 +671,6 @@ impl Transport for WebSocketTransport {
                 self.more = true;
             }
         }
-    }
-
-    fn now(&self) -> Instant {
-        clock::now()
-    }
-
-    fn utc(&self) -> Timestamp {
-        clock::utc()
-    }
-
-    fn asleep(&self) -> Duration {
-        clock::asleep()
-    }
-
-    /// SplitMix64: jitter needs to differ between processes, not to be unpredictable.
-    fn random(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
-    }
-
-    fn budget(&self) -> &Budget {
-        Budget::global()
     }
 
     fn bytes_read(&self) -> u64 {

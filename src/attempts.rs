@@ -1,4 +1,4 @@
-//! How many failures a host may be made to see: one budget for the process, whoever connects.
+//! Failed attempts, by host: one count for the process, whoever connects, and how long it makes the next attempt wait.
 //!
 //! Backoff spaces the attempts of one stream. This bounds what all of them do together, and what a loop does that opens
 //! a stream again each time it has failed for good. A connection that was live for long enough to count as stable costs
@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// For each host, the failures that are not forgiven yet.
-pub(crate) struct Budget {
+pub(crate) struct Attempts {
     hosts: Mutex<HashMap<String, Failures>>,
 }
 
@@ -69,7 +69,7 @@ fn count_of(counts: &mut Vec<Count>, interval: Duration, now: Instant) -> &mut C
     &mut counts[index]
 }
 
-impl Budget {
+impl Attempts {
     pub(crate) fn new() -> Self {
         Self {
             hosts: Mutex::new(HashMap::new()),
@@ -77,13 +77,13 @@ impl Budget {
     }
 
     /// The process's own.
-    pub(crate) fn global() -> &'static Self {
-        static GLOBAL: LazyLock<Budget> = LazyLock::new(Budget::new);
-        &GLOBAL
+    pub(crate) fn global() -> Arc<Self> {
+        static GLOBAL: LazyLock<Arc<Attempts>> = LazyLock::new(|| Arc::new(Attempts::new()));
+        Arc::clone(&GLOBAL)
     }
 
     /// An attempt at `host` has failed, with `error`.
-    pub(crate) fn spend(&self, host: &str, now: Instant, limit: &AttemptBudget, error: &Error) {
+    pub(crate) fn failed(&self, host: &str, now: Instant, limit: &AttemptBudget, error: &Error) {
         let mut hosts = self.hosts.lock();
         // Hosts that nobody has failed at for long need no entry.
         hosts.retain(|_, failures| {
@@ -123,9 +123,9 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    impl Budget {
+    impl Attempts {
         fn fail(&self, host: &str, now: Instant, limit: &AttemptBudget) {
-            self.spend(host, now, limit, &Error::invalid_config("no matter what"));
+            self.failed(host, now, limit, &Error::invalid_config("no matter what"));
         }
 
         pub(crate) fn wait(&self, host: &str, now: Instant, limit: &AttemptBudget) -> Duration {
@@ -140,26 +140,26 @@ mod tests {
             burst: 3,
             interval: Duration::from_secs(2),
         };
-        let budget = Budget::new();
+        let attempts = Attempts::new();
         let now = clock::now();
         for _ in 0..3 {
-            assert_eq!(budget.wait("a", now, &limit), Duration::ZERO);
-            budget.fail("a", now, &limit);
+            assert_eq!(attempts.wait("a", now, &limit), Duration::ZERO);
+            attempts.fail("a", now, &limit);
         }
-        assert_eq!(budget.wait("a", now, &limit), Duration::ZERO);
-        budget.fail("a", now, &limit);
-        assert_eq!(budget.wait("a", now, &limit), Duration::from_secs(2));
+        assert_eq!(attempts.wait("a", now, &limit), Duration::ZERO);
+        attempts.fail("a", now, &limit);
+        assert_eq!(attempts.wait("a", now, &limit), Duration::from_secs(2));
         assert_eq!(
-            budget.wait("b", now, &limit),
+            attempts.wait("b", now, &limit),
             Duration::ZERO,
             "each host has its own"
         );
         let later = now + Duration::from_secs(2);
-        assert_eq!(budget.wait("a", later, &limit), Duration::ZERO);
-        budget.fail("a", later, &limit);
-        assert_eq!(budget.wait("a", later, &limit), Duration::from_secs(2));
+        assert_eq!(attempts.wait("a", later, &limit), Duration::ZERO);
+        attempts.fail("a", later, &limit);
+        assert_eq!(attempts.wait("a", later, &limit), Duration::from_secs(2));
         assert_eq!(
-            budget.wait("a", now + Duration::from_secs(60), &limit),
+            attempts.wait("a", now + Duration::from_secs(60), &limit),
             Duration::ZERO
         );
     }
@@ -170,14 +170,14 @@ mod tests {
             burst: 3,
             interval: Duration::MAX,
         };
-        let budget = Budget::new();
+        let attempts = Attempts::new();
         let now = clock::now();
         for _ in 0..3 {
-            budget.fail("a", now, &limit);
+            attempts.fail("a", now, &limit);
         }
-        assert_eq!(budget.wait("a", now, &limit), Duration::ZERO);
-        budget.fail("a", now, &limit);
-        assert_eq!(budget.wait("a", now, &limit), CENTURY);
+        assert_eq!(attempts.wait("a", now, &limit), Duration::ZERO);
+        attempts.fail("a", now, &limit);
+        assert_eq!(attempts.wait("a", now, &limit), CENTURY);
     }
 
     #[test]
@@ -187,21 +187,27 @@ mod tests {
             interval: Duration::from_secs(seconds),
         };
         let (patient, brisk) = (limit(3, 3_600), limit(3, 1));
-        let budget = Budget::new();
+        let attempts = Attempts::new();
         let now = clock::now();
         for _ in 0..5 {
-            budget.fail("a", now, &patient);
+            attempts.fail("a", now, &patient);
         }
-        assert_eq!(budget.wait("a", now, &patient), Duration::from_secs(7_200));
-        assert_eq!(budget.wait("a", now, &brisk), Duration::from_secs(2));
-        budget.fail("a", now, &brisk);
-        assert_eq!(budget.wait("a", now, &brisk), Duration::from_secs(3));
-        assert_eq!(budget.wait("a", now, &patient), Duration::from_secs(10_800));
+        assert_eq!(
+            attempts.wait("a", now, &patient),
+            Duration::from_secs(7_200)
+        );
+        assert_eq!(attempts.wait("a", now, &brisk), Duration::from_secs(2));
+        attempts.fail("a", now, &brisk);
+        assert_eq!(attempts.wait("a", now, &brisk), Duration::from_secs(3));
+        assert_eq!(
+            attempts.wait("a", now, &patient),
+            Duration::from_secs(10_800)
+        );
         // What is forgiven under one bound is not under the other.
         let later = now + Duration::from_secs(60);
-        assert_eq!(budget.wait("a", later, &brisk), Duration::ZERO);
+        assert_eq!(attempts.wait("a", later, &brisk), Duration::ZERO);
         assert_eq!(
-            budget.wait("a", later, &patient),
+            attempts.wait("a", later, &patient),
             Duration::from_secs(10_740)
         );
     }
