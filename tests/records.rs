@@ -17,9 +17,9 @@ use support::{
     quick, sim,
 };
 use trunkline::{
-    Calendar, Credentials, EndReason, Error, Health, Manager, MarketEvent, Phase, StreamHandle,
-    StreamKey, Trade, Update,
-    alpaca::{self, Account, MarketData},
+    Calendar, Config, Credentials, EndReason, Error, Health, Manager, MarketEvent, Phase,
+    StreamHandle, StreamKey, Trade, Update,
+    alpaca::{self, Account, Feed, MarketData},
     sim::{Accept, Sim},
 };
 
@@ -263,6 +263,43 @@ fn a_fatal_end_is_told_with_its_cause() {
         feed.end_reason(),
         Some(EndReason::Failed(Error::Rejected { .. }))
     ));
+}
+
+/// What happened first is told first, also where it came in one piece with what followed.
+#[test]
+fn a_confirmation_is_told_before_the_loss_right_behind_it() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let url = format!("ws://{}/v2/iex", listener.local_addr().unwrap());
+    let server = thread::spawn(move || {
+        let (socket, _) = listener.accept().unwrap();
+        let mut venue = tungstenite::accept(socket).unwrap();
+        for said in ["connected", "authenticated"] {
+            let said = format!(r#"[{{"T":"success","msg":"{said}"}}]"#);
+            venue.send(said.into()).unwrap();
+            venue.read().unwrap();
+        }
+        // The reply is kept until the close frame is flushed.
+        let reply = r#"[{"T":"subscription","trades":["AAPL"]}]"#;
+        venue.write(reply.into()).unwrap();
+        venue.close(None).unwrap();
+        while venue.read().is_ok() {}
+    });
+    install();
+    let mut config = Config::default();
+    config.backoff.initial = WAIT;
+    config.backoff.cap = WAIT;
+    let manager = Manager::with_config(config).unwrap();
+    let venue = alpaca::stocks(Feed::Iex).at(url.parse().unwrap());
+    let feed = manager.open(&venue, &credentials("brief")).unwrap();
+    let key = feed.key().clone();
+    let trades = feed.subscribe(alpaca::trades(["AAPL"])).unwrap();
+    wait_for(&key, "lost", 1);
+    server.join().unwrap();
+    let seen = records(&key);
+    let events = seen.iter().map(Seen::event);
+    let events: Vec<_> = events.filter(|event| *event != "phase").collect();
+    assert_eq!(events[..4], ["opening", "live", "confirmed", "lost"]);
+    drop((trades, feed));
 }
 
 #[test]

@@ -156,7 +156,7 @@ impl Bench {
 
     /// Has a topic begin anew.
     pub(crate) fn restart(&mut self, topic: crate::Topic) {
-        self.driver.restart(&[topic], self.peer.now());
+        self.driver.restart(&[topic]);
     }
 
     /// What its thread does last.
@@ -1794,6 +1794,25 @@ fn a_line_that_answers_pings_and_brings_nothing_is_mute_while_the_market_trades(
         .expect("every subscription of the line hears of it")
         .cause;
     assert!(matches!(cause, Error::Mute { .. }), "{cause:?}");
+}
+
+/// A thread that was held up finds in one turn that the probe's time is over, that somebody subscribed, and what was missing.
+#[test]
+fn what_lies_in_the_socket_is_read_before_a_mute_line_is_given_up_whoever_subscribed_meanwhile() {
+    let mut bench = Bench::live();
+    bench.peer.set_utc("2026-03-17T15:00:00Z".parse().unwrap());
+    let topics = alpaca::quotes(["A"]).expect_within(Duration::from_secs(300));
+    let subscription = bench.subscribe(topics);
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    let phases = pass(&mut bench, Duration::from_secs(301));
+    assert_eq!(phases, [Phase::Live, Phase::Mute]);
+    bench.peer.advance(Duration::from_secs(60));
+    let another = bench.subscribe(alpaca::quotes(["B"]));
+    bench.say(&quote("A", 1));
+    assert_eq!((bench.phase(), bench.health().epoch), (Phase::Live, 1));
+    assert_eq!(words(&subscription).last().unwrap(), "A@1");
+    drop(another);
 }
 
 /// A crypto line on which two symbols have had a quote every half second for a minute.

@@ -1,0 +1,349 @@
+//! How a connection ends: the error that tells why, what the failure means for the next attempt, and what is said of it.
+//!
+//! [`end`](Driver::end) begins here, at the one call of it in [`step`](Driver::step). What it calls returns no outcome:
+//! the connection ends once.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Driver, Ending,
+    link::{Link, Next},
+};
+use crate::{
+    attempts::Hold,
+    backoff::{self, Class, NextAttempt, Refusals, Worth},
+    clock,
+    config::Backoff,
+    error::{At, Error, Rejection, RejectionKind},
+    event::{EndReason, Gap},
+    phase::Phase,
+    record,
+    stream::hub::Outage,
+    transport::{Fault, Transport},
+    venue::{Venue, Verdict},
+};
+
+/// The failures of one stream.
+#[derive(Default)]
+pub(super) struct Failures {
+    /// In a row.
+    count: u32,
+    was_live: bool,
+    /// The venue refuses credentials that it accepted before.
+    refusals: Option<Refusals>,
+}
+
+/// What a failure means.
+struct Judgment {
+    /// The host was failed at, and every stream that asks it has to heed that.
+    costs: bool,
+    sequel: Sequel,
+}
+
+enum Sequel {
+    /// Another attempt cannot help.
+    Fatal,
+    /// It was the last failure that the configuration allows.
+    TooMany,
+    Retry {
+        delay: Duration,
+        /// When the stream gives up, if the patience with a refusal ends.
+        gives_up_at: Option<Instant>,
+    },
+}
+
+impl Failures {
+    /// The connection is live.
+    pub(super) fn was_live(&mut self) {
+        self.was_live = true;
+        self.refusals = None;
+    }
+
+    /// Counts a failure of a connection that had been `worth` that much. `random` is from 0 to 1.
+    fn judge(
+        &mut self,
+        error: &Error,
+        worth: Worth,
+        now: Instant,
+        backoff: &Backoff,
+        random: impl FnOnce() -> f64,
+    ) -> Judgment {
+        let class = backoff::class(error, self.was_live);
+        if class == Class::Credentials {
+            self.refusals
+                .get_or_insert_with(|| Refusals::new(now))
+                .count += 1;
+        }
+        let refusals = self.refusals.filter(|_| class == Class::Credentials);
+        let gives_up_at = refusals.and_then(|refusals| refusals.until(backoff));
+        if class == Class::Fatal || gives_up_at.is_some_and(|at| at <= now) {
+            return Judgment {
+                costs: true,
+                sequel: Sequel::Fatal,
+            };
+        }
+        if worth.is_success() {
+            self.count = 0;
+        }
+        self.count += 1;
+        let sequel = if backoff.max_failures == Some(self.count) {
+            Sequel::TooMany
+        } else {
+            let failures = refusals.map_or(self.count, |refusals| refusals.count);
+            let delay = backoff::delay(backoff, error, class, failures, worth, random());
+            // The last of those attempts is made when the patience ends, not after it.
+            let patience = gives_up_at.map(|at| at.saturating_duration_since(now));
+            Sequel::Retry {
+                delay: delay.min(patience.unwrap_or(Duration::MAX)),
+                gives_up_at,
+            }
+        };
+        Judgment {
+            costs: worth == Worth::Nothing,
+            sequel,
+        }
+    }
+}
+
+impl<V: Venue, T: Transport> Driver<V, T> {
+    /// The connection is over. Whether the stream is, too, follows from the reason.
+    pub(super) fn end(&mut self, now: Instant, ending: Ending) {
+        // Of what led to this, in front of the record of the loss.
+        self.tell();
+        let error = match ending {
+            Ending::Stopped => return self.stop(now),
+            Ending::Verdict(Verdict::Done) => return self.lose(now, EndReason::Done),
+            Ending::Verdict(Verdict::Protocol(why)) => Error::Protocol {
+                at: self.at(self.stream.lifecycle.phase()),
+                why: self.redact(&why),
+            },
+            Ending::Verdict(Verdict::Rejected(rejection)) => self.rejected(rejection),
+            Ending::Fault(fault) => self.faulted(fault),
+            Ending::Lost(error) => error,
+        };
+        self.fail(now, error);
+    }
+
+    // ---- why ----
+
+    fn rejected(&self, rejection: Rejection) -> Error {
+        let at = self.at(self.stream.lifecycle.phase());
+        let rejection = self.shown(rejection);
+        match rejection.kind {
+            RejectionKind::Credentials => Error::Rejected { at, rejection },
+            RejectionKind::Entitlement => Error::NotEntitled { at, rejection },
+            RejectionKind::ConnectionLimit => Error::ConnectionLimit { at, rejection },
+            RejectionKind::SymbolLimit
+            | RejectionKind::BadRequest
+            | RejectionKind::SlowClient
+            | RejectionKind::Temporary => Error::Refused { at, rejection },
+        }
+    }
+
+    fn faulted(&self, fault: Fault) -> Error {
+        // The set-up may have gone through several phases since anybody was told.
+        let phase = match &self.link {
+            Link::Connecting { .. } => self.transport.phase(),
+            _ => self.stream.lifecycle.phase(),
+        };
+        let at = self.at(phase);
+        match fault {
+            Fault::Resolve(source) => Error::Unresolved { at, source },
+            Fault::Connect(source) => Error::Unreachable { at, source },
+            Fault::Tls { why, certificate } => Error::Tls {
+                at,
+                why: self.redact(&why),
+                certificate,
+            },
+            Fault::Upgrade {
+                status,
+                retry_after,
+                location,
+            } => Error::Upgrade {
+                at,
+                status,
+                retry_after,
+                location: location.map(|location| self.redact(&location)),
+            },
+            Fault::Protocol(why) => Error::Protocol {
+                at,
+                why: self.redact(&why),
+            },
+            Fault::Lost { why, source } => Error::Lost { at, why, source },
+        }
+    }
+
+    // ---- what follows ----
+
+    fn stop(&mut self, now: Instant) {
+        match &mut self.link {
+            // It was about to end anyway, for a reason of its own.
+            Link::Closing {
+                next: Next::End(_), ..
+            }
+            | Link::Over(_) => {}
+            Link::Closing { next, .. } => *next = Next::End(EndReason::Closed),
+            _ => self.close(now, Next::End(EndReason::Closed)),
+        }
+    }
+
+    fn fail(&mut self, now: Instant, error: Error) {
+        let backoff = &self.stream.config.backoff;
+        let lived = match &self.link {
+            Link::Live(live) => Some(now.saturating_duration_since(live.since)),
+            _ => None,
+        };
+        let worth = Worth::of(lived, self.hub.has_confirmed(), backoff);
+        let random = || self.ambient.random();
+        let judgment = self.failures.judge(&error, worth, now, backoff, random);
+        if judgment.costs {
+            let host = self.stream.venue.endpoint().authority();
+            let limit = &self.stream.config.attempt_budget;
+            self.attempts.failed(&host, now, limit, &error);
+        }
+        match judgment.sequel {
+            Sequel::Fatal => self.lose(now, EndReason::Failed(error)),
+            Sequel::TooMany => {
+                let given_up = Error::GaveUp {
+                    at: self.at(self.stream.lifecycle.phase()),
+                    failures: self.failures.count,
+                    cause: Arc::new(error),
+                };
+                self.lose(now, EndReason::Failed(given_up));
+            }
+            Sequel::Retry { delay, gives_up_at } => self.retry(now, error, delay, gives_up_at),
+        }
+    }
+
+    fn retry(&mut self, now: Instant, error: Error, delay: Duration, gives_up_at: Option<Instant>) {
+        let hold = self.hold(now).filter(|hold| hold.wait > delay);
+        let delay = hold.as_ref().map_or(delay, |hold| hold.wait);
+        let origin = match hold {
+            Some(hold) => format!(
+                ", since this process failed {} times at this host of late",
+                hold.failures
+            ),
+            None => backoff::origin(delay, &error)
+                .map_or_else(String::new, |origin| format!(", {origin}")),
+        };
+        let patience = gives_up_at.map(|at| at.saturating_duration_since(now));
+        let patience = patience.map_or_else(String::new, |left| {
+            format!(", given up in {left:.1?}, since the venue accepted them before")
+        });
+        let failures = self.failures.count;
+        record!(Warn, "lost", self.stream.key, attempt = failures, code = error.code(); "{}; {}{origin}{patience}", error.for_record(), NextAttempt(delay));
+        let was_live = matches!(self.link, Link::Live(_));
+        self.disconnected(now, &error);
+        let outage = Outage {
+            attempt: failures,
+            cause: error.clone(),
+            retry_at: clock::after(now, delay),
+        };
+        self.hub.not_live(outage, was_live, now);
+        self.stream.lifecycle.change(now, |state| {
+            state.failures = failures;
+            state.cause = Some(error);
+            state.gives_up_at = gives_up_at;
+        });
+        self.close(now, Next::Retry(clock::after(now, delay)));
+    }
+
+    /// The connection and the stream end for good.
+    fn lose(&mut self, now: Instant, reason: EndReason) {
+        if let EndReason::Failed(error) = &reason {
+            self.disconnected(now, error);
+            let cause = error.clone();
+            self.stream
+                .lifecycle
+                .change(now, |state| state.cause = Some(cause));
+        }
+        self.credentials = None;
+        self.close(now, Next::End(reason));
+    }
+
+    /// Tells the hub, and with it every subscriber, what the connection was worth. Behind what was already decoded.
+    fn disconnected(&mut self, now: Instant, cause: &Error) {
+        self.flush();
+        let gap = matches!(self.link, Link::Live(_)).then(|| Gap {
+            // Each subscription has its own.
+            since: None,
+            last: self.last_message.map(|at| self.ambient.utc_of(at)),
+            cause: cause.clone(),
+            epoch: self.epoch,
+            breaks: 1,
+            correlation: None,
+        });
+        if gap.is_some() {
+            self.meter.lost(now);
+        }
+        self.hub.disconnected(gap.as_ref());
+        self.has_news = true;
+    }
+
+    /// Closes the connection in good order: never a second one while the peer may still count the first.
+    fn close(&mut self, now: Instant, next: Next) {
+        self.out.clear();
+        self.is_changed = false;
+        self.hub.cut(self.epoch);
+        self.transport.close();
+        self.link = Link::Closing {
+            until: clock::after(now, self.stream.config.close_timeout),
+            next,
+        };
+    }
+
+    // ---- what other streams have failed at ----
+
+    /// Whether the host has to be left alone, for what all streams have shown it.
+    pub(super) fn hold(&self, now: Instant) -> Option<Hold> {
+        let host = self.stream.venue.endpoint().authority();
+        let limit = &self.stream.config.attempt_budget;
+        self.attempts.hold(&host, now, limit)
+    }
+
+    /// Waits for the host's sake. A stream that has not failed itself says so, since nothing else tells why it waits.
+    pub(super) fn hold_back(&mut self, now: Instant, hold: Hold) {
+        if self.failures.count == 0 {
+            let error = Error::HeldBack {
+                at: self.at(self.stream.lifecycle.phase()),
+                failures: hold.failures,
+                cause: Arc::new(hold.last),
+            };
+            let wait = hold.wait;
+            record!(Warn, "held_back", self.stream.key, code = error.code(); "{}; {}", error.for_record(), NextAttempt(wait));
+            let outage = Outage {
+                attempt: 0,
+                cause: error.clone(),
+                retry_at: clock::after(now, wait),
+            };
+            self.hub.not_live(outage, false, now);
+            self.stream
+                .lifecycle
+                .change(now, |state| state.cause = Some(error));
+        }
+        self.wait_until(now, clock::after(now, hold.wait));
+    }
+
+    // ---- what is said ----
+
+    pub(super) fn at(&self, phase: Phase) -> At {
+        At::new(&self.stream.key, phase)
+    }
+
+    pub(super) fn shown(&self, rejection: Rejection) -> Rejection {
+        Rejection {
+            message: self.redact(&rejection.message),
+            ..rejection
+        }
+    }
+
+    /// A server's text as it may be shown. Once the credentials are out, nothing of the server's is shown any more.
+    pub(crate) fn redact(&self, text: &str) -> String {
+        self.credentials
+            .as_ref()
+            .map_or_else(String::new, |credentials| credentials.redact(text))
+    }
+}
