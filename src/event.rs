@@ -1,5 +1,7 @@
 //! What a subscriber receives: events, and a declaration for everything that is not there.
 
+mod origin;
+
 use std::{
     fmt::{self, Write as _},
     ops::Deref,
@@ -7,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use self::origin::Origin;
 use crate::{
     backoff::NextAttempt,
     correlation::{CorrelationId, Note},
@@ -146,32 +149,63 @@ impl<T: Payload> Update<T> {
 }
 
 /// Data, and how it came here. Derefs to the data.
+///
+/// With the feature `serde` it is serialized as the data, with `epoch`, and with `odd_fields` where there are some.
 #[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Event<T> {
     /// The data.
-    #[cfg_attr(feature = "serde", serde(flatten))]
     pub data: T,
-    /// When the read from the socket that brought it returned: a monotonic clock, for measuring ages and delays.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    pub received: Instant,
-    /// Which connection of the stream brought it, counted from 1.
-    pub epoch: u64,
-    /// The fields of the data that came in a form that could not be read, and are absent for that. Nearly always none.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "OddFields::is_empty"))]
-    pub odd_fields: OddFields,
+    origin: Origin,
 }
 
 impl<T> Event<T> {
     /// An event without odd fields, for tests of code that takes one.
     pub fn new(data: T, received: Instant, epoch: u64) -> Self {
-        Self {
-            data,
-            received,
-            epoch,
-            odd_fields: OddFields::default(),
+        Self::of(data, Origin::plain(received, epoch))
+    }
+
+    #[inline]
+    pub(crate) fn of(data: T, origin: Origin) -> Self {
+        Self { data, origin }
+    }
+
+    /// When the read from the socket that brought it returned: a monotonic clock, for measuring ages and delays.
+    #[must_use]
+    pub fn received(&self) -> Instant {
+        self.origin.received()
+    }
+
+    /// Which connection of the stream brought it, counted from 1.
+    #[must_use]
+    pub fn epoch(&self) -> u64 {
+        self.origin.epoch()
+    }
+
+    /// The fields of the data that came in a form that could not be read, and are absent for that. Nearly always none.
+    #[must_use]
+    pub fn odd_fields(&self) -> &OddFields {
+        self.origin.odd_fields()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<T: serde::Serialize> serde::Serialize for Event<T> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(serde::Serialize)]
+        struct Fields<'a, T> {
+            #[serde(flatten)]
+            data: &'a T,
+            epoch: u64,
+            #[serde(skip_serializing_if = "OddFields::is_empty")]
+            odd_fields: &'a OddFields,
         }
+        let fields = Fields {
+            data: &self.data,
+            epoch: self.epoch(),
+            odd_fields: self.odd_fields(),
+        };
+        fields.serialize(serializer)
     }
 }
 
@@ -200,9 +234,8 @@ impl<T: fmt::Display> fmt::Display for Event<T> {
 /// assert_eq!(odd.to_string(), "event_id order.hwm");
 /// assert!(trunkline::OddFields::default().is_empty());
 /// ```
-// One word wide, because every event in every queue has one.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct OddFields(Option<Arc<Box<[Box<str>]>>>);
+pub struct OddFields(Option<Arc<[Box<str>]>>);
 
 impl OddFields {
     /// The names, in the order in which they were met.
@@ -221,8 +254,8 @@ impl OddFields {
 
 impl<N: Into<Box<str>>> FromIterator<N> for OddFields {
     fn from_iter<I: IntoIterator<Item = N>>(names: I) -> Self {
-        let names: Box<[Box<str>]> = names.into_iter().map(Into::into).collect();
-        Self((!names.is_empty()).then(|| Arc::new(names)))
+        let names: Arc<[Box<str>]> = names.into_iter().map(Into::into).collect();
+        Self((!names.is_empty()).then_some(names))
     }
 }
 

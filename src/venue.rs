@@ -13,6 +13,8 @@
 //!  users            request ┘
 //! ```
 
+mod events;
+
 use std::{
     collections::VecDeque,
     fmt,
@@ -21,6 +23,7 @@ use std::{
 
 use zeroize::Zeroizing;
 
+pub(crate) use self::events::{Events, Stamped};
 use crate::{
     calendar::Calendar,
     credentials::{Credentials, json_escape},
@@ -344,17 +347,8 @@ pub enum Verdict {
 /// many events stood before it.
 pub struct Output<E> {
     received: Instant,
-    events: Vec<Stamped<E>>,
+    events: Events<E>,
     rest: VecDeque<(usize, Item)>,
-    /// Events with odd fields that were not counted yet.
-    odd: u64,
-}
-
-/// An event, when the socket read that brought it returned, and which of its fields could not be read.
-pub(crate) struct Stamped<E> {
-    pub(crate) event: E,
-    pub(crate) received: Instant,
-    pub(crate) odd_fields: OddFields,
 }
 
 /// Something a session put out that is not an event.
@@ -385,31 +379,20 @@ impl<E> Output<E> {
     pub fn new(received: Instant) -> Self {
         Self {
             received,
-            events: Vec::new(),
+            events: Events::new(),
             rest: VecDeque::new(),
-            odd: 0,
         }
     }
 
     /// An event for those who subscribed to it.
     #[inline]
     pub fn event(&mut self, event: E) {
-        self.push_event(event, OddFields::default());
+        self.events.push(event, self.received);
     }
 
     /// The same, where some of its fields came in a form that could not be read and are absent for that.
     pub fn odd_event(&mut self, event: E, odd_fields: OddFields) {
-        self.odd += u64::from(!odd_fields.is_empty());
-        self.push_event(event, odd_fields);
-    }
-
-    #[inline]
-    fn push_event(&mut self, event: E, odd_fields: OddFields) {
-        self.events.push(Stamped {
-            event,
-            received: self.received,
-            odd_fields,
-        });
+        self.events.push_odd(event, self.received, odd_fields);
     }
 
     /// Something that could not be read. It is counted, and shown to the subscriptions that it
@@ -470,21 +453,15 @@ impl<E> Output<E> {
         self.received = received;
     }
 
-    /// How many events had odd fields since the last call.
-    pub(crate) fn take_odd(&mut self) -> u64 {
-        std::mem::take(&mut self.odd)
-    }
-
     /// How many events wait to be taken.
     pub(crate) fn pending(&self) -> usize {
         self.events.len()
     }
 
     /// The events in front of the next item, and that item; nothing when only events are left.
-    pub(crate) fn next_item(&mut self) -> Option<(Vec<Stamped<E>>, Item)> {
+    pub(crate) fn next_item(&mut self) -> Option<(Events<E>, Item)> {
         let (before, item) = self.rest.pop_front()?;
-        let after = self.events.split_off(before);
-        let events = std::mem::replace(&mut self.events, after);
+        let events = self.events.take_first(before);
         for (position, _) in &mut self.rest {
             *position -= before;
         }
@@ -492,13 +469,13 @@ impl<E> Output<E> {
     }
 
     /// The events that are left once every item was taken.
-    pub(crate) fn take_events(&mut self) -> Vec<Stamped<E>> {
+    pub(crate) fn take_events(&mut self) -> Events<E> {
         debug_assert!(self.rest.is_empty());
-        std::mem::take(&mut self.events)
+        std::mem::replace(&mut self.events, Events::new())
     }
 
     /// Takes memory for the events to come, emptied, from whoever took the last ones.
-    pub(crate) fn reuse(&mut self, mut memory: Vec<Stamped<E>>) {
+    pub(crate) fn reuse(&mut self, mut memory: Events<E>) {
         memory.clear();
         if self.events.is_empty() {
             self.events = memory;

@@ -671,10 +671,10 @@ fn arrival_stamps_are_monotonic_and_between_sending_and_reading() {
         let sent = Instant::now();
         sim.push(trade("AAPL", id));
         let event = next_event(&trades);
-        assert!(event.received >= sent && event.received >= last);
-        assert!(event.received <= Instant::now());
-        assert_eq!(event.epoch, 1);
-        last = event.received;
+        assert!(event.received() >= sent && event.received() >= last);
+        assert!(event.received() <= Instant::now());
+        assert_eq!(event.epoch(), 1);
+        last = event.received();
     }
 }
 
@@ -689,7 +689,7 @@ fn a_cut_shows_as_gap_then_resumed_then_events_of_the_next_connection() {
         .collect();
     for epoch in 1..=3 {
         for subscription in &subscriptions {
-            assert_eq!(next_event(subscription).epoch, epoch);
+            assert_eq!(next_event(subscription).epoch(), epoch);
         }
         let before = Timestamp::try_from(std::time::SystemTime::now()).unwrap();
         sim.cut();
@@ -700,7 +700,7 @@ fn a_cut_shows_as_gap_then_resumed_then_events_of_the_next_connection() {
                     Update::Gap(gap) => break gap,
                     update => {
                         if let Update::Event(event) = &update {
-                            assert_eq!(event.epoch, epoch);
+                            assert_eq!(event.epoch(), epoch);
                         }
                         ledger.enter(&update);
                     }
@@ -722,7 +722,7 @@ fn a_cut_shows_as_gap_then_resumed_then_events_of_the_next_connection() {
                     Update::Notice(Notice::Confirmed { .. }) => {}
                     Update::Event(event) => {
                         assert!(resumed, "events only after Resumed");
-                        assert_eq!(event.epoch, epoch + 1);
+                        assert_eq!(event.epoch(), epoch + 1);
                         break;
                     }
                     other => panic!("{other:?}"),
@@ -846,7 +846,7 @@ fn a_stream_that_lingers_reads_only_every_so_often() {
     );
     let mut reads: Vec<Instant> = Vec::new();
     while reads.len() < 30 {
-        reads.push(next_event(&events).received);
+        reads.push(next_event(&events).received());
         reads.dedup();
     }
     // One wait may be cut short by a wake, and one turn may read twice: the middle one says what is usual.

@@ -137,12 +137,12 @@ fn a_forked_child_gets_typed_errors_and_the_parent_keeps_its_line() {
     let before = sim.stats().connections_opened;
     let newest = loop {
         if let Update::Event(quote) = held.quotes.recv_timeout(LONG).unwrap()
-            && quote.received.elapsed() < Duration::from_secs(1)
+            && quote.received().elapsed() < Duration::from_secs(1)
         {
             break quote;
         }
     };
-    assert_eq!(newest.epoch, 1, "the line was not cut");
+    assert_eq!(newest.epoch(), 1, "the line was not cut");
     assert_eq!(sim.stats().connections_opened, before);
     assert_eq!(before, 1);
 }

@@ -339,7 +339,7 @@ fn every_kind_of_event_comes_once_however_it_is_told_apart() {
         let Update::Event(event) = orders.recv_timeout(GENEROUS).unwrap() else {
             panic!()
         };
-        assert!(event.odd_fields.is_empty());
+        assert!(event.odd_fields().is_empty());
         let name = event.event.name().to_owned();
         assert!(seen.insert((name, event.order.id.clone())), "{event:?}");
     }
@@ -369,7 +369,7 @@ fn a_fill_is_lost_for_what_it_needs_and_for_nothing_else() {
     let strictly = || orders.recv_timeout(GENEROUS).unwrap().strict();
     assert!(matches!(strictly(), Ok(None)), "confirmed");
     let event = strictly().unwrap().unwrap();
-    assert_eq!(event.odd_fields.to_string(), "order.hwm event_id");
+    assert_eq!(event.odd_fields().to_string(), "order.hwm event_id");
     assert_eq!(event.execution_id.as_deref(), Some("7"));
     assert_eq!(event.fill().unwrap().price, Decimal::new(612, 1));
     let error = strictly().unwrap_err();

@@ -423,7 +423,7 @@ fn a_subscription_alone_keeps_the_stream_alive() {
     while seen < 100 {
         match quotes.recv_timeout(GENEROUS).unwrap() {
             Update::Event(event) => {
-                assert_eq!(event.epoch, 1);
+                assert_eq!(event.epoch(), 1);
                 seen += 1;
             }
             Update::Notice(_) => {}

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    OrderUpdate, Quote, Remedy, TRADES,
+    MarketEvent, OrderUpdate, Quote, Remedy, TRADES,
     alpaca::{self, Feed},
     credentials::Credentials,
     error::{Rejection, RejectionKind},
@@ -245,4 +245,30 @@ fn what_concerns_two_is_the_narrowest_that_holds_both() {
         assert_eq!(one.clone().and(other.clone()), both, "{one:?} {other:?}");
         assert_eq!(other.clone().and(one.clone()), both, "{other:?} {one:?}");
     }
+}
+
+#[test]
+fn odd_fields_make_no_event_larger() {
+    let origin = size_of::<Event<MarketEvent>>() - size_of::<MarketEvent>();
+    assert_eq!(origin, size_of::<(Instant, u64)>());
+    assert_eq!(
+        size_of::<Update<MarketEvent>>(),
+        size_of::<Event<MarketEvent>>()
+    );
+}
+
+#[test]
+fn an_event_with_odd_fields_says_where_it_came_from_as_any_other() {
+    let now = crate::clock::now();
+    let odd: OddFields = ["i"].into_iter().collect();
+    let event = Event::of(5, Origin::new(now, 3, odd.clone()));
+    assert_eq!((event.received(), event.epoch()), (now, 3));
+    assert_eq!(event.odd_fields(), &odd);
+    assert_eq!(event.clone(), event);
+    assert_ne!(event, Event::new(5, now, 3));
+    assert!(Event::new(5, now, 3).odd_fields().is_empty());
+    assert_eq!(
+        Event::of(5, Origin::new(now, 3, OddFields::default())),
+        Event::new(5, now, 3)
+    );
 }

@@ -3,11 +3,11 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use crate::venue::Stamped;
+use crate::venue::Events;
 
 /// Events that were flushed together, and which of them is whose.
 pub(crate) struct Batch<E> {
-    pub(crate) events: Vec<Stamped<E>>,
+    pub(crate) events: Events<E>,
     pub(crate) epoch: u64,
     /// How long the machine had been asleep when they were read, at least.
     pub(crate) asleep: Duration,
@@ -16,7 +16,7 @@ pub(crate) struct Batch<E> {
 }
 
 impl<E> Batch<E> {
-    pub(super) fn new(events: Vec<Stamped<E>>, epoch: u64) -> Self {
+    pub(super) fn new(events: Events<E>, epoch: u64) -> Self {
         Self {
             events,
             epoch,
@@ -68,7 +68,7 @@ impl<E> Pool<E> {
             // Somebody is slow. The others are not kept from being used again.
             self.batches.push_back(batch);
         }
-        Arc::new(Batch::new(Vec::new(), 0))
+        Arc::new(Batch::new(Events::new(), 0))
     }
 
     /// Gives the memory back.
@@ -83,7 +83,6 @@ const LOOKS: usize = 4;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::OddFields;
 
     #[test]
     fn what_is_read_is_filled_again_and_what_is_held_is_left_alone() {
@@ -91,11 +90,7 @@ mod tests {
         let mut pool = Pool::new(2);
         let mut fill = |number: u32| {
             pool.fill(|batch| {
-                batch.events.push(Stamped {
-                    event: number,
-                    received: now,
-                    odd_fields: OddFields::default(),
-                });
+                batch.events.push(number, now);
             })
         };
         let held = fill(1);

@@ -10,10 +10,9 @@ use std::{
 
 use super::batch::Batch;
 use crate::{
-    event::{EndReason, Gap, Notice},
+    event::{EndReason, Gap, Notice, Origin},
     market::Symbol,
     topic::{Channel, Overflow, QueueLimit, Topic},
-    venue::Stamped,
 };
 
 /// What a queue takes of a batch.
@@ -61,8 +60,8 @@ impl Hole {
 
 /// An event that is shared with nobody.
 pub(super) struct One<E> {
-    stamped: Stamped<E>,
-    epoch: u64,
+    event: E,
+    origin: Origin,
     /// It was lent out, and goes when the next is asked for.
     read: bool,
 }
@@ -148,7 +147,7 @@ impl<E> Scratch<E> {
 
 /// What stands in front, taken out.
 pub(super) enum Taken<'a, E> {
-    Event(&'a Stamped<E>, u64),
+    Event(&'a E, Origin),
     Declared(Declared),
 }
 
@@ -177,21 +176,22 @@ impl<E> Run<E> {
         self.end - self.next
     }
 
-    fn at(&self, position: usize) -> &Stamped<E> {
-        let batch = &*self.batch;
+    /// Where in the batch the event at this position stands.
+    #[inline]
+    fn place(&self, position: usize) -> usize {
         if self.picked {
-            &batch.events[batch.picks[position] as usize]
+            self.batch.picks[position] as usize
         } else {
-            &batch.events[position]
+            position
         }
     }
 }
 
 impl<E> One<E> {
-    pub(super) fn new(stamped: Stamped<E>, epoch: u64) -> Self {
+    pub(super) fn new(event: E, origin: Origin) -> Self {
         Self {
-            stamped,
-            epoch,
+            event,
+            origin,
             read: false,
         }
     }
@@ -201,8 +201,10 @@ impl<E> Entry<E> {
     /// When the first event of it that is left was read.
     fn received(&self) -> Option<Instant> {
         match self {
-            Self::Run(run) => (run.len() > 0).then(|| run.at(run.next).received),
-            Self::One(one) => (!one.read).then_some(one.stamped.received),
+            Self::Run(run) => {
+                (run.len() > 0).then(|| run.batch.events[run.place(run.next)].received)
+            }
+            Self::One(one) => (!one.read).then(|| one.origin.received()),
             Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => None,
         }
     }
@@ -438,12 +440,15 @@ impl<E> Entries<E> {
             self.events -= 1;
             match self.entries.front_mut() {
                 Some(Entry::Run(run)) => {
+                    let place = run.place(run.next);
                     run.next += 1;
-                    return Some(Taken::Event(run.at(run.next - 1), run.batch.epoch));
+                    let batch = &*run.batch;
+                    let origin = batch.events.origin(place, batch.epoch);
+                    return Some(Taken::Event(&batch.events[place].event, origin));
                 }
                 Some(Entry::One(one)) => {
                     one.read = true;
-                    return Some(Taken::Event(&one.stamped, one.epoch));
+                    return Some(Taken::Event(&one.event, one.origin.clone()));
                 }
                 _ => return None,
             }

@@ -49,7 +49,7 @@ use crate::{
     market::Timestamp,
     symbol_budget::SymbolBudget,
     topic::{Channel, Topic},
-    venue::{Routed, Stamped},
+    venue::{Events, Routed, Stamped},
 };
 
 pub(crate) struct Hub<E> {
@@ -678,7 +678,7 @@ impl<E: Routed> Hub<E> {
     /// Says what became of them. `asleep` is how long the machine had been when they were read.
     pub(crate) fn dispatch(
         &mut self,
-        events: &mut Vec<Stamped<E>>,
+        events: &mut Events<E>,
         epoch: u64,
         asleep: Duration,
     ) -> Routing {

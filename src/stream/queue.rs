@@ -51,7 +51,7 @@ use crate::{
     phase::Phase,
     process::Process,
     topic::{Overflow, Payload, QueueLimit},
-    venue::{Routed, Stamped},
+    venue::Routed,
 };
 
 /// What the venue has answered so far, for `wait_confirmed`.
@@ -217,22 +217,15 @@ impl<E: Routed> Queue<E> {
         // Events are cloned before the lock is taken, and destroyed after it was let go.
         scratch.clear();
         for index in picks {
-            let stamped = &batch.events[*index as usize];
-            let event = &stamped.event;
+            let place = *index as usize;
+            let event = &batch.events[place].event;
             if self.conflates() {
                 // One without a symbol belongs to its whole channel.
                 let symbol = event.symbols().first().cloned();
                 let topic = (event.channel(), symbol.unwrap_or_else(|| "*".into()));
                 scratch.topics.push(topic);
             }
-            let copy = One::new(
-                Stamped {
-                    event: event.clone(),
-                    received: stamped.received,
-                    odd_fields: stamped.odd_fields.clone(),
-                },
-                batch.epoch,
-            );
+            let copy = One::new(event.clone(), batch.events.origin(place, batch.epoch));
             scratch.load.push_back(Entry::One(copy));
         }
         self.insert(picks.len(), scratch);
@@ -383,21 +376,15 @@ impl<E: Routed> Queue<E> {
                         return instead;
                     }
                 }
-                Some(Taken::Event(stamped, epoch)) => {
+                Some(Taken::Event(event, origin)) => {
                     add(&self.delivered, 1);
-                    let received = stamped.received;
                     if front.until_lag == 0 {
                         front.until_lag = LAG_EVERY;
-                        self.measure_lag(received);
+                        self.measure_lag(origin.received());
                     }
                     front.until_lag -= 1;
-                    if let Some(project) = T::project(&stamped.event) {
-                        return wrap(Update::Event(Event {
-                            data: project(),
-                            received,
-                            epoch,
-                            odd_fields: stamped.odd_fields.clone(),
-                        }));
+                    if let Some(project) = T::project(event) {
+                        return wrap(Update::Event(Event::of(project(), origin)));
                     }
                 }
                 Some(Taken::Declared(declared)) => return wrap(self.declare(declared)),

@@ -21,11 +21,11 @@ use crate::{
     config::Config,
     credentials::Credentials,
     error::{At, Error},
-    event::{EndReason, Gap, Notice, OddFields},
+    event::{EndReason, Gap, Notice},
     key::{Endpoint, StreamKey},
     phase::Phase,
     transport::Wake,
-    venue::{Confirmed, Routed, Stamped, Venue},
+    venue::{Confirmed, Events, Routed, Venue},
 };
 
 /// The venue's side of a stream without a socket: what is fed here reaches the subscriptions of its handle, as far as
@@ -48,12 +48,11 @@ impl<E: Routed> TestFeed<E> {
     /// any broken line.
     pub fn events<I: Into<E>>(&self, events: impl IntoIterator<Item = I>) {
         let received = clock::now();
-        let stamped = events.into_iter().map(|event| Stamped {
-            event: event.into(),
-            received,
-            odd_fields: OddFields::default(),
-        });
-        self.stage.dispatch(stamped.collect());
+        let mut stamped = Events::new();
+        for event in events {
+            stamped.push(event.into(), received);
+        }
+        self.stage.dispatch(stamped);
     }
 
     /// The connection breaks: every subscription gets an [`Update::Gap`](crate::Update::Gap).
@@ -141,7 +140,7 @@ struct Rehearsal<V: Venue> {
 
 /// What a feed does, without knowing its venue.
 trait Stage<E>: Send + Sync {
-    fn dispatch(&self, events: Vec<Stamped<E>>);
+    fn dispatch(&self, events: Events<E>);
     fn gap(&self);
     fn resume(&self);
     fn lose(&self, count: u64);
@@ -184,7 +183,7 @@ impl<V: Venue> Rehearsal<V> {
 }
 
 impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
-    fn dispatch(&self, mut events: Vec<Stamped<V::Event>>) {
+    fn dispatch(&self, mut events: Events<V::Event>) {
         let count = events.len() as u64;
         if self.is_live() {
             self.stream.counters.events.add(count);

@@ -1461,7 +1461,7 @@ impl Simulation {
                 let mut text = format!("{} gets ", reader.name);
                 let _ = match &update {
                     Update::Event(event) => {
-                        write!(text, "{:?} of {}", Tick::of(event), event.epoch)
+                        write!(text, "{:?} of {}", Tick::of(event), event.epoch())
                     }
                     Update::Gap(gap) => write!(text, "a gap: {}x{}", gap.epoch, gap.breaks),
                     Update::Dropped(dropped) => write!(text, "{dropped} dropped"),
@@ -1478,10 +1478,10 @@ impl Simulation {
                     let tick = Tick::of(&event);
                     self.trace
                         .number(tick.id << 8 | (tick.channel << 4 | tick.symbol) as u64);
-                    self.trace.number(event.epoch);
-                    assert!(event.received <= self.peer.now());
-                    reader.event(tick, event.epoch);
-                    got.push((tick, event.epoch));
+                    self.trace.number(event.epoch());
+                    assert!(event.received() <= self.peer.now());
+                    reader.event(tick, event.epoch());
+                    got.push((tick, event.epoch()));
                 }
                 Update::Gap(gap) => {
                     self.trace.number(gap.epoch << 32 | gap.breaks);

@@ -11,8 +11,8 @@ use super::{
     handle::Lease, queue::Queue,
 };
 use crate::{
-    Channel, Config, Credentials, EndReason, Error, Gap, Notice, OddFields, Overflow, Payload,
-    Phase, QueueLimit, Quote, RecvTimeoutError, Symbol, Topics, TryRecvError, Update,
+    Channel, Config, Credentials, EndReason, Error, Gap, Notice, Overflow, Payload, Phase,
+    QueueLimit, Quote, RecvTimeoutError, Symbol, Topics, TryRecvError, Update,
     alpaca::{self, Feed, MarketData},
     attempts::Attempts,
     clock,
@@ -21,7 +21,7 @@ use crate::{
         Fault,
         memory::{Dice, MemoryTransport, Peer},
     },
-    venue::{Confirmed, Frame, Output, Request, Routed, Session, Stamped, Venue},
+    venue::{Confirmed, Events, Frame, Output, Request, Routed, Session, Venue},
 };
 
 /// A driver in the surroundings of a test.
@@ -2234,12 +2234,9 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
     let (queue, _receiver) = Queue::<News>::new::<News>(limit, &bench.stream.key, None);
     let mut scratch = Scratch::new();
     for index in 1..=2 {
-        let event = Stamped {
-            event: News(index),
-            received: bench.peer.now(),
-            odd_fields: OddFields::default(),
-        };
-        let batch = Batch::new(vec![event], 1);
+        let mut events = Events::new();
+        events.push(News(index), bench.peer.now());
+        let batch = Batch::new(events, 1);
         queue.push_copies(&batch, &[0], &mut scratch);
     }
     let health = queue.health(1);

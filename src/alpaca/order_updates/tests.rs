@@ -74,7 +74,7 @@ impl Told {
 
     fn said(&mut self) -> Vec<String> {
         let mut said = Vec::new();
-        let events = |events: Vec<crate::venue::Stamped<OrderUpdate>>, said: &mut Vec<String>| {
+        let events = |events: crate::venue::Events<OrderUpdate>, said: &mut Vec<String>| {
             said.extend(
                 events
                     .iter()

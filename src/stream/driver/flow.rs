@@ -11,7 +11,7 @@ use crate::{
     record,
     stream::hub::Ask,
     transport::{Close, Fault, Incoming, Transport},
-    venue::{Item, Message, Output, Request, Routed as _, Session as _, Stamped, Venue},
+    venue::{Events, Item, Message, Output, Request, Routed as _, Session as _, Venue},
 };
 
 impl<V: Venue, T: Transport> Driver<V, T> {
@@ -159,7 +159,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     /// Hands events to the hub, which leaves other memory in their place.
-    fn deliver(&mut self, events: &mut Vec<Stamped<V::Event>>) {
+    fn deliver(&mut self, events: &mut Events<V::Event>) {
         if events.is_empty() {
             return;
         }
@@ -168,7 +168,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .last()
             .and_then(|newest| Some((newest.event.happened_at()?, newest.received)));
         self.stream.counters.events.add(events.len() as u64);
-        self.stream.counters.odd.add(self.out.take_odd());
+        self.stream.counters.odd.add(events.odd() as u64);
         let routing = self.hub.dispatch(events, self.epoch, self.asleep);
         self.stream.counters.add_routing(&routing);
         if routing.newest.is_some() {

@@ -15,7 +15,7 @@ use crate::{
     },
     topic::list,
     transport::Transport,
-    venue::{Session as _, Venue},
+    venue::{Events, Session as _, Venue},
 };
 
 impl<V: Venue, T: Transport> Driver<V, T> {
@@ -42,7 +42,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             Some(Due::Ping) => {
                 // It has been quiet for long. What a burst took is given back.
                 self.hub.release_memory();
-                self.out.reuse(Vec::new());
+                self.out.reuse(Events::new());
                 self.ping()?;
                 self.look_at_calendar();
                 Ok(())
