@@ -49,10 +49,10 @@ fn sources(folders: &[&str]) -> Vec<Source> {
             let text = fs::read_to_string(&path).unwrap();
             let name = path.strip_prefix(root()).unwrap().display().to_string();
             let all: Vec<_> = bare(&text).lines().map(ToOwned::to_owned).collect();
-            let outer = if ["/tests.rs", "/simulation.rs"]
-                .iter()
-                .any(|test| name.ends_with(test))
-            {
+            let is_test = name.ends_with("/tests.rs")
+                || name.ends_with("/simulation.rs")
+                || name.contains("/tests/");
+            let outer = if is_test {
                 Vec::new()
             } else {
                 without_tests(&all)

@@ -53,6 +53,8 @@ struct World {
     /// Whatever is written fails with this, as after a reset that was not read yet. Until the next connection.
     broken_pipe: Option<Fault>,
     jitter: Jitter,
+    /// How long it takes to read what the peer said.
+    read_time: Duration,
 }
 
 /// What the stream did, in the order it did it.
@@ -99,6 +101,7 @@ impl Peer {
             blocked: None,
             broken_pipe: None,
             jitter: Jitter::Fixed(0.5),
+            read_time: Duration::ZERO,
         }));
         (Self(Arc::clone(&world), attempts), MemoryTransport(world))
     }
@@ -219,6 +222,11 @@ impl Peer {
         self.0.lock().jitter = Jitter::Fixed(fraction);
     }
 
+    /// From here on each read takes so long, as that of a large message does.
+    pub(crate) fn set_read_time(&self, time: Duration) {
+        self.0.lock().read_time = time;
+    }
+
     pub(crate) fn take_sent(&self) -> Vec<String> {
         let sent = |deed| match deed {
             Deed::Sent(text) => Some(text),
@@ -287,6 +295,8 @@ impl Transport for MemoryTransport {
             return Ok(None);
         };
         world.deeds.push(Deed::Read);
+        let read_time = world.read_time;
+        world.now += read_time;
         Ok(Some((incoming?, world.now)))
     }
 

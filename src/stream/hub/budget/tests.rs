@@ -505,6 +505,31 @@ fn the_higher_priority_takes_the_place_of_the_lowest_until_there_is_room_again()
     drop((low, middle));
 }
 
+/// The venue may send what was unsubscribed until it has said that it stopped: until then it takes room.
+#[test]
+fn what_is_being_given_up_takes_room_until_the_venue_has_answered() {
+    let mut story = Story::with(SymbolBudget::of(2), 2, Counts::Symbols);
+    let _kept = story.subscribe("kept", 0, quotes(&["A"]));
+    let given_up = story.subscribe("given up", 0, quotes(&["B"]));
+    let bench = &mut story.0.bench;
+    drop(given_up);
+    let topics = Topics::<MarketEvent>::new(quotes(&["C"]));
+    let next = bench.handle().subscribe(topics).unwrap();
+    bench.step();
+    let sent = bench.sent();
+    assert_eq!(sent, [r#"{"action":"unsubscribe","quotes":["B"]}"#]);
+    let used = |bench: &Bench| bench.health().budget.unwrap().to_string();
+    assert_eq!(used(bench), "2 of 2 symbols", "not answered yet");
+    bench.step();
+    assert!(bench.sent().is_empty(), "nothing is asked for in its place");
+    let answer = story.0.market.serve(&sent[0]);
+    story.0.bench.peer.say(answer);
+    story.0.settle();
+    assert_eq!(words(&next), ["confirmed: quotes:C"]);
+    assert_eq!(used(&story.0.bench), "2 of 2 symbols");
+    assert_eq!(story.0.market.refused, 0);
+}
+
 #[test]
 fn an_equal_or_lower_one_is_refused_and_told_who_holds_the_budget() {
     let mut story = Story::with(SymbolBudget::of(3), 3, Counts::Symbols);

@@ -1,0 +1,107 @@
+//! None of the depth of the stack may follow from how much a peer sends, or how much is asked for. A stack that is exceeded
+//! ends the process, and no test of it goes on.
+
+use super::*;
+use crate::venue::{Confirmed, Frame, Output, Request, Session};
+
+/// Runs `body` where the stack is an eighth of what a thread has otherwise.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the crate's own has no small stack"
+)]
+fn on_a_small_stack(body: impl FnOnce() + Send + 'static) {
+    // The first use of a calendar parses a time zone, in a debug build on 200 KiB.
+    let _ = alpaca::stocks(Feed::Iex);
+    let builder = std::thread::Builder::new().stack_size(256 << 10);
+    builder.spawn(body).unwrap().join().unwrap();
+}
+
+#[test]
+fn thousands_of_answers_in_one_frame_take_no_more_of_the_stack_than_one() {
+    on_a_small_stack(|| {
+        let mut bench = Bench::live();
+        let subscriptions: Vec<_> = (0..2_000)
+            .map(|number| bench.subscribe(alpaca::quotes([format!("S{number}")])))
+            .collect();
+        bench.step();
+        assert_eq!(bench.sent().len(), 1);
+        let refusals = vec![r#"{"T":"error","code":400,"msg":"x"}"#; 2_000].join(",");
+        bench.say(&format!("[{refusals}]"));
+        // The first answers the one request that was made. The rest answers none: the next was made after they came.
+        assert_eq!(bench.sent(), [r#"{"action":"subscribe","quotes":["S1"]}"#]);
+        let refused = |subscription| {
+            let words = words(subscription).into_iter();
+            words
+                .filter(|word| !word.starts_with("unparsed"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(refused(&subscriptions[0]), ["refused[quotes:S0]"]);
+        assert_eq!(refused(&subscriptions[1]), [""; 0]);
+        assert_eq!(bench.health().counters.unparsed, 1_999);
+        let states = vec![r#"{"T":"subscription","quotes":["S1"]}"#; 2_000].join(",");
+        bench.say(&format!("[{states}]"));
+        assert_eq!(words(&subscriptions[1]), ["confirmed[quotes:S1]"]);
+    });
+}
+
+/// A venue that needs nobody's word: what is asked for is confirmed in the call that asks.
+struct Obliging(crate::Endpoint);
+
+impl Venue for Obliging {
+    type Event = crate::market::MarketEvent;
+    type Session = Self;
+
+    fn endpoint(&self) -> &crate::Endpoint {
+        &self.0
+    }
+
+    fn session(&self, _: Credentials) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Session for Obliging {
+    type Event = crate::market::MarketEvent;
+
+    fn handle_open(&mut self, _: Instant, out: &mut Output<crate::market::MarketEvent>) {
+        out.up();
+    }
+
+    fn handle_frame(
+        &mut self,
+        _: Instant,
+        _: Frame<'_>,
+        _: &mut Output<crate::market::MarketEvent>,
+    ) {
+    }
+
+    fn request(
+        &mut self,
+        _: Instant,
+        _: Request<'_>,
+        out: &mut Output<crate::market::MarketEvent>,
+    ) {
+        out.confirmed(Confirmed::Request);
+    }
+}
+
+#[test]
+fn a_thousand_requests_that_are_answered_while_they_are_made_take_no_more_of_the_stack_than_one() {
+    on_a_small_stack(|| {
+        let venue = Obliging("ws://obliging.invalid/".parse().unwrap());
+        let key = crate::StreamKey::new(&venue.0, &Credentials::none());
+        let stream = Stream::new(key, 0, venue, Arc::new(Config::default()));
+        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>, None);
+        let handle = StreamHandle::new(Arc::clone(&stream), lease, stream.config.queue);
+        let subscriptions: Vec<_> = (0..1_000)
+            .map(|number| handle.subscribe(alpaca::quotes([format!("S{number}")])))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let (peer, transport) = Peer::new();
+        let mut driver = drive(&stream, &peer, transport, Credentials::none());
+        driver.step(peer.now());
+        for subscription in &subscriptions {
+            subscription.wait_confirmed(Duration::ZERO).unwrap();
+        }
+    });
+}
