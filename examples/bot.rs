@@ -108,7 +108,7 @@ fn strategy(quotes: &Quotes, stopped: &Stopped, trouble: &Option<String>) -> Res
     let (mut highest, mut seen) = (Decimal::ZERO, 0);
     loop {
         select! {
-            recv(quotes.receiver()) -> delivery => for update in delivery? {
+            recv(quotes.ready()) -> _ => for update in quotes.drain() {
                 // What is missing is nothing to one that wants the newest quote and no other.
                 let Some(quote) = update.event()? else { continue };
                 seen += 1;
@@ -132,7 +132,7 @@ fn risk(orders: &Subscription<OrderUpdate>, quotes: &Quotes, stopped: &Stopped) 
     let mut bids = HashMap::new();
     loop {
         select! {
-            recv(orders.receiver()) -> delivery => for update in delivery? {
+            recv(orders.ready()) -> _ => for update in orders.drain() {
                 let update = match update.strict() {
                     Ok(Some(update)) => update,
                     Ok(None) => continue,
@@ -148,7 +148,7 @@ fn risk(orders: &Subscription<OrderUpdate>, quotes: &Quotes, stopped: &Stopped) 
                     println!("{}, worth {}", update.data, qty * bid);
                 }
             },
-            recv(quotes.receiver()) -> delivery => for update in delivery? {
+            recv(quotes.ready()) -> _ => for update in quotes.drain() {
                 let Some(quote) = update.event()? else { continue };
                 bids.insert(quote.symbol.clone(), quote.bid_price);
             },

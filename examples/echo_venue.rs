@@ -138,7 +138,7 @@ fn run(manager: &Manager, url: &Endpoint) -> anyhow::Result<Option<String>> {
         }
         select! {
             recv(phases.receiver()) -> _ => {}
-            recv(texts.receiver()) -> delivery => for update in delivery? {
+            recv(texts.ready()) -> _ => for update in texts.drain() {
                 match update {
                     Update::Event(text) => last = Some(text.data.0),
                     // The case was to see how a broken peer is dropped.

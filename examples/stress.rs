@@ -428,8 +428,8 @@ impl<'a> Worker<'a> {
             }
             // Read to its end, in part, or not at all.
             _ => select! {
-                recv(reader.subscription.receiver()) -> delivery => match delivery {
-                    Ok(delivery) => for update in delivery.take(many - 1) {
+                recv(reader.subscription.ready()) -> ready => match ready {
+                    Ok(_) => for update in reader.subscription.drain().take(many - 1) {
                         over |= reader.ledger.enter(self.stage, update);
                     },
                     Err(error) => self.stage.unexpected("select", &error),
@@ -439,8 +439,7 @@ impl<'a> Worker<'a> {
         }
         if over {
             let reader = self.readers.swap_remove(at);
-            if reader.subscription.try_recv().is_ok() || !reader.subscription.receiver().is_empty()
-            {
+            if reader.subscription.try_recv().is_ok() || !reader.subscription.ready().is_empty() {
                 self.stage
                     .unexpected("read", &"something came after the end");
             }

@@ -185,7 +185,7 @@ fn print<T: Payload<Source: Routed>>(
     let mut events = 0;
     loop {
         select! {
-            recv(subscription.receiver()) -> delivery => for update in delivery? {
+            recv(subscription.ready()) -> _ => for update in subscription.drain() {
                 let (line, end) = match update {
                     Update::Event(event) => {
                         events += 1;

@@ -23,8 +23,16 @@ pub(crate) const SUSPEND: Duration = Duration::from_secs(1);
 
 /// The monotonic clock: for deadlines and ages.
 pub(crate) fn now() -> Instant {
+    #[cfg(test)]
+    READS.set(READS.get() + 1);
     #[expect(clippy::disallowed_methods, reason = "this is the one rightful place")]
     Instant::now()
+}
+
+#[cfg(test)]
+thread_local! {
+    /// How often this thread has read the monotonic clock.
+    pub(crate) static READS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
 /// The monotonic clock, and what was slept until then: what judges the age of something that was read before.

@@ -255,7 +255,7 @@ pub use self::{
     price_book::{Price, PriceBook},
     resolver::{PendingLookup, Resolver},
     stream::{
-        Delivery, Iter, LineClosed, Phases, RecvError, RecvTimeoutError, StreamHandle,
+        Drain, Iter, LineClosed, Phases, Ready, RecvError, RecvTimeoutError, StreamHandle,
         Subscription, TryRecvError,
     },
     symbol_budget::{BudgetHolder, BudgetUse, Counts, SymbolBudget},

@@ -1,9 +1,12 @@
-//! The lock and the Condvar of the registry and the lifecycle, and the atomics of the price book: parking_lot's and
-//! std's, or, under `--cfg loom`, the model checker's behind the same few methods.
+//! The lock and the Condvar of the registry, the lifecycle and the queues, the channel of the queues' wake tokens, and the
+//! atomics of the price book: parking_lot's, crossbeam's and std's, or, under `--cfg loom`, the model checker's behind
+//! the same few methods.
 //!
 //! The checker never lets a timed wait time out. Deadlines are modelled as an event instead: time stands still until
 //! a test lets it pass, which wakes whoever waits.
 
+#[cfg(not(all(test, loom)))]
+pub(crate) use crossbeam_channel::{Receiver, Sender, bounded};
 #[cfg(all(test, loom))]
 pub(crate) use loom::sync::atomic;
 #[cfg(not(all(test, loom)))]
@@ -12,7 +15,7 @@ pub(crate) use parking_lot::{Condvar, Mutex};
 pub(crate) use std::sync::atomic;
 
 #[cfg(all(test, loom))]
-pub(crate) use self::model::{Condvar, Mutex};
+pub(crate) use self::model::{Condvar, Mutex, Receiver, Sender, bounded};
 
 #[cfg(all(test, loom))]
 pub(crate) mod model {
@@ -21,7 +24,10 @@ pub(crate) mod model {
         time::Instant,
     };
 
-    use loom::sync::atomic::{AtomicBool, Ordering};
+    use loom::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
 
     pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
@@ -78,8 +84,68 @@ pub(crate) mod model {
             WaitTimeoutResult(HAS_PASSED.load(Ordering::SeqCst))
         }
 
+        pub(crate) fn wait<T>(&self, guard: &mut MutexGuard<'_, T>) {
+            guard.0 = guard.0.take().map(|guard| self.0.wait(guard).unwrap());
+        }
+
+        pub(crate) fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
         pub(crate) fn notify_all(&self) {
             self.0.notify_all();
+        }
+    }
+
+    struct Slot<T> {
+        item: Mutex<Option<T>>,
+        filled: Condvar,
+    }
+
+    pub(crate) struct Sender<T>(Arc<Slot<T>>);
+
+    pub struct Receiver<T>(Arc<Slot<T>>);
+
+    /// A channel with room for one item, and no end.
+    pub(crate) fn bounded<T>(capacity: usize) -> (Sender<T>, Receiver<T>) {
+        assert_eq!(capacity, 1);
+        let slot = Arc::new(Slot {
+            item: Mutex::new(None),
+            filled: Condvar::new(),
+        });
+        (Sender(Arc::clone(&slot)), Receiver(slot))
+    }
+
+    impl<T> Sender<T> {
+        pub(crate) fn try_send(&self, item: T) -> Result<(), T> {
+            let mut slot = self.0.item.lock();
+            if slot.is_some() {
+                return Err(item);
+            }
+            *slot = Some(item);
+            drop(slot);
+            self.0.filled.notify_one();
+            Ok(())
+        }
+    }
+
+    impl<T> Receiver<T> {
+        pub(crate) fn recv(&self) -> T {
+            let mut slot = self.0.item.lock();
+            loop {
+                if let Some(item) = slot.take() {
+                    return item;
+                }
+                self.0.filled.wait(&mut slot);
+            }
+        }
+
+        pub(crate) fn try_recv(&self) -> Option<T> {
+            self.0.item.lock().take()
+        }
+
+        pub(crate) fn is_empty(&self) -> bool {
+            self.0.item.lock().is_none()
         }
     }
 

@@ -16,9 +16,9 @@ use std::{
 
 use support::{WAIT, credentials, eventually, quick, sim};
 use trunkline::{
-    Code, Decimal, EndReason, Error, Event, Manager, MarketEvent, Notice, Overflow, Payload, Quote,
-    RecvError, RejectionKind, StreamHandle, Subscription, Symbol, Timestamp, Topics, Trade,
-    TradeCancel, TradeCorrection, TradeEvent, TryRecvError, Update,
+    Code, Decimal, Drain, EndReason, Error, Event, Iter, Manager, MarketEvent, Notice, Overflow,
+    Payload, Quote, RecvError, RejectionKind, StreamHandle, Subscription, Symbol, Timestamp,
+    Topics, Trade, TradeCancel, TradeCorrection, TradeEvent, TryRecvError, Update,
     alpaca::{self, MarketData},
     select,
     sim::Sim,
@@ -781,16 +781,16 @@ fn select_waits_for_two_and_never_spins_after_both_have_ended() {
         sim.push(trade("AAPL", id));
         sim.push(quote("AAPL", &id.to_string()));
     }
-    // Each delivery is left after two updates: the rest comes again.
+    // Each time two updates are read: the arm fires again for the rest.
     let (mut bids, mut ids) = (Vec::new(), Vec::new());
     while bids.len() < 50 || ids.len() < 50 {
         select! {
-            recv(quotes.receiver()) -> delivery => {
-                let events = delivery.unwrap().take(2).filter_map(|update| update.event().unwrap());
+            recv(quotes.ready()) -> _ => {
+                let events = quotes.drain().take(2).filter_map(|update| update.event().unwrap());
                 bids.extend(events.map(|quote| quote.bid_price));
             }
-            recv(trades.receiver()) -> delivery => {
-                let events = delivery.unwrap().take(2).filter_map(|update| update.event().unwrap());
+            recv(trades.ready()) -> _ => {
+                let events = trades.drain().take(2).filter_map(|update| update.event().unwrap());
                 ids.extend(events.map(|trade| trade.trade().unwrap().id.unwrap()));
             }
             default(WAIT) => panic!("nothing came"),
@@ -799,13 +799,15 @@ fn select_waits_for_two_and_never_spins_after_both_have_ended() {
     assert_eq!(ids, (1..=50).collect::<Vec<_>>());
     assert_eq!(bids, (1..=50).map(Decimal::from).collect::<Vec<_>>());
 
-    // Delivered unread, it fires again.
+    // Left unread, it fires again, also where the channel is kept.
     sim.push(trade("AAPL", 51));
-    drop(trades.receiver().recv_timeout(WAIT).unwrap());
+    let ready = trades.ready();
+    ready.recv_timeout(WAIT).unwrap();
+    drop(trades.drain());
     let mut left = Vec::new();
     while left.is_empty() {
-        let delivery = trades.receiver().recv_timeout(WAIT).unwrap();
-        left.extend(delivery.filter_map(|update| update.event().unwrap()));
+        ready.recv_timeout(WAIT).unwrap();
+        left.extend(trades.drain().filter_map(|update| update.event().unwrap()));
     }
     assert_eq!(left[0].trade().unwrap().id, Some(51));
 
@@ -813,16 +815,16 @@ fn select_waits_for_two_and_never_spins_after_both_have_ended() {
     let mut ends = 0;
     while ends < 2 {
         select! {
-            recv(quotes.receiver()) -> delivery =>
-                ends += delivery.unwrap().filter(|update| matches!(update, Update::Ended(_))).count(),
-            recv(trades.receiver()) -> delivery =>
-                ends += delivery.unwrap().filter(|update| matches!(update, Update::Ended(_))).count(),
+            recv(quotes.ready()) -> _ =>
+                ends += quotes.drain().filter(|update| matches!(update, Update::Ended(_))).count(),
+            recv(trades.ready()) -> _ =>
+                ends += trades.drain().filter(|update| matches!(update, Update::Ended(_))).count(),
             default(WAIT) => panic!("the end did not come"),
         }
     }
     let quiet = select! {
-        recv(quotes.receiver()) -> _ => false,
-        recv(trades.receiver()) -> _ => false,
+        recv(quotes.ready()) -> _ => false,
+        recv(ready) -> _ => false,
         default(QUIET) => true,
     };
     assert!(quiet, "an arm that fires for ever would spin");
@@ -879,8 +881,13 @@ macro_rules! assert_not {
     };
 }
 
+// Nothing else gives a subscription's updates, and none of it can be in two hands.
 assert_not!(Subscription<Quote>: Sync);
 assert_not!(Subscription<Quote>: Clone);
+assert_not!(Drain<'static, Quote>: Send);
+assert_not!(Drain<'static, Quote>: Clone);
+assert_not!(Iter<'static, Quote>: Send);
+assert_not!(Iter<'static, Quote>: Clone);
 assert_not!(trunkline::Credentials: std::fmt::Display);
 assert_not!(trunkline::Credentials: PartialEq);
 

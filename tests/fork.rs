@@ -17,8 +17,8 @@ use std::{
 
 use fork::{Fork, fork, waitpid_nohang};
 use trunkline::{
-    EndReason, Error, Manager, MarketEvent, Payload, Phase, Phases, PriceBook, Quote,
-    RecvTimeoutError, StreamHandle, Subscription, Topics, Update,
+    EndReason, Error, Manager, Phase, Phases, PriceBook, Quote, RecvTimeoutError, StreamHandle,
+    Subscription, Update,
     alpaca::{self, MarketData},
     crossbeam_channel::{self, select},
     sim::{Sim, SimConfig},
@@ -33,25 +33,10 @@ struct Held {
     manager: Manager,
     feed: StreamHandle<MarketData>,
     quotes: Subscription<Quote>,
-    /// The same, with its channel handed out: other threads read it, too.
-    shared: Subscription<Slow>,
+    /// Read by `select!`, with another thread at its channel, too.
+    selected: Subscription<Quote>,
     book: PriceBook,
     phases: Phases,
-}
-
-/// An event that takes its reader long, who has the queue's front meanwhile.
-struct Slow;
-
-impl Payload for Slow {
-    type Source = MarketEvent;
-
-    fn project(_: &MarketEvent) -> Option<impl FnOnce() -> Self> {
-        let until = Instant::now() + Duration::from_millis(5);
-        while Instant::now() < until {
-            thread::yield_now();
-        }
-        Some(|| Self)
-    }
 }
 
 /// The only test of its binary: a fork copies one thread, and no other test's thread must hold a lock then. Those that do
@@ -64,10 +49,9 @@ fn a_forked_child_gets_typed_errors_and_the_parent_keeps_its_line() {
     let feed = manager.open(&venue, &credentials).unwrap();
     feed.wait_live(LONG).unwrap();
     let topics = || alpaca::quotes(["AAPL", "MSFT", "KO"]);
-    let (quotes, shared) = (
+    let (quotes, selected) = (
         feed.subscribe(topics()).unwrap(),
-        feed.subscribe(Topics::<Slow>::mixed().and(topics()))
-            .unwrap(),
+        feed.subscribe(topics()).unwrap(),
     );
     quotes.wait_confirmed(LONG).unwrap();
     let book = feed.prices(["AAPL", "MSFT"]).unwrap();
@@ -76,7 +60,7 @@ fn a_forked_child_gets_typed_errors_and_the_parent_keeps_its_line() {
         manager,
         feed,
         quotes,
-        shared,
+        selected,
         book,
         phases,
     };
@@ -108,12 +92,12 @@ fn a_forked_child_gets_typed_errors_and_the_parent_keeps_its_line() {
                 book.remove(["TSLA"]).unwrap();
             });
         });
-        let deliveries = held.shared.receiver().clone();
+        let ready = held.selected.ready().clone();
         scope.spawn(move || {
             until_stopped(&|| {
                 let tick = crossbeam_channel::after(Duration::from_millis(1));
                 select! {
-                    recv(deliveries) -> delivery => drop(delivery.unwrap().collect::<Vec<_>>()),
+                    recv(ready) -> token => assert!(token.is_ok()),
                     recv(tick) -> _ => {}
                 }
             });
@@ -130,6 +114,7 @@ fn a_forked_child_gets_typed_errors_and_the_parent_keeps_its_line() {
             }
             // What is queued by then is not what the child is about.
             while held.quotes.try_recv().is_ok() {}
+            held.selected.drain().for_each(drop);
         }
         held
     });
@@ -180,7 +165,7 @@ fn check(held: Held, venue: &MarketData, credentials: &trunkline::Credentials) {
         manager,
         feed,
         quotes,
-        shared,
+        selected,
         book,
         phases,
     } = held;
@@ -207,8 +192,13 @@ fn check(held: Held, venue: &MarketData, credentials: &trunkline::Credentials) {
     assert_eq!(phases.last(), Some(Phase::Ended));
     drop(feed.correlated(format!("{feed:?}")));
 
-    check_subscription(&quotes);
-    check_subscription(&shared);
+    check_subscription(&quotes, || quotes.recv_timeout(LONG).ok());
+    check_subscription(&selected, || {
+        select! {
+            recv(selected.ready()) -> _ => selected.drain().next(),
+            default(LONG) => None,
+        }
+    });
 
     let (age, symbol) = (Duration::MAX, book.symbol("AAPL").unwrap());
     let waited = book.wait_price("AAPL", age, LONG);
@@ -225,11 +215,15 @@ fn check(held: Held, venue: &MarketData, credentials: &trunkline::Credentials) {
     );
     let _ = (book.symbols(), book.unconfirmed(), format!("{book:?}"));
 
-    drop((feed.clone(), book.clone(), quotes, shared, symbol, book));
+    drop((feed.clone(), book.clone(), quotes, selected, symbol, book));
     assert!(matches!(feed.close(LONG), Err(Error::Forked { .. })));
 }
 
-fn check_subscription<T: Payload<Source = MarketEvent>>(subscription: &Subscription<T>) {
+/// What the other process reads of a subscription, by `read`.
+fn check_subscription(
+    subscription: &Subscription<Quote>,
+    read: impl Fn() -> Option<Update<Quote>>,
+) {
     let forked = [
         subscription.wait_confirmed(LONG),
         subscription.add(alpaca::quotes(["KO"])),
@@ -243,7 +237,7 @@ fn check_subscription<T: Payload<Source = MarketEvent>>(subscription: &Subscript
     assert!(!format!("{subscription:?}").is_empty());
     // What the reader had taken out already is its own; then comes the end.
     let end = loop {
-        match subscription.recv_timeout(LONG).unwrap() {
+        match read().unwrap() {
             Update::Ended(end) => break end,
             Update::Event(_) | Update::Notice(_) | Update::Gap(_) | Update::Dropped(_) => {}
         }
@@ -253,5 +247,5 @@ fn check_subscription<T: Payload<Source = MarketEvent>>(subscription: &Subscript
         subscription.recv_timeout(LONG).err(),
         Some(RecvTimeoutError::Ended)
     );
-    let _ = subscription.receiver();
+    assert!(subscription.ready().is_empty());
 }

@@ -13,9 +13,10 @@ use std::{thread, time::Duration};
 use support::WAIT;
 use trunkline::{
     Code, Conditions, Decimal, EndReason, Error, MarketEvent, Notice, Overflow, Phase, Quote,
-    RecvTimeoutError, Subscription, TryRecvError, Update,
+    Ready, RecvTimeoutError, Subscription, TryRecvError, Update,
     alpaca::{self, Feed},
-    testing,
+    crossbeam_channel::Receiver,
+    select, testing,
 };
 
 fn quote(symbol: &str, bid: i64) -> MarketEvent {
@@ -175,7 +176,7 @@ fn the_line_ends_with_its_feed_and_with_its_last_holder() {
     feed.event(quote("KO", 1));
 }
 
-/// What a half-read subscription holds back goes to whoever asks for its channel, in order, and the channel fires for it.
+/// What a reader has taken out and not read comes first, and the channel fires for it, however it is read.
 #[test]
 fn what_was_taken_out_and_not_read_is_there_for_select() {
     let (feed, quotes) = testing::subscription(alpaca::quotes(["KO"]));
@@ -189,17 +190,117 @@ fn what_was_taken_out_and_not_read_is_there_for_select() {
     while waiting(&quotes) > 3 {
         note(quotes.recv().unwrap());
     }
-    let channel = quotes.receiver().clone();
-    let mut delivery = channel.recv_timeout(WAIT).unwrap();
-    note(delivery.next().unwrap());
-    drop(delivery);
+    quotes.ready().recv_timeout(WAIT).unwrap();
+    note(quotes.drain().next().unwrap());
     note(quotes.recv().unwrap());
     feed.event(quote("KO", 5));
-    // The one that was queued when it fired first, and the one that came since.
-    while waiting(&quotes) > 0 {
-        channel.recv_timeout(WAIT).unwrap().for_each(&mut note);
-    }
+    // What was taken out, and what came since, in one go.
+    quotes.ready().recv_timeout(WAIT).unwrap();
+    quotes.drain().for_each(&mut note);
+    assert_eq!(waiting(&quotes), 0);
     assert_eq!(bids, (1..=5).map(Decimal::from).collect::<Vec<_>>());
+}
+
+/// What others receive from the channel costs the reader no update: the next call makes it good.
+#[test]
+fn a_clone_of_the_channel_takes_tokens_and_no_updates() {
+    let (feed, quotes) = testing::subscription(alpaca::quotes(["KO"]));
+    let clone = quotes.ready().clone();
+    feed.event(quote("KO", 1));
+    clone.recv_timeout(WAIT).unwrap();
+    let arm_fires = select! {
+        recv(quotes.ready()) -> _ => true,
+        default => false,
+    };
+    assert!(arm_fires);
+    let events = quotes.drain().filter_map(|update| update.event().unwrap());
+    assert_eq!(events.count(), 1);
+}
+
+/// A feed that is faster than its reader cannot keep the other arms waiting.
+#[test]
+fn a_drain_ends_although_more_comes() {
+    let (feed, quotes) = testing::subscription(alpaca::quotes(["KO"]));
+    feed.event(quote("KO", 1));
+    quotes.ready().recv_timeout(WAIT).unwrap();
+    let mut bids = Vec::new();
+    for update in quotes.drain() {
+        if let Some(quote) = update.event().unwrap() {
+            bids.push(quote.bid_price);
+        }
+        feed.event(quote("KO", 2));
+    }
+    assert_eq!(bids, [Decimal::ONE]);
+    assert!(!quotes.ready().is_empty(), "it fires for the rest");
+}
+
+/// One thread feeds, in bursts and one by one, and another reads in every way there is: each event comes once, in order,
+/// and then the end, after which the channel is silent. A wake that is lost is a read that never comes.
+#[test]
+fn no_wake_is_lost_between_two_threads() {
+    const EVENTS: i64 = 30_000;
+    type Way = fn(&Receiver<Ready>, &Subscription<Quote>) -> Vec<Update<Quote>>;
+    let ways: [Way; 5] = [
+        // The channel is kept, and all is read, or a part of it.
+        |kept, quotes| {
+            kept.recv_timeout(WAIT).unwrap();
+            quotes.drain().collect()
+        },
+        |kept, quotes| {
+            kept.recv_timeout(WAIT).unwrap();
+            quotes.drain().take(1).collect()
+        },
+        // It is asked for anew, and read by something else.
+        |_, quotes| {
+            quotes.ready().recv_timeout(WAIT).unwrap();
+            quotes.try_recv().into_iter().collect()
+        },
+        |_, quotes| {
+            select! {
+                recv(quotes.ready()) -> _ => quotes.drain().take(3).collect(),
+                default(WAIT) => panic!("nothing came"),
+            }
+        },
+        |_, quotes| vec![quotes.recv_timeout(WAIT).unwrap()],
+    ];
+    // Each way alone, and all of them in turn.
+    for mix in 0..=ways.len() {
+        let topics = alpaca::quotes(["KO"]).queue(EVENTS as usize, Overflow::End);
+        let (feed, quotes) = testing::subscription(topics);
+        let feeding = thread::spawn(move || {
+            let mut bid = 0;
+            while bid < EVENTS {
+                let burst = 1 + bid % 3;
+                feed.events((bid..(bid + burst).min(EVENTS)).map(|bid| quote("KO", bid)));
+                bid += burst;
+            }
+            feed.end(EndReason::Done);
+        });
+        let kept = quotes.ready().clone();
+        let (mut next, mut turn) = (0, 0);
+        'reading: loop {
+            turn += 1;
+            let way = ways.get(mix).unwrap_or(&ways[turn % ways.len()]);
+            for update in way(&kept, &quotes) {
+                match update {
+                    Update::Event(quote) => {
+                        assert_eq!(quote.bid_price, Decimal::from(next));
+                        next += 1;
+                    }
+                    Update::Notice(_) => {}
+                    Update::Ended(_) => break 'reading,
+                    other => panic!("{other:?}"),
+                }
+            }
+            // A token that was received and not followed by a drain: the next call makes it good.
+            if mix == ways.len() {
+                let _ = quotes.ready();
+            }
+        }
+        assert_eq!(next, EVENTS);
+        feeding.join().unwrap();
+        assert!(kept.is_empty() && quotes.ready().is_empty(), "way {mix}");
+    }
 }
 
 /// How many events of it wait.

@@ -89,14 +89,12 @@ impl<V: Venue> StreamHandle<V> {
                     "a queue must hold at least one event",
                 ));
             }
-            let (queue, receiver) =
-                Queue::new::<T>(limit, &self.stream.key, lease.correlation.clone());
-            let sink = Sink::Queue(Arc::clone(&queue));
-            let id = self.join(sink, parts, &lease)?;
-            Ok((queue, receiver, id))
+            let (queue, reader) = Queue::new(limit, &self.stream.key, lease.correlation.clone());
+            let id = self.join(Sink::Queue(queue), parts, &lease)?;
+            Ok((reader, id))
         };
         match subscribe() {
-            Ok((queue, receiver, id)) => Ok(Subscription::new(queue, receiver, id, lease)),
+            Ok((reader, id)) => Ok(Subscription::new(reader, id, lease)),
             Err(error) => Err(lease.told(error)),
         }
     }

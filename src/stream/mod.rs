@@ -2,9 +2,7 @@
 //!
 //! # Locks
 //! Each is private to its file. A thread holds one at a time, and never across I/O, a join, a send, a destructor or
-//! user code. (The exceptions are argued in `queue.rs`. The token of the end is sent under the tail, and that of a delivery
-//! that leaves something behind under the shared front. A reader of that swaps it with the tail while it holds both, and
-//! makes updates of its events, and destroys those that are read, under it: it is its reader's alone.)
+//! user code. (One exception is argued in `queue.rs`: the token of the end is sent under the tail.)
 //!
 //! | lock | file | protects | its Condvar |
 //! |---|---|---|---|
@@ -12,7 +10,6 @@
 //! | lifecycle | `lifecycle.rs` | the phase | a change of it |
 //! | wishes | `wishes.rs` | what callers want | none: the waker |
 //! | queue, tail | `queue.rs` | what the stream's thread pushed | the first of it; in `select!` the wake token |
-//! | queue, shared | `queue.rs` | what deliveries left, once the channel was asked for | none |
 //! | queue, answers | `queue.rs` | what the venue confirmed | an answer |
 //! | refusal, reported | `price_book/cell.rs` | why a topic was refused, how the last trade was named | none |
 //! | gate | `price_book/gate.rs` | the number of an update | an update |
@@ -73,8 +70,9 @@ use self::{driver::Driver, hub::Routing, wishes::Wishes};
 pub use self::{
     handle::{LineClosed, StreamHandle},
     lifecycle::Phases,
+    queue::Ready,
     rehearsal::TestFeed,
-    subscription::{Delivery, Iter, RecvError, RecvTimeoutError, Subscription, TryRecvError},
+    subscription::{Drain, Iter, RecvError, RecvTimeoutError, Subscription, TryRecvError},
 };
 use crate::{
     ambient::System,

@@ -1,4 +1,4 @@
-//! Registry and lifecycle under a model checker, which runs every interleaving of the threads below.
+//! Registry, lifecycle and queue under a model checker, which runs every interleaving of the threads below.
 //!
 //! A stream is modelled as what the claim table is about: a connection, which is open from the start of the thread
 //! until right before its guard vacates the slot. Two of them open at once, a lease on a stream that nobody will ever
@@ -6,7 +6,10 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release --lib model --target-dir target/loom`
 
-use std::time::{Duration, Instant};
+use std::{
+    ops::ControlFlow,
+    time::{Duration, Instant},
+};
 
 use loom::{
     model,
@@ -19,9 +22,14 @@ use loom::{
 
 use super::{
     lifecycle::Lifecycle,
+    queue::{Queue, Reader},
     registry::{Acquired, Registry, Released, ScopeId},
+    subscription::Drain,
 };
-use crate::{At, Credentials, EndReason, Error, Phase, StreamKey, clock};
+use crate::{
+    At, Credentials, EndReason, Error, MarketEvent, Overflow, Phase, QueueLimit, Quote, StreamKey,
+    Update, clock,
+};
 
 const SCOPE: ScopeId = ScopeId(0);
 
@@ -253,5 +261,95 @@ fn model_panic_against_wait() {
             waiter.join().unwrap(),
             Err(Error::Panicked { .. })
         ));
+    });
+}
+
+/// A queue into which a thread puts two holes of one event each, and the end, while `read` takes them out. Whatever
+/// `read` does, it has to come to the end, and the channel is silent after it.
+fn model_queue(read: impl Fn(&Reader<MarketEvent>, &mut Taken) + Send + Sync + 'static) {
+    model(move || {
+        let key = StreamKey::new(&"ws://h/p".parse().unwrap(), &Credentials::none());
+        let limit = QueueLimit::new(8, Overflow::DropOldest);
+        let (queue, reader) = Queue::new(limit, &key, None);
+        let pushing = thread::spawn(move || {
+            queue.lose(1);
+            queue.lose(1);
+            queue.end(&EndReason::Closed);
+        });
+        let mut taken = Taken::default();
+        read(&reader, &mut taken);
+        assert!(!reader.fires(), "after the end");
+        pushing.join().unwrap();
+        assert!(!reader.fires(), "after the end");
+        assert_eq!(taken.lost, 2);
+    });
+}
+
+#[derive(Default)]
+struct Taken {
+    lost: u64,
+    ended: bool,
+}
+
+impl Taken {
+    fn note(&mut self, update: Update<Quote>) {
+        assert!(!self.ended, "nothing follows the end");
+        match update {
+            Update::Dropped(dropped) => self.lost += dropped.count,
+            Update::Ended(_) => self.ended = true,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The channel is asked for once, and each token is followed by a drain, which is left after one update.
+///
+/// Planted and found: a drain that does not re-arm when it is dropped, and a `ready` that looks at the tail and says in a
+/// second critical section that tokens are wanted (deadlock, both); the token of the end sent after the lock was let go
+/// ("after the end").
+#[test]
+fn model_a_kept_channel_against_pushes() {
+    model_queue(|reader, taken| {
+        let ready = reader.ready();
+        while !taken.ended {
+            ready.recv();
+            Drain::new(reader)
+                .take(1)
+                .for_each(|update| taken.note(update));
+        }
+    });
+}
+
+/// The channel is asked for anew for each wait, and what is read is not a drain. Planted and found: a `ready` that does
+/// not look at what was taken out (deadlock).
+#[test]
+fn model_a_channel_that_is_asked_for_anew_against_pushes() {
+    model_queue(|reader, taken| {
+        while !taken.ended {
+            reader.ready().recv();
+            let update = reader.read(Some, |front| match reader.take(front) {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(None),
+            });
+            update.into_iter().for_each(|update| taken.note(update));
+        }
+    });
+}
+
+/// A reader that blocks, of a channel that somebody asked for. Planted and found: a reader that says that it waits
+/// before it takes the lock (deadlock).
+#[test]
+fn model_a_blocked_reader_against_pushes() {
+    model_queue(|reader, taken| {
+        let _ = reader.ready();
+        while !taken.ended {
+            let update = reader.read(Some, |front| {
+                match reader.take(front) || reader.wait(front, None) {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(None),
+                }
+            });
+            update.into_iter().for_each(|update| taken.note(update));
+        }
     });
 }

@@ -1,45 +1,65 @@
-//! One subscription's queue: [entries](super::entries), and a wake token. The stream's thread pushes, one reader takes.
+//! One subscription's queue: [entries](super::entries), and a wake token. The stream's thread pushes into [`Queue`], and
+//! its one [`Reader`] takes.
 //!
-//! **Token.** A `bounded(1)` channel carries the wake token. Whoever makes the queue non-empty sends it, outside the
-//! lock; a full channel means that one is on its way already. A reader that leaves something behind sends it again.
-//! So: *if something is queued and no reader is at work, a token is in the channel.* The one token that is sent under
-//! the lock is that of the end: whoever takes [`Update::Ended`] then finds it in the channel and removes it, so that
-//! the channel never fires after it. Nor does it disconnect, since the queue keeps both ends: an arm of an ended
-//! subscription stays silent in `select!` instead of spinning.
+//! **Double buffer.** The stream's thread pushes into the *tail*, under its lock. The reader owns the *front*, which no
+//! other thread can reach, and swaps the two once the front is read: so the reader's share of the contended lock is one
+//! swap, however much is queued, a user's `Payload` is projected without a lock, and the memory of both is used again.
+//! The reader is no `Sync`, no `Clone`, and the queue gives updates to nobody else (R8 by type).
 //!
-//! A reader that blocks in `recv` does not wait for the token, which would first spin for it, but on a Condvar of the
-//! tail's lock. It says so under that lock, and whoever makes the queue non-empty reads it there: no wake is lost, and
-//! none is made for a reader that is awake. The token is sent all the same. One that stays in the channel is stale:
-//! it lets a `select!` look once in vain.
+//! **A reader that blocks** in `recv` waits on a Condvar of the tail's lock, because `select!` spins before it sleeps. It
+//! sets `waiting` under that lock, and the push that fills the tail reads it there: no wake is lost, and none is
+//! made for a reader that is awake.
 //!
-//! **Two stages.** `tail` is where the stream's thread pushes. The reader swaps it with a [`Front`], once that is read,
-//! and works through it: so its share of the contended lock is one swap, however much is queued, and the memory of both
-//! is used again. The stream's thread only ever takes `tail`.
+//! **A reader in `select!`** waits for a token, which carries nothing, in a `bounded(1)` channel. A full channel is as good
+//! as one more token. Two threads send it:
 //!
-//! A front belongs to one reader at a time, which is why a user's `Payload` may be projected while it is held, and why its
-//! counters need no atomic addition. As long as nobody has asked for the channel, that reader is the subscription: it
-//! keeps the front to itself, and needs no lock to read an update that was taken out. When it hands out the channel it
-//! puts the front into `shared`, for good, since deliveries may be read wherever the channel was cloned to; the token
-//! for what is in it lies in the channel, because nobody could receive it until then. For the swap a reader of the
-//! shared front holds both locks, `shared` first, or a second delivery could come between and lose what the first has
-//! taken.
+//! 1. the push that makes an empty tail non-empty, if `asked` is set, after it let go of the lock;
+//! 2. the reader, in [`ready`](Reader::ready) and in [`rearm`](Reader::rearm), if anything is in the front or the tail.
+//!
+//! `asked` says that the reader wants tokens. The reader sets it in `ready`, under the tail's lock, in the same critical
+//! section in which it looks at the tail; before that, no token is sent. What can be, while `asked` is set, and what leads
+//! out of it:
+//!
+//! | front, tail | channel | reader | what follows |
+//! |---|---|---|---|
+//! | both empty | empty | waits | the next push fills the tail and sends (1) |
+//! | both empty | token | waits | a stale token: the reader wakes once, drains nothing, and waits with an empty channel |
+//! | tail filled | empty | waits | the push that filled it has left the lock and sends next (1) |
+//! | any filled | token | waits | the reader wakes, and drains |
+//! | front empty, tail filled | any | drains | the drain takes the tail, or ends without having taken it, and re-arms (2) |
+//! | front filled | any | drains | the drain reads the front to its end, or is dropped before it, and re-arms (2) |
+//! | front empty, tail taken | any | drains | the drain ends: the tail was empty when it was taken, so the next push sends (1) |
+//!
+//! A reader that waits has come from `ready` or from the end of a drain. Both leave *filled, no token, and nobody about to
+//! send* impossible: where something was left behind, the reader itself has sent (2), and what is pushed after the
+//! reader's last critical section either finds the tail empty, and is sent (1), or finds it filled, and whoever filled it
+//! has sent, or is about to. A token that is received by a clone of the channel is lost to the reader until it calls
+//! `ready` again; so is one that the reader receives and does not follow by a drain.
+//!
+//! **The end** is the last thing in the tail, and its token is the one that is sent under the lock: so whoever takes
+//! [`Update::Ended`] finds that token, and every earlier one, in the channel, and removes it. Nothing is pushed after
+//! the end, and both sends of the reader need something that is queued: the channel never fires again. Nor does it
+//! disconnect, since the queue holds both ends: an arm of an ended subscription stays silent in `select!` instead of
+//! spinning. (Pushes come one after the other from the stream's thread. A test's feed that is used from two threads can
+//! have its last token still on the way when it ends, which then is a stale one.)
+//!
+//! **A forked child** reads what its parent had taken out already, and then the end. It has a channel of its own, because it
+//! must not touch the locks that it inherited, those within the channel included: another thread may have held them at the
+//! fork.
 
 use std::{
+    cell::{Cell, OnceCell, RefCell},
     ops::ControlFlow,
     sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        Arc,
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::{Receiver, Sender};
-use parking_lot::{Condvar, Mutex, MutexGuard};
-
 use super::{
     batch::Batch,
     entries::{Declared, Entries, Entry, Hole, One, Picks, Run, Scratch, Taken},
-    subscription::Delivery,
 };
 use crate::{
     clock,
@@ -50,6 +70,7 @@ use crate::{
     key::StreamKey,
     phase::Phase,
     process::Process,
+    sync::{Condvar, Mutex, Receiver, Sender, bounded},
     topic::{Overflow, Payload, QueueLimit},
     venue::Routed,
 };
@@ -65,28 +86,67 @@ pub(crate) struct Answers {
     pub(crate) ended: Option<EndReason>,
 }
 
+/// Something is queued: what comes through the channel of [`Subscription::ready`](super::Subscription::ready). It carries
+/// no update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ready(());
+
 #[repr(C)]
 struct Tail<E> {
     /// The subscription was dropped: nothing is taken in any more.
     discarded: bool,
-    /// A reader is blocked until it is not empty.
+    /// The reader is blocked until it is not empty.
     waiting: bool,
+    /// The reader wants tokens.
+    asked: bool,
     queue: Entries<E>,
 }
 
-/// What a reader has taken out of the queue, and not read yet.
+/// The reader's side of a queue. There is one.
+pub(super) struct Reader<E> {
+    queue: Arc<Queue<E>>,
+    front: RefCell<Front<E>>,
+    /// Somebody has the channel.
+    asked: Cell<bool>,
+    /// What a forked child has instead of it.
+    in_child: OnceCell<Channel>,
+}
+
+/// What the reader has taken out of the queue, and not read yet.
 pub(super) struct Front<E> {
     queue: Entries<E>,
     /// Events until the next look at the clock.
     until_lag: u32,
+    /// [`Update::Ended`] was taken.
+    over: bool,
 }
 
 impl<E> Front<E> {
-    pub(super) fn new() -> Self {
-        Self {
-            queue: Entries::new(),
-            until_lag: 0,
-        }
+    pub(super) fn is_over(&self) -> bool {
+        self.over
+    }
+}
+
+/// The channel of the wake token.
+struct Channel {
+    sender: Sender<Ready>,
+    receiver: Receiver<Ready>,
+}
+
+impl Channel {
+    fn new() -> Self {
+        let (sender, receiver) = bounded(1);
+        Self { sender, receiver }
+    }
+
+    /// Sends the token. A channel that is full has one already.
+    fn fire(&self) {
+        let _ = self.sender.try_send(Ready(()));
+    }
+
+    /// Takes back a token that was not received.
+    fn silence(&self) {
+        let _ = self.receiver.try_recv();
     }
 }
 
@@ -100,50 +160,18 @@ pub(crate) struct Queue<E> {
     routed: AtomicU64,
     dropped: AtomicU64,
     conflated: AtomicU64,
-    token: Box<dyn Token>,
     tail: Mutex<Tail<E>>,
     filled: Condvar,
+    channel: Channel,
     answers: Mutex<Answers>,
     answered: Condvar,
     stream: StreamKey,
     /// Whose subscription it is. Declarations are stamped with it when they are read, and events never.
     correlation: Option<CorrelationId>,
     process: Process,
-    shared: Mutex<Front<E>>,
     delivered: AtomicU64,
     /// How old an event was when it was taken, in nanoseconds: the newest such measurement.
     lag: AtomicU64,
-    /// [`Update::Ended`] was taken.
-    over: AtomicBool,
-}
-
-/// The wake token's channel, whatever the reader makes of the events.
-trait Token: Send + Sync {
-    /// Makes the reader's channel fire, if it does not already.
-    fn send(&self);
-    /// Takes back a token that was not received.
-    fn take_back(&self);
-}
-
-struct Channel<T: Payload<Source: Routed>> {
-    sender: Sender<Delivery<T>>,
-    receiver: Receiver<Delivery<T>>,
-    /// Weak, because a token lies in a channel that the queue owns.
-    queue: Weak<Queue<T::Source>>,
-}
-
-impl<T: Payload<Source: Routed>> Token for Channel<T> {
-    fn send(&self) {
-        if let Err(refused) = self.sender.try_send(Delivery::new(self.queue.clone())) {
-            refused.into_inner().spend();
-        }
-    }
-
-    fn take_back(&self) {
-        if let Ok(token) = self.receiver.try_recv() {
-            token.spend();
-        }
-    }
 }
 
 /// Counters of one subscription. Routed events are delivered, queued, dropped, conflated, or discarded at the end.
@@ -163,14 +191,13 @@ impl<E> Queue<E> {
 }
 
 impl<E: Routed> Queue<E> {
-    /// A queue, and the channel that its tokens come through.
-    pub(crate) fn new<T: Payload<Source = E>>(
+    /// A queue, and its reader.
+    pub(super) fn new(
         limit: QueueLimit,
         stream: &StreamKey,
         correlation: Option<CorrelationId>,
-    ) -> (Arc<Self>, Receiver<Delivery<T>>) {
-        let (sender, receiver) = crossbeam_channel::bounded(1);
-        let queue = Arc::new_cyclic(|queue| Self {
+    ) -> (Arc<Self>, Reader<E>) {
+        let queue = Arc::new(Self {
             limit,
             stream: stream.clone(),
             correlation,
@@ -179,9 +206,10 @@ impl<E: Routed> Queue<E> {
                 queue: Entries::new(),
                 discarded: false,
                 waiting: false,
+                asked: false,
             }),
             filled: Condvar::new(),
-            shared: Mutex::new(Front::new()),
+            channel: Channel::new(),
             answers: Mutex::new(Answers::default()),
             answered: Condvar::new(),
             routed: AtomicU64::new(0),
@@ -189,14 +217,18 @@ impl<E: Routed> Queue<E> {
             dropped: AtomicU64::new(0),
             conflated: AtomicU64::new(0),
             lag: AtomicU64::new(0),
-            over: AtomicBool::new(false),
-            token: Box::new(Channel::<T> {
-                sender,
-                receiver: receiver.clone(),
-                queue: queue.clone(),
-            }),
         });
-        (queue, receiver)
+        let reader = Reader {
+            queue: Arc::clone(&queue),
+            front: RefCell::new(Front {
+                queue: Entries::new(),
+                until_lag: 0,
+                over: false,
+            }),
+            asked: Cell::new(false),
+            in_child: OnceCell::new(),
+        };
+        (queue, reader)
     }
 
     // ---- the stream's thread ----
@@ -300,8 +332,8 @@ impl<E: Routed> Queue<E> {
         });
     }
 
-    /// One change of the tail, then the token if that made it non-empty, and a wake for whoever waits. What is dropped is
-    /// dropped unlocked.
+    /// One change of the tail, then the token if that made it non-empty, and a wake for a reader that waits. What is
+    /// dropped is dropped unlocked.
     fn change<R: Default>(&self, change: impl FnOnce(&mut Tail<E>) -> R) -> R {
         let (result, fire, wake) = {
             let mut tail = self.tail.lock();
@@ -311,16 +343,17 @@ impl<E: Routed> Queue<E> {
             let (was_empty, was_ended) = (tail.queue.is_empty(), tail.queue.is_ended());
             let result = change(&mut tail);
             let ends = !was_ended && tail.queue.is_ended();
-            if ends {
-                // Under the lock, so that nobody can take the end before its token is in the channel.
-                self.token.send();
+            if ends && tail.asked {
+                // Under the lock, so that the reader cannot take the end before its token is in the channel.
+                self.channel.fire();
             }
             let filled = !tail.queue.is_empty();
             let wake = filled && std::mem::take(&mut tail.waiting);
-            (result, !ends && was_empty && filled, wake)
+            let fire = !ends && was_empty && filled && tail.asked;
+            (result, fire, wake)
         };
         if fire {
-            self.token.send();
+            self.channel.fire();
         }
         if wake {
             self.filled.notify_one();
@@ -334,157 +367,6 @@ impl<E: Routed> Queue<E> {
             at: At::new(&self.stream, Phase::Live),
             capacity: self.limit.events,
         }
-    }
-
-    // ---- the reader ----
-
-    /// The front that deliveries read.
-    pub(super) fn shared(&self) -> MutexGuard<'_, Front<E>> {
-        self.shared.lock()
-    }
-
-    /// What a reader makes of the shared front. In a forked child, a thread that was not copied may hold it for ever: all
-    /// that is left to read then is the end. Which process this is is only asked where somebody holds it, because the
-    /// question costs more than an event.
-    pub(super) fn with_shared<R>(&self, read: impl FnOnce(&mut Front<E>) -> R) -> R {
-        if let Some(mut front) = self.shared.try_lock() {
-            return read(&mut front);
-        }
-        if self.process.is_parent() {
-            let mut front = Front::new();
-            self.take(&mut front);
-            return read(&mut front);
-        }
-        read(&mut self.shared())
-    }
-
-    /// The next update that stands in front, as `wrap` makes something of it. Where there is none, `refill` brings more,
-    /// or breaks off with what to return instead.
-    ///
-    /// The update is made where its reader wants it, in whatever that wraps it in: it is large, and each move shows.
-    #[inline]
-    pub(super) fn read<T: Payload<Source = E>, R>(
-        &self,
-        front: &mut Front<E>,
-        wrap: impl FnOnce(Update<T>) -> R,
-        mut refill: impl FnMut(&mut Front<E>) -> ControlFlow<R>,
-    ) -> R {
-        loop {
-            match front.queue.take() {
-                None => {
-                    if let ControlFlow::Break(instead) = refill(front) {
-                        return instead;
-                    }
-                }
-                Some(Taken::Event(event, origin)) => {
-                    add(&self.delivered, 1);
-                    if front.until_lag == 0 {
-                        front.until_lag = LAG_EVERY;
-                        self.measure_lag(origin.received());
-                    }
-                    front.until_lag -= 1;
-                    if let Some(project) = T::project(event) {
-                        return wrap(Update::Event(Event::of(project(), origin)));
-                    }
-                }
-                Some(Taken::Declared(declared)) => return wrap(self.declare(declared)),
-            }
-        }
-    }
-
-    /// Whatever is not an event, as this subscription is told it.
-    #[cold]
-    fn declare<T>(&self, declared: Declared) -> Update<T> {
-        let (stream, correlation) = (&self.stream, self.correlation.as_ref());
-        match declared {
-            Declared::Gap(gap) => Update::Gap(gap.told(stream, correlation)),
-            Declared::Dropped(hole) => Update::Dropped(Dropped {
-                count: hole.count,
-                capacity: self.limit.events,
-                since: hole.since.map(clock::utc_of),
-                stream: stream.clone(),
-                correlation: correlation.cloned(),
-            }),
-            Declared::Notice(notice) => Update::Notice(notice.told(stream, correlation)),
-            Declared::Ended(reason) => {
-                self.over.store(true, Ordering::Release);
-                if !self.process.is_parent() {
-                    self.token.take_back();
-                }
-                Update::Ended(Ended {
-                    reason: reason.told(stream, correlation),
-                    correlation: correlation.cloned(),
-                })
-            }
-        }
-    }
-
-    /// Takes out all that is queued, if what was taken before is read. Says whether there is something to read.
-    pub(super) fn take(&self, front: &mut Front<E>) -> bool {
-        if !front.queue.is_empty() {
-            return true;
-        }
-        if self.process.is_parent() {
-            front.queue = self.forked();
-            return !front.queue.is_empty();
-        }
-        front.queue.clear();
-        swap(&mut self.tail.lock(), front);
-        !front.queue.is_empty()
-    }
-
-    /// Blocks until something is queued, or `deadline`, and takes it out into `front`, if given one that is read. Says
-    /// whether there may be something to read.
-    pub(super) fn wait(&self, deadline: Option<Instant>, mut front: Option<&mut Front<E>>) -> bool {
-        if let Some(front) = &mut front {
-            front.queue.clear();
-        }
-        let mut tail = self.tail.lock();
-        while tail.queue.is_empty() && !tail.discarded {
-            tail.waiting = true;
-            match deadline {
-                None => self.filled.wait(&mut tail),
-                Some(deadline) => {
-                    if self.filled.wait_until(&mut tail, deadline).timed_out() {
-                        break;
-                    }
-                }
-            }
-        }
-        tail.waiting = false;
-        let filled = !tail.queue.is_empty();
-        if let Some(front) = front {
-            swap(&mut tail, front);
-        }
-        filled || tail.discarded
-    }
-
-    /// All that is left to read in a forked child: that there is nothing to read.
-    fn forked(&self) -> Entries<E> {
-        let mut entries = Entries::new();
-        if !self.is_over() {
-            let at = At::new(&self.stream, Phase::Ended);
-            entries.end(&EndReason::Failed(Error::Forked { at }));
-        }
-        entries
-    }
-
-    /// Sends the token if something is queued.
-    pub(crate) fn rearm(&self) {
-        if self.process.is_parent() {
-            return;
-        }
-        // The front is held to the end: a reader that came in between could take from it, or move the tail into it, and
-        // what was seen of either would be true no more.
-        let front = self.shared();
-        if !front.queue.is_empty() || !self.tail.lock().queue.is_empty() {
-            self.token.send();
-        }
-    }
-
-    /// Whether [`Update::Ended`] was taken.
-    pub(crate) fn is_over(&self) -> bool {
-        self.over.load(Ordering::Acquire)
     }
 
     /// Waits until the venue has answered for every topic of `version`, the end, or `deadline`.
@@ -517,14 +399,7 @@ impl<E: Routed> Queue<E> {
             tail.discarded = true;
             std::mem::replace(&mut tail.queue, Entries::new())
         };
-        let front = std::mem::replace(&mut self.shared().queue, Entries::new());
-        drop((front, tail));
-    }
-
-    fn measure_lag(&self, received: Instant) {
-        let age = clock::now().saturating_duration_since(received).as_nanos();
-        let age = u64::try_from(age).unwrap_or(u64::MAX);
-        self.lag.store(age, Ordering::Relaxed);
+        drop(tail);
     }
 
     /// What became of the events. Takes no lock; the numbers may be a moment apart.
@@ -563,6 +438,172 @@ impl<E: Routed> Queue<E> {
             topics_confirmed: answers.confirmed,
             topics_pending: answers.pending,
         }
+    }
+}
+
+impl<E> Reader<E> {
+    pub(super) fn queue(&self) -> &Arc<Queue<E>> {
+        &self.queue
+    }
+
+    /// The channel that the token comes through. It holds one if anything is queued.
+    pub(super) fn ready(&self) -> &Receiver<Ready> {
+        self.asked.set(true);
+        &self.arm().receiver
+    }
+
+    /// Sends the token if anything is queued, to a reader that has asked for the channel.
+    pub(super) fn rearm(&self) {
+        if self.asked.get() {
+            self.arm();
+        }
+    }
+
+    fn arm(&self) -> &Channel {
+        let queue = &*self.queue;
+        let (channel, is_queued) = if queue.process.is_parent() {
+            let channel = self.in_child.get_or_init(Channel::new);
+            (channel, !self.front.borrow().over)
+        } else {
+            let mut tail = queue.tail.lock();
+            tail.asked = true;
+            (&queue.channel, !tail.queue.is_empty())
+        };
+        if is_queued || self.has_more() {
+            channel.fire();
+        }
+        channel
+    }
+
+    #[cfg(test)]
+    pub(super) fn fires(&self) -> bool {
+        !self.queue.channel.receiver.is_empty()
+    }
+
+    /// Whether something that was taken out is not read yet.
+    pub(super) fn has_more(&self) -> bool {
+        !self.front.borrow().queue.is_empty()
+    }
+
+    /// Takes out all that is queued, if what was taken before is read. Says whether there is something to read.
+    pub(super) fn take(&self, front: &mut Front<E>) -> bool {
+        if !front.queue.is_empty() {
+            return true;
+        }
+        if self.queue.process.is_parent() {
+            front.queue = self.forked(front.over);
+            return !front.queue.is_empty();
+        }
+        front.queue.clear();
+        swap(&mut self.queue.tail.lock(), front);
+        !front.queue.is_empty()
+    }
+
+    /// Blocks until something is queued, or `deadline`, and takes it out into a front that is read. Says whether there may
+    /// be something to read.
+    pub(super) fn wait(&self, front: &mut Front<E>, deadline: Option<Instant>) -> bool {
+        front.queue.clear();
+        let filled = &self.queue.filled;
+        let mut tail = self.queue.tail.lock();
+        while tail.queue.is_empty() && !tail.discarded {
+            tail.waiting = true;
+            match deadline {
+                None => filled.wait(&mut tail),
+                Some(deadline) => {
+                    if filled.wait_until(&mut tail, deadline).timed_out() {
+                        break;
+                    }
+                }
+            }
+        }
+        tail.waiting = false;
+        swap(&mut tail, front);
+        !front.queue.is_empty() || tail.discarded
+    }
+
+    /// All that is left to read in a forked child: that there is nothing to read.
+    fn forked(&self, is_over: bool) -> Entries<E> {
+        let mut entries = Entries::new();
+        if !is_over {
+            let at = At::new(&self.queue.stream, Phase::Ended);
+            entries.end(&EndReason::Failed(Error::Forked { at }));
+        }
+        entries
+    }
+}
+
+impl<E: Routed> Reader<E> {
+    /// The next update that stands in front, as `wrap` makes something of it. Where there is none, `refill` brings more,
+    /// or breaks off with what to return instead.
+    ///
+    /// The update is made where its reader wants it, in whatever that wraps it in: it is large, and each move shows.
+    #[inline]
+    pub(super) fn read<T: Payload<Source = E>, R>(
+        &self,
+        wrap: impl FnOnce(Update<T>) -> R,
+        mut refill: impl FnMut(&mut Front<E>) -> ControlFlow<R>,
+    ) -> R {
+        let front = &mut *self.front.borrow_mut();
+        loop {
+            match front.queue.take() {
+                None => {
+                    if let ControlFlow::Break(instead) = refill(front) {
+                        return instead;
+                    }
+                }
+                Some(Taken::Event(event, origin)) => {
+                    add(&self.queue.delivered, 1);
+                    if front.until_lag == 0 {
+                        front.until_lag = LAG_EVERY;
+                        self.measure_lag(origin.received());
+                    }
+                    front.until_lag -= 1;
+                    if let Some(project) = T::project(event) {
+                        return wrap(Update::Event(Event::of(project(), origin)));
+                    }
+                }
+                Some(Taken::Declared(declared)) => {
+                    front.over |= matches!(declared, Declared::Ended(_));
+                    return wrap(self.declare(declared));
+                }
+            }
+        }
+    }
+
+    /// Whatever is not an event, as this subscription is told it.
+    #[cold]
+    fn declare<T>(&self, declared: Declared) -> Update<T> {
+        let queue = &self.queue;
+        let (stream, correlation) = (&queue.stream, queue.correlation.as_ref());
+        match declared {
+            Declared::Gap(gap) => Update::Gap(gap.told(stream, correlation)),
+            Declared::Dropped(hole) => Update::Dropped(Dropped {
+                count: hole.count,
+                capacity: queue.limit.events,
+                since: hole.since.map(clock::utc_of),
+                stream: stream.clone(),
+                correlation: correlation.cloned(),
+            }),
+            Declared::Notice(notice) => Update::Notice(notice.told(stream, correlation)),
+            Declared::Ended(reason) => {
+                // The last token that was sent: the channel is silent from here on.
+                match self.in_child.get() {
+                    Some(channel) => channel.silence(),
+                    None if queue.process.is_parent() => {}
+                    None => queue.channel.silence(),
+                }
+                Update::Ended(Ended {
+                    reason: reason.told(stream, correlation),
+                    correlation: correlation.cloned(),
+                })
+            }
+        }
+    }
+
+    fn measure_lag(&self, received: Instant) {
+        let age = clock::now().saturating_duration_since(received).as_nanos();
+        let age = u64::try_from(age).unwrap_or(u64::MAX);
+        self.queue.lag.store(age, Ordering::Relaxed);
     }
 }
 

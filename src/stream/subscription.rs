@@ -1,19 +1,17 @@
-//! Subscription and Delivery: the reader's side of a queue.
+//! Subscription and its iterators: what a user sees of a queue's reader.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::Cell,
     fmt,
     marker::PhantomData,
+    mem,
     ops::ControlFlow,
-    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 
-use crossbeam_channel::Receiver;
-
 use super::{
     handle::Lease,
-    queue::{Front, Queue},
+    queue::{Front, Reader, Ready},
     wishes::{FIRST_VERSION, SubscriptionId},
 };
 use crate::{
@@ -22,6 +20,7 @@ use crate::{
     error::{Doing, Result},
     event::Update,
     health::SubscriptionHealth,
+    sync::Receiver,
     topic::{Parts, Payload, Topics},
     venue::Routed,
 };
@@ -35,8 +34,8 @@ use crate::{
 /// Updates that are queued come before [`Update::Ended`], which is the last.
 ///
 /// # Examples
-/// In `select!`, the arm's delivery is iterated for all that is queued. Reading only a part of it is fine: the rest
-/// comes again.
+/// In `select!`, an arm waits for [`ready`](Self::ready) and reads what is queued by [`drain`](Self::drain). Reading only
+/// a part of it is fine: the arm fires again for the rest.
 /// ```
 /// use std::time::Duration;
 /// use trunkline::{Manager, Update, alpaca, select, sim::{Sim, SimConfig}};
@@ -48,10 +47,10 @@ use crate::{
 /// let mut seen = 0;
 /// while seen < 10 {
 ///     select! {
-///         recv(quotes.receiver()) -> delivery => for update in delivery? {
+///         recv(quotes.ready()) -> _ => for update in quotes.drain() {
 ///             if let Some(quote) = update.event()? { assert_eq!(&*quote.symbol, "AAPL"); seen += 1 }
 ///         },
-///         recv(trades.receiver()) -> delivery => for update in delivery? {
+///         recv(trades.ready()) -> _ => for update in trades.drain() {
 ///             if let Some(trade) = update.event()? { assert_eq!(&*trade.trade().unwrap().symbol, "MSFT"); seen += 1 }
 ///         },
 ///         default(Duration::from_secs(10)) => panic!("nothing came"),
@@ -61,27 +60,17 @@ use crate::{
 /// ```
 #[must_use = "a subscription that is dropped ends at once"]
 pub struct Subscription<T: Payload<Source: Routed>> {
-    queue: Arc<Queue<T::Source>>,
-    receiver: Receiver<Delivery<T>>,
-    /// What was taken out of the queue, until the channel is handed out: deliveries share it from then on.
-    own: RefCell<Option<Front<T::Source>>>,
+    reader: Reader<T::Source>,
     id: SubscriptionId,
     version: Cell<u64>,
-    /// Below the queue on purpose: the lease goes last, after the subscription was taken off the stream.
+    /// Below the reader on purpose: the lease goes last, after the subscription was taken off the stream.
     lease: Lease,
 }
 
 impl<T: Payload<Source: Routed>> Subscription<T> {
-    pub(super) fn new(
-        queue: Arc<Queue<T::Source>>,
-        receiver: Receiver<Delivery<T>>,
-        id: SubscriptionId,
-        lease: Lease,
-    ) -> Self {
+    pub(super) fn new(reader: Reader<T::Source>, id: SubscriptionId, lease: Lease) -> Self {
         Self {
-            queue,
-            receiver,
-            own: RefCell::new(Some(Front::new())),
+            reader,
             id,
             version: Cell::new(FIRST_VERSION),
             lease,
@@ -94,9 +83,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`RecvError`] once [`Update::Ended`] was taken.
     #[inline]
     pub fn recv(&self) -> Result<Update<T>, RecvError> {
-        self.next(Ok, |front| {
-            self.more(front, None).map_break(|_| Err(RecvError))
-        })
+        self.next(Ok, |_| Err(RecvError), || None)
     }
 
     /// The next update, if one is queued. Never blocks.
@@ -104,12 +91,14 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// [`TryRecvError::Empty`], or [`TryRecvError::Ended`] once [`Update::Ended`] was taken.
     pub fn try_recv(&self) -> Result<Update<T>, TryRecvError> {
-        self.next(Ok, |_| {
-            ControlFlow::Break(Err(if self.queue.is_over() {
-                TryRecvError::Ended
+        self.reader.read(Ok, |front| {
+            if self.reader.take(front) {
+                ControlFlow::Continue(())
+            } else if front.is_over() {
+                ControlFlow::Break(Err(TryRecvError::Ended))
             } else {
-                TryRecvError::Empty
-            }))
+                ControlFlow::Break(Err(TryRecvError::Empty))
+            }
         })
     }
 
@@ -118,7 +107,11 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Ended`] once [`Update::Ended`] was taken.
     pub fn recv_timeout(&self, timeout: Duration) -> Result<Update<T>, RecvTimeoutError> {
-        self.recv_deadline(clock::deadline(timeout))
+        // The clock is read once, and not at all while something is queued: reading it costs more than an event.
+        let mut deadline = None;
+        self.next(Ok, Err, || {
+            Some(*deadline.get_or_insert_with(|| clock::deadline(timeout)))
+        })
     }
 
     /// The next update. Blocks until `deadline` at most.
@@ -126,7 +119,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// # Errors
     /// [`RecvTimeoutError::Timeout`], or [`RecvTimeoutError::Ended`] once [`Update::Ended`] was taken.
     pub fn recv_deadline(&self, deadline: Instant) -> Result<Update<T>, RecvTimeoutError> {
-        self.next(Ok, |front| self.more(front, Some(deadline)).map_break(Err))
+        self.next(Ok, Err, || Some(deadline))
     }
 
     /// Updates until [`Update::Ended`], which is the last. Blocks for each. `&subscription` iterates likewise.
@@ -134,20 +127,29 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         Iter { subscription: self }
     }
 
-    /// The channel that fires when something is queued, for `select!`. It never disconnects, and never fires again
-    /// once [`Update::Ended`] was taken.
+    /// The channel that fires when something is queued, for `select!`. What comes through it carries nothing: read the
+    /// updates by [`drain`](Self::drain), in the arm. Never blocks.
+    ///
+    /// Call it anew for each `select!`: if anything is queued by then, whatever became of the last token, the channel holds
+    /// one. A channel that is kept instead, for a [`Select`](crossbeam_channel::Select), fires again as long as each token
+    /// is followed by a drain. The channel never fires again once [`Update::Ended`] was taken, and does not disconnect as
+    /// long as the subscription is there.
     #[must_use]
-    pub fn receiver(&self) -> &Receiver<Delivery<T>> {
-        if let Some(front) = self.own.take() {
-            self.queue.with_shared(|shared| *shared = front);
-        }
-        &self.receiver
+    pub fn ready(&self) -> &Receiver<Ready> {
+        self.reader.ready()
     }
 
-    /// Whether the channel would fire, without a reason to share the front.
+    /// What is queued, without blocking: an iterator that ends when that is read, so that a flood cannot keep the other
+    /// arms of a `select!` waiting. Dropped half-read, it leaves the rest where it was, and [`ready`](Self::ready) fires
+    /// again.
+    pub fn drain(&self) -> Drain<'_, T> {
+        Drain::new(&self.reader)
+    }
+
+    /// Whether the channel would fire, without asking for it.
     #[cfg(test)]
     pub(super) fn fires(&self) -> bool {
-        !self.receiver.is_empty()
+        self.reader.fires()
     }
 
     /// Blocks until the venue has confirmed every topic, for `timeout` at most: from here on their events are seen.
@@ -164,7 +166,8 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         let lifecycle = self.lease.stream().lifecycle();
         lifecycle.check_process()?;
         let answers = self
-            .queue
+            .reader
+            .queue()
             .wait_answered(self.version.get(), clock::deadline(timeout));
         match (answers.ended, answers.refused) {
             (Some(reason), _) => Err(lifecycle.ended(reason)),
@@ -219,7 +222,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     #[must_use]
     pub fn health(&self) -> SubscriptionHealth {
         let of_member = self.lease.stream().health_of(self.id);
-        of_member.unwrap_or_else(|| self.queue.health(self.id.number()))
+        of_member.unwrap_or_else(|| self.reader.queue().health(self.id.number()))
     }
 
     /// The id of the scope it was made in, if that has one. Everything but events says it.
@@ -228,53 +231,34 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         self.lease.correlation().map(CorrelationId::as_str)
     }
 
-    /// The next update, wrapped. Where none is queued, `more` waits for one, and takes it out if it gets the front, or
-    /// says what to return instead.
+    /// The next update, wrapped. Where none is queued it waits for one, until the deadline at most, and wraps why there is
+    /// none.
     #[inline]
     fn next<R>(
         &self,
         wrap: impl FnOnce(Update<T>) -> R,
-        more: impl Fn(Option<&mut Front<T::Source>>) -> ControlFlow<R>,
+        nothing: impl Fn(RecvTimeoutError) -> R,
+        mut deadline: impl FnMut() -> Option<Instant>,
     ) -> R {
-        if let Some(front) = &mut *self.own.borrow_mut() {
-            return self.queue.read(front, wrap, |front| {
-                if self.queue.take(front) {
-                    ControlFlow::Continue(())
-                } else {
-                    more(Some(front))
-                }
-            });
-        }
-        // Others read the front, too: it is not held while this one waits.
-        loop {
-            let update = self.queue.with_shared(|front| {
-                self.queue.read(front, Some, |front| {
-                    if self.queue.take(front) {
-                        ControlFlow::Continue(())
-                    } else {
-                        ControlFlow::Break(None)
-                    }
-                })
-            });
-            if let Some(update) = update {
-                return wrap(update);
+        self.reader.read(wrap, |front| {
+            if self.reader.take(front) {
+                ControlFlow::Continue(())
+            } else {
+                self.more(front, &mut deadline).map_break(&nothing)
             }
-            if let ControlFlow::Break(instead) = more(None) {
-                return instead;
-            }
-        }
+        })
     }
 
     /// Blocks until something is queued.
     #[cold]
     fn more(
         &self,
-        front: Option<&mut Front<T::Source>>,
-        deadline: Option<Instant>,
+        front: &mut Front<T::Source>,
+        deadline: impl FnOnce() -> Option<Instant>,
     ) -> ControlFlow<RecvTimeoutError> {
-        if self.queue.is_over() {
+        if front.is_over() {
             ControlFlow::Break(RecvTimeoutError::Ended)
-        } else if self.queue.wait(deadline, front) {
+        } else if self.reader.wait(front, deadline()) {
             ControlFlow::Continue(())
         } else {
             ControlFlow::Break(RecvTimeoutError::Timeout)
@@ -286,7 +270,7 @@ impl<T: Payload<Source: Routed>> Drop for Subscription<T> {
     fn drop(&mut self) {
         if self.lease.stream().lifecycle().check_process().is_ok() {
             self.lease.stream().unsubscribe(self.id);
-            self.queue.discard();
+            self.reader.queue().discard();
         }
     }
 }
@@ -318,63 +302,56 @@ impl<T: Payload<Source: Routed>> Iterator for Iter<'_, T> {
     type Item = Update<T>;
     #[inline]
     fn next(&mut self) -> Option<Update<T>> {
-        let subscription = self.subscription;
-        subscription.next(Some, |front| {
-            subscription.more(front, None).map_break(|_| None)
+        self.subscription.next(Some, |_| None, || None)
+    }
+}
+
+/// Iterator over what is queued: see [`Subscription::drain`].
+#[must_use = "iterate it for the updates"]
+pub struct Drain<'a, T: Payload<Source: Routed>> {
+    reader: &'a Reader<T::Source>,
+    /// The queue was taken out. What came since has sent a token of its own, and is left to it.
+    took: bool,
+    yields: PhantomData<fn() -> T>,
+}
+
+impl<'a, T: Payload<Source: Routed>> Drain<'a, T> {
+    pub(super) fn new(reader: &'a Reader<T::Source>) -> Self {
+        Self {
+            reader,
+            took: false,
+            yields: PhantomData,
+        }
+    }
+}
+
+impl<T: Payload<Source: Routed>> Iterator for Drain<'_, T> {
+    type Item = Update<T>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Update<T>> {
+        self.reader.read(Some, |front| {
+            if !mem::replace(&mut self.took, true) && self.reader.take(front) {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(None)
+            }
         })
     }
 }
 
-/// What was queued when a `select!` arm fired. Iterate it; it ends when that is read, so that a flood cannot keep the
-/// other arms waiting. Dropped half-read, it leaves the rest where it was and lets the arm fire again.
-#[must_use = "iterate it for the updates"]
-pub struct Delivery<T: Payload<Source: Routed>> {
-    queue: Weak<Queue<T::Source>>,
-    opened: Option<Arc<Queue<T::Source>>>,
-    yields: PhantomData<fn() -> T>,
-}
-
-impl<T: Payload<Source: Routed>> Delivery<T> {
-    pub(super) fn new(queue: Weak<Queue<T::Source>>) -> Self {
-        Self {
-            queue,
-            opened: None,
-            yields: PhantomData,
-        }
-    }
-
-    /// Lets go of a token whose message was understood: it must not be sent again.
-    pub(super) fn spend(mut self) {
-        self.queue = Weak::new();
-    }
-}
-
-impl<T: Payload<Source: Routed>> Iterator for Delivery<T> {
-    type Item = Update<T>;
-
-    fn next(&mut self) -> Option<Update<T>> {
-        if self.opened.is_none() {
-            let queue = self.queue.upgrade()?;
-            queue.with_shared(|front| queue.take(front));
-            self.opened = Some(queue);
-        }
-        let queue = self.opened.as_ref()?;
-        queue.with_shared(|front| queue.read(front, Some, |_| ControlFlow::Break(None)))
-    }
-}
-
-impl<T: Payload<Source: Routed>> Drop for Delivery<T> {
-    /// Whether or not it was looked at: what is still queued wants a token.
+impl<T: Payload<Source: Routed>> Drop for Drain<'_, T> {
+    /// Whether or not it was looked at: what is left behind wants a token.
     fn drop(&mut self) {
-        if let Some(queue) = self.queue.upgrade() {
-            queue.rearm();
+        if !self.took || self.reader.has_more() {
+            self.reader.rearm();
         }
     }
 }
 
-impl<T: Payload<Source: Routed>> fmt::Debug for Delivery<T> {
+impl<T: Payload<Source: Routed>> fmt::Debug for Drain<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Delivery").finish_non_exhaustive()
+        f.debug_struct("Drain").finish_non_exhaustive()
     }
 }
 

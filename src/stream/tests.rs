@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    ScopeId, Stream, StreamHandle, Subscription,
+    Drain, ScopeId, Stream, StreamHandle, Subscription,
     batch::Batch,
     claims,
     driver::Driver,

@@ -214,9 +214,11 @@ fn life(shown: &mut Shown, canary: Canary) {
     shown.add(&trades);
     shown.add(&manager);
     shown.add(&Manager::new().shutdown_guard(Duration::ZERO));
-    let delivery = trades.receiver().recv_timeout(WAIT).unwrap();
-    shown.add(&delivery);
-    for update in delivery {
+    let ready = trades.ready().recv_timeout(WAIT).unwrap();
+    shown.add(&ready);
+    let drain = trades.drain();
+    shown.add(&drain);
+    for update in drain {
         shown.update(&update);
     }
     sim.send_raw(TRADE);

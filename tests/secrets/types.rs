@@ -7,9 +7,9 @@
 /// Their `Debug` is shown to hide secrets, of values from a life with a canary, in `text.rs`. In alphabetical order.
 pub(crate) const SHOWN: &str = "\
     Accept At AttemptBudget Backoff Calendar Channel Config Confirmed CounterValues Credentials CredentialsFault \
-    Delivery Doing Dropped EndReason Ended Endpoint Error Event Fault FaultKind FaultScript Fingerprint Frame \
+    Doing Drain Dropped EndReason Ended Endpoint Error Event Fault FaultKind FaultScript Fingerprint Frame \
     Gap Health Iter LimitCounts LineClosed Manager ManagerHealth MarketData MarketDataSession Message Notice \
-    OrderUpdates OrderUpdatesSession Output PendingLookup Phase Phases Piece QueueLimit Rejection RejectionKind \
+    OrderUpdates OrderUpdatesSession Output PendingLookup Phase Phases Piece QueueLimit Ready Rejection RejectionKind \
     Remedy Request Resolver Roots SecretMessage ShutdownGuard Sim SimConfig SimEvent SimStats Source \
     StreamHandle StreamKey StreamShutdown Subscription SubscriptionHealth Topic Topics TradeEvent Unparsed \
     Update Verdict";

@@ -1,7 +1,5 @@
 //! What subscribers are told, and what the venue is asked for on their behalf.
 
-use std::ops::ControlFlow;
-
 use super::*;
 use crate::{
     Channel, Overflow, Payload, QueueLimit, RecvTimeoutError, Symbol, TryRecvError,
@@ -619,6 +617,31 @@ fn a_gap_stays_between_the_events_it_stood_between() {
     );
 }
 
+/// A look at the clock costs as much as an event: only the lag takes one, at the first event and at every 64th.
+#[test]
+fn what_is_queued_is_read_without_the_clock() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["A"]));
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    words(&subscription);
+    for index in 1..=8 {
+        bench.say(&quote("A", index));
+    }
+    let deadline = clock::now();
+    subscription.recv().unwrap();
+    let reads = clock::READS.get();
+    let timeout = Duration::from_secs(60);
+    for _ in 0..2 {
+        subscription.recv_timeout(timeout).unwrap();
+        subscription.recv_deadline(deadline).unwrap();
+    }
+    assert_eq!(subscription.iter().take(1).count(), 1);
+    subscription.ready().try_recv().unwrap();
+    assert_eq!(subscription.drain().count(), 2);
+    assert_eq!(clock::READS.get(), reads);
+}
+
 #[test]
 fn after_the_end_was_taken_the_channel_stays_silent() {
     let mut bench = Bench::live();
@@ -626,25 +649,32 @@ fn after_the_end_was_taken_the_channel_stays_silent() {
     bench.step();
     bench.say(&quotes_of(&["A"]));
     bench.say(&quote("A", 1));
-    // One token is taken and not looked at, so that another is on its way.
-    drop(subscription.receiver().try_recv().unwrap());
+    // Of a channel that is kept, each token is followed by a drain. This one reads nothing.
+    let ready = subscription.ready();
+    ready.try_recv().expect("something is queued");
+    drop(subscription.drain());
     bench.say(&quote("A", 2));
     for queue in bench.stream.wishes.close(&EndReason::Closed) {
         queue.end(&EndReason::Closed);
     }
-    let mut delivery = subscription.receiver().try_recv().unwrap();
-    assert_eq!(delivery.by_ref().take(2).count(), 2);
-    drop(delivery);
-    let delivery = subscription
-        .receiver()
+    ready.try_recv().expect("unread, so it fires again");
+    assert_eq!(subscription.drain().take(2).count(), 2);
+    ready.try_recv().expect("half-read, so it fires again");
+    // A token that came to nothing is made good by the next call.
+    assert!(ready.is_empty());
+    subscription
+        .ready()
         .try_recv()
-        .expect("half-read, so it fires again");
-    let rest: Vec<_> = delivery.collect();
+        .expect("something is queued");
+    let rest: Vec<_> = subscription.drain().collect();
     assert!(
         matches!(rest[..], [Update::Event(_), Update::Ended(_)]),
         "{rest:?}"
     );
-    assert!(subscription.receiver().try_recv().is_err());
+    assert!(ready.is_empty());
+    assert!(subscription.ready().try_recv().is_err());
+    assert_eq!(subscription.drain().count(), 0);
+    assert!(ready.is_empty());
     assert_eq!(subscription.try_recv().unwrap_err(), TryRecvError::Ended);
     assert_eq!(
         subscription
@@ -897,7 +927,7 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
     }
     let bench = Bench::live();
     let limit = QueueLimit::new(10, Overflow::Conflate);
-    let (queue, _receiver) = Queue::<News>::new::<News>(limit, &bench.stream.key, None);
+    let (queue, reader) = Queue::<News>::new(limit, &bench.stream.key, None);
     let mut scratch = Scratch::new();
     for index in 1..=2 {
         let mut events = Events::new();
@@ -914,11 +944,7 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
         ),
         (2, 1, 1)
     );
-    let mut front = queue.shared();
-    assert!(queue.take(&mut front));
-    let update: Update<News> = queue
-        .read(&mut front, Some, |_| ControlFlow::Break(None))
-        .unwrap();
+    let update: Update<News> = Drain::new(&reader).next().unwrap();
     assert_eq!(update.event().unwrap().unwrap().data, News(2));
     assert_eq!(queue.health(1).events_queued, 0);
 }
