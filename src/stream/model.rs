@@ -304,9 +304,7 @@ impl Taken {
 
 /// The channel is asked for once, and each token is followed by a drain, which is left after one update.
 ///
-/// Planted and found: a drain that does not re-arm when it is dropped, and a `ready` that looks at the tail and says in a
-/// second critical section that tokens are wanted (deadlock, both); the token of the end sent after the lock was let go
-/// ("after the end").
+/// Planted and found: a drain that does not re-arm when it is dropped (deadlock).
 #[test]
 fn model_a_kept_channel_against_pushes() {
     model_queue(|reader, taken| {
@@ -320,8 +318,11 @@ fn model_a_kept_channel_against_pushes() {
     });
 }
 
-/// The channel is asked for anew for each wait, and what is read is not a drain. Planted and found: a `ready` that does
-/// not look at what was taken out (deadlock).
+/// The channel is asked for anew for each wait, and what is read is not a drain.
+///
+/// Planted and found: a `ready` that does not look at what was taken out, and one that looks at the tail and says in a
+/// second critical section that tokens are wanted (deadlock, both); the token of the end sent after the lock was let go,
+/// or not taken back ("after the end", both).
 #[test]
 fn model_a_channel_that_is_asked_for_anew_against_pushes() {
     model_queue(|reader, taken| {
@@ -336,8 +337,8 @@ fn model_a_channel_that_is_asked_for_anew_against_pushes() {
     });
 }
 
-/// A reader that blocks, of a channel that somebody asked for. Planted and found: a reader that says that it waits
-/// before it takes the lock (deadlock).
+/// A reader that blocks, of a channel that somebody asked for. Planted and found: a reader that looks at the tail and says
+/// in a second critical section that it waits, and a push that wakes nobody (deadlock, both).
 #[test]
 fn model_a_blocked_reader_against_pushes() {
     model_queue(|reader, taken| {

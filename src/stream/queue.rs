@@ -4,7 +4,7 @@
 //! **Double buffer.** The stream's thread pushes into the *tail*, under its lock. The reader owns the *front*, which no
 //! other thread can reach, and swaps the two once the front is read: so the reader's share of the contended lock is one
 //! swap, however much is queued, a user's `Payload` is projected without a lock, and the memory of both is used again.
-//! The reader is no `Sync`, no `Clone`, and the queue gives updates to nobody else (R8 by type).
+//! The reader is neither `Sync` nor `Clone`, and the queue gives updates to nobody else: no two threads can share them.
 //!
 //! **A reader that blocks** in `recv` waits on a Condvar of the tail's lock, because `select!` spins before it sleeps. It
 //! sets `waiting` under that lock, and the push that fills the tail reads it there: no wake is lost, and none is
