@@ -15,7 +15,10 @@ use std::{
 use mio::net::TcpStream;
 use zeroize::Zeroizing;
 
-use super::mask::{self, Mask};
+use super::{
+    TURN,
+    mask::{self, Mask},
+};
 use crate::{clock, credentials::Credentials, venue::SecretMessage};
 
 pub(super) struct Wire {
@@ -37,9 +40,15 @@ pub(super) struct Wire {
 /// How much one turn may still read from the socket. The layers above read until they have something to hand on, and it
 /// is the peer who decides when that is: records without plain text and messages of empty parts never come to anything.
 /// So the socket says "not now" once this is spent, and wishes and deadlines are looked at before it is read again.
+///
+/// Bytes do not say how much work they are: a mebibyte of empty parts is half a million frames. So time counts, too, which
+/// is looked at with each read.
 struct Allowance {
     reads: u32,
     bytes: usize,
+    /// When the turn has read for long enough, from its first read on.
+    until: Option<Instant>,
+    is_over: bool,
 }
 
 impl Default for Allowance {
@@ -47,13 +56,22 @@ impl Default for Allowance {
         Self {
             reads: 256,
             bytes: 1 << 20,
+            until: None,
+            is_over: false,
         }
     }
 }
 
 impl Allowance {
     fn is_spent(&self) -> bool {
-        self.reads == 0 || self.bytes == 0
+        self.reads == 0 || self.bytes == 0 || self.is_over
+    }
+
+    /// Looks at the clock.
+    fn watch(&mut self) {
+        let now = clock::now();
+        let until = *self.until.get_or_insert_with(|| clock::after(now, TURN));
+        self.is_over = until <= now;
     }
 }
 
@@ -63,6 +81,7 @@ struct Metered<'a>(&'a TcpStream, &'a mut Allowance);
 impl Read for Metered<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Self(socket, allowance) = self;
+        allowance.watch();
         if allowance.is_spent() {
             return Err(io::ErrorKind::WouldBlock.into());
         }
@@ -412,6 +431,30 @@ mod tests {
                 None,
             );
             assert_eq!(server.read().unwrap().into_text().unwrap().as_str(), text);
+        }
+    }
+
+    /// It is what came before that takes the time: a peer decides how much work its bytes are.
+    #[test]
+    fn a_turn_that_has_read_for_long_enough_reads_no_more_until_the_next() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        peer.write_all(&[0; 64]).unwrap();
+        let mut wire = Wire::new(Arc::new(TcpStream::from_std(socket)), &Credentials::none());
+        for _ in 0..3 {
+            wire.begin_turn();
+            assert_eq!(wire.read(&mut [0]).unwrap(), 1);
+            let until = clock::after(clock::now(), TURN);
+            while clock::now() < until {
+                std::thread::yield_now();
+            }
+            let error = wire.read(&mut [0]).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+            assert!(
+                wire.is_spent(),
+                "there is more, and the poller would not tell"
+            );
         }
     }
 

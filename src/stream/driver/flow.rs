@@ -1,6 +1,6 @@
 //! What flows between the connection, its session and the hub: messages, events, requests and answers.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{Driver, Ending, Link, Outcome};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
     phase::Phase,
     record,
     stream::hub::Ask,
-    transport::{Close, Fault, Incoming, Transport},
+    transport::{Close, Fault, Incoming, TURN, Transport},
     venue::{Events, Item, Message, Output, Request, Routed as _, Session as _, Venue},
 };
 
@@ -267,6 +267,5 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
 /// How much is read before the wishes are looked at again, so that a flood cannot keep a stop waiting.
 const FRAMES_PER_TURN: usize = 4_096;
-const TURN: Duration = Duration::from_millis(5);
 /// When a batch is handed on even though more is there to be read.
 const EVENTS_PER_BATCH: usize = 4_096;
