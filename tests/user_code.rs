@@ -562,3 +562,32 @@ fn user_code_may_call_back_from_anywhere() {
         });
     }
 }
+
+/// The session is destroyed after its panic, and may take its time for that. As long as it does, the stream is not gone.
+#[test]
+fn a_session_that_panicked_keeps_the_key_until_it_is_destroyed() {
+    let _one = ONE_AT_A_TIME.lock();
+    bounded("panic, then block", || {
+        let row = Arc::new(Row::new());
+        let (hold, held): (Sender<()>, Receiver<()>) = crossbeam_channel::bounded(0);
+        let (entered, is_in) = crossbeam_channel::bounded(1);
+        let hook = row.venue.hook.clone();
+        row.arm(Place::HandleFrame, move || {
+            let block = move || {
+                let _ = entered.send(());
+                let _ = held.recv();
+            };
+            *hook.0.lock() = Some((Place::SessionDrop, Box::new(block)));
+            resume_unwind(Box::new("user code's own bug"));
+        });
+        let handle = row.pass().unwrap();
+        is_in.recv_timeout(GENEROUS).unwrap();
+        assert_eq!(handle.end_reason().map(|_| ()), None, "nobody is told yet");
+        let closed = handle.close(Duration::from_millis(20));
+        assert!(matches!(closed, Err(Error::TimedOut { .. })), "{closed:?}");
+        let opened = row.manager.open(&row.venue, &row.credentials);
+        assert!(matches!(opened, Err(Error::Draining { .. })), "{opened:?}");
+        drop(hold);
+        row.works_again("panic, then block");
+    });
+}
