@@ -6,6 +6,8 @@
     reason = "an example has no clock of its own"
 )]
 
+mod trouble;
+
 use std::{
     collections::HashMap,
     fmt, fs, panic,
@@ -27,8 +29,11 @@ use trunkline::{
     sim::{FaultScript, Sim, SimConfig},
 };
 
+use self::trouble::{KINDS_OF_TROUBLE, Trouble};
+
 /// Opens, clones, subscribes, changes, reads, drops and shuts down streams at random, from many threads, against an
-/// embedded exchange that cuts, resets, closes and sends nonsense.
+/// embedded exchange that cuts, resets, closes and sends nonsense. On lines beside these, with keys of their own, user code
+/// panics and blocks, a server sends without end what never comes to anything, and settings are extreme.
 ///
 /// Progress goes to standard error, once a second. The last line, on standard output, is a summary in JSON. Exit code
 /// 1 when a promise was broken; which one, and where, stands on standard error.
@@ -79,6 +84,12 @@ struct Summary {
     faults: u64,
     /// Errors that no operation should have got.
     unexpected: u64,
+    /// Panics of user code, and lines on which it blocked.
+    user_panics: u64,
+    user_blocks: u64,
+    /// Lines to a server that sends without end, and with extreme settings.
+    hostile_lines: u64,
+    extreme_lines: u64,
 }
 
 /// What all threads count.
@@ -127,6 +138,7 @@ fn main() -> anyhow::Result<ExitCode> {
         credentials: (0..KEYS)
             .map(|key| Credentials::new(format!("PKSTRESS{key}"), format!("no-secret-{key}")))
             .collect::<Result<_, _>>()?,
+        trouble: Trouble::new(&config, arguments.seed)?,
         tally: Tally::default(),
         end: Instant::now() + Duration::from_secs(arguments.seconds),
     };
@@ -134,15 +146,18 @@ fn main() -> anyhow::Result<ExitCode> {
     drops.sort_unstable();
 
     let threads_leaked = settled(line_threads).unwrap_or(0);
-    let connections_left = settled(|| Some(sim.stats().connections_open)).unwrap_or(0);
-    let (tally, stats) = (&stage.tally, sim.stats());
+    let trouble = &stage.trouble;
+    let connections_left =
+        settled(|| Some(sim.stats().connections_open + trouble.sim.stats().connections_open))
+            .unwrap_or(0);
+    let (tally, stats, beside) = (&stage.tally, sim.stats(), trouble.sim.stats());
     let millis =
         |drop: Option<&Duration>| drop.map_or(0.0, |drop| (drop.as_secs_f64() * 1e6).round() / 1e3);
     let summary = Summary {
         operations: tally.operations.load(Ordering::Relaxed),
         connections_opened: stats.connections_opened,
-        most_open_per_key: stats.most_open_per_key,
-        limit_errors: stats.limit_errors,
+        most_open_per_key: stats.most_open_per_key.max(beside.most_open_per_key),
+        limit_errors: stats.limit_errors + beside.limit_errors,
         undeclared_losses: tally.losses.load(Ordering::Relaxed),
         duplicates: tally.duplicates.load(Ordering::Relaxed),
         longest_drop_ms: millis(drops.last()),
@@ -156,6 +171,10 @@ fn main() -> anyhow::Result<ExitCode> {
         events: tally.events.load(Ordering::Relaxed),
         faults: stats.faults_injected,
         unexpected: tally.unexpected.load(Ordering::Relaxed),
+        user_panics: trouble.panics.load(Ordering::Relaxed),
+        user_blocks: trouble.blocks.load(Ordering::Relaxed),
+        hostile_lines: trouble.hostile_lines.load(Ordering::Relaxed),
+        extreme_lines: trouble.extreme_lines.load(Ordering::Relaxed),
     };
     let broken = summary.broken();
     for promise in &broken {
@@ -209,7 +228,7 @@ fn play(arguments: &Arguments, stage: &Stage, sim: &Sim) -> Vec<Duration> {
         for number in 0..arguments.threads {
             let seed = arguments.seed.wrapping_mul(1 << 32) + number;
             let done = done.clone();
-            let worker = move || Worker::new(stage, Random(seed)).run(&done);
+            let worker = move || Worker::new(stage, Random(seed)).run(number, &done);
             // A thread that panics is counted by the hook.
             let spawned = thread::Builder::new()
                 .name(format!("worker-{number}"))
@@ -242,6 +261,7 @@ struct Stage {
     venue: MarketData,
     managers: Vec<Manager>,
     credentials: Vec<Credentials>,
+    trouble: Trouble,
     tally: Tally,
     end: Instant,
 }
@@ -295,7 +315,9 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn run(mut self, done: &Sender<Vec<Duration>>) {
+    fn run(mut self, number: u64, done: &Sender<Vec<Duration>>) {
+        // However short the run is, each kind comes once.
+        self.trouble(number);
         while Instant::now() < self.stage.end {
             self.operate();
             self.stage.tally.operations.fetch_add(1, Ordering::Relaxed);
@@ -322,7 +344,11 @@ impl<'a> Worker<'a> {
             770..800 => self.look(),
             800..880 => self.drop_handle(),
             880..960 => self.drop_reader(),
-            960..998 => self.close(),
+            960..990 => self.close(),
+            990..998 => {
+                let kind = self.random.below(KINDS_OF_TROUBLE);
+                self.trouble(kind);
+            }
             // It ends what everybody holds, so not often.
             _ if self.random.one_in(20) => self.shut_down(),
             _ => self.clone_handle(),
