@@ -95,6 +95,7 @@ impl<T: Payload> Update<T> {
     /// | [`Notice::Unparsed`], unless it [concerns](Unparsed::concerns) nobody | [`Error::Missed`] |
     /// | [`Notice::Refused`] | why the topics were refused, or taken away later |
     /// | [`Notice::Displaced`] | [`Error::Displaced`] |
+    /// | [`Notice::LeftOut`], if topics were refused or displaced | why, for the newest of them |
     /// | all others | none |
     #[must_use]
     pub fn loss(&self) -> Option<Error> {
@@ -127,6 +128,7 @@ impl<T: Payload> Update<T> {
                 Notice::Refused { error, .. } | Notice::Displaced { error, .. } => {
                     Some(error.clone())
                 }
+                Notice::LeftOut { error, .. } => error.clone(),
                 Notice::Unparsed(unparsed) if unparsed.concerns != Concerns::Nobody => missed(
                     unparsed.place(),
                     Missed::Unparsed {
@@ -466,6 +468,26 @@ pub enum Notice {
     /// A message, or an item of one, that could not be read. Its neighbours were. It is shown to those whose events it
     /// may have held: see [`Unparsed::concerns`].
     Unparsed(Unparsed),
+    /// Notices stood here, and were left out because more waited than a queue keeps: about a thousand, of 65,536 topics.
+    /// Ask [health](crate::Health::topics_missing) what became of the topics.
+    /// Gaps, drops, unparsed items, and that the line resumed, are never left out.
+    #[non_exhaustive]
+    LeftOut {
+        /// How many. Of those that said the same of the same topics only the newest counts.
+        count: u64,
+        /// Why topics were refused, or displaced, if any were: for the newest of them.
+        #[cfg_attr(
+            feature = "serde",
+            serde(
+                skip_serializing_if = "Option::is_none",
+                serialize_with = "as_text_if_any"
+            )
+        )]
+        error: Option<Error>,
+        /// Whose subscription it is.
+        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+        correlation: Option<CorrelationId>,
+    },
 }
 
 impl Notice {
@@ -485,6 +507,9 @@ impl Notice {
                 *error = error.clone().told(stream, None, id);
             }
             Self::NotLive { cause, .. } => *cause = cause.clone().told(stream, None, id),
+            Self::LeftOut { error, .. } => {
+                *error = error.take().map(|error| error.told(stream, None, id));
+            }
             Self::Unparsed(unparsed) => unparsed.stream = Some(stream.clone()),
             Self::Confirmed { .. }
             | Self::Resumed { .. }
@@ -499,6 +524,7 @@ impl Notice {
             | Self::Behind { correlation, .. }
             | Self::Unmatched { correlation, .. }
             | Self::NotLive { correlation, .. }
+            | Self::LeftOut { correlation, .. }
             | Self::Unparsed(Unparsed { correlation, .. }) => *correlation = id.cloned(),
         }
         self
@@ -513,6 +539,7 @@ impl Notice {
             | Self::Behind { correlation, .. }
             | Self::Unmatched { correlation, .. }
             | Self::NotLive { correlation, .. }
+            | Self::LeftOut { correlation, .. }
             | Self::Unparsed(Unparsed { correlation, .. }) => correlation.as_ref(),
         }
     }
@@ -554,6 +581,15 @@ impl fmt::Display for Notice {
                 return write!(f, ", {next}: {cause}");
             }
             Self::Unparsed(unparsed) => unparsed.fmt(f),
+            Self::LeftOut { count, error, .. } => {
+                let s = if *count == 1 { "" } else { "s" };
+                write!(f, "{count} notice{s} left out")?;
+                match error {
+                    // The error says whose it is.
+                    Some(error) => return write!(f, ", the last of a loss: {error}"),
+                    None => Ok(()),
+                }
+            }
         }?;
         Note(self.correlation()).fmt(f)
     }
@@ -564,7 +600,7 @@ impl fmt::Display for Notice {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Unparsed {
-    /// The item, as it came, but with secrets masked and cut to 4,096 bytes.
+    /// The item, as it came, but with secrets masked and cut to 4,096 bytes; to 64 where many wait to be read.
     pub raw: Arc<str>,
     /// What is wrong with it.
     pub why: Arc<str>,
@@ -652,6 +688,14 @@ impl Unparsed {
         self.more = self.more.saturating_add(other.more).saturating_add(1);
         let own = std::mem::replace(&mut self.concerns, Concerns::Nobody);
         self.concerns = own.and(other.concerns.clone());
+    }
+
+    /// Shows less of it, where many are kept.
+    pub(crate) fn shorten(&mut self) {
+        let end = self.raw.floor_char_boundary(64);
+        if end < self.raw.len() {
+            self.raw = self.raw[..end].into();
+        }
     }
 
     fn place(&self) -> At {
@@ -758,6 +802,14 @@ impl fmt::Display for EndReason {
 #[cfg(feature = "serde")]
 fn as_text<S: serde::Serializer>(error: &Error, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&error.with_causes())
+}
+
+#[cfg(feature = "serde")]
+fn as_text_if_any<S: serde::Serializer>(
+    error: &Option<Error>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_some(&error.as_ref().map(Error::with_causes))
 }
 
 #[cfg(test)]

@@ -94,6 +94,22 @@ fn table() -> Vec<(Update<Quote>, Option<&'static str>)> {
             Some("refused"),
         ),
         (
+            notice(Notice::LeftOut {
+                count: 3,
+                error: Some(refusal()),
+                correlation: None,
+            }),
+            Some("refused"),
+        ),
+        (
+            notice(Notice::LeftOut {
+                count: 3,
+                error: None,
+                correlation: None,
+            }),
+            None,
+        ),
+        (
             notice(Notice::Displaced {
                 topics: topics(),
                 error: displacement(),

@@ -74,7 +74,7 @@ pub(super) struct Entries<E> {
     ended: Option<Box<EndReason>>,
     /// Notices of unparsed items among the entries.
     unparsed: usize,
-    /// Notices since they were last merged, and at how many they are again.
+    /// What the notices weigh, and from what weight on they are merged again.
     notices: usize,
     merge_at: usize,
     /// Where the newest event of each topic stands. Only for queues that conflate, and only while nothing has moved.
@@ -360,62 +360,82 @@ impl<E> Entries<E> {
         }
     }
 
-    /// Declares that the connection broke. Where no event and no drop stands between this and the last such
-    /// declaration, the two become one, or a flapping line would pile them up.
+    /// Declares that the connection broke. Where no event stands between this and the last such declaration, the two
+    /// become one, or a flapping line would pile them up.
     pub(super) fn gap(&mut self, gap: Gap) {
         // What came before the gap stays before it: nothing replaces it from behind.
         self.newest.clear();
         push_gap(&mut self.entries, gap);
     }
 
-    /// Says something. Of unparsed items so many are shown one by one, and the rest is counted.
-    pub(super) fn notice(&mut self, notice: Notice) {
-        if let Notice::Unparsed(unparsed) = &notice {
+    /// Says something. Of unparsed items so many are shown one by one, and the rest is counted: behind the same event, so
+    /// that each is declared where it was lost.
+    pub(super) fn notice(&mut self, mut notice: Notice) {
+        if let Notice::Unparsed(unparsed) = &mut notice {
             if self.unparsed >= MAX_UNPARSED {
-                let shown = self.entries.iter_mut().rev().find_map(|entry| match entry {
-                    Entry::Notice(Notice::Unparsed(unparsed)) => Some(unparsed),
-                    _ => None,
+                let mut behind = self.entries.iter_mut().rev();
+                let shown = behind.find_map(|entry| match entry {
+                    Entry::Notice(Notice::Unparsed(unparsed)) => Some(Some(unparsed)),
+                    entry => entry.is_of_events().then_some(None),
                 });
-                if let Some(last) = shown {
+                if let Some(Some(last)) = shown {
                     return last.absorb(unparsed);
                 }
+                unparsed.shorten();
             }
             self.unparsed += 1;
         }
+        self.notices += weight(&notice);
         self.entries.push_back(Entry::Notice(notice));
-        self.notices += 1;
         if self.notices >= self.merge_at {
             self.merge_notices();
         }
     }
 
-    /// Of notices with no event between them, the newest of each kind says it for each topic: a reader learns the same,
-    /// and notices for a reader that does not read are no more than its events and topics. The queue is gone through
-    /// when their number has doubled, so that none of them costs much.
+    /// Of notices with no event between them, the newest of each kind says it for each topic: a reader learns the same.
+    /// Where that leaves too many, because they are of ever new topics, the oldest are left out, and their number stands in
+    /// their place. The queue is gone through when the weight of its notices has doubled, so that none of them costs much.
     #[cold]
     fn merge_notices(&mut self) {
         let mut said = HashSet::new();
         let mut kept = VecDeque::with_capacity(self.entries.len());
+        // Behind the event that comes next.
+        let mut left_out = None;
+        let mut is_full = false;
         self.notices = 0;
         while let Some(mut entry) = self.entries.pop_back() {
-            let is_kept = match &mut entry {
-                Entry::Notice(notice) => leave_the_news(notice, &mut said),
+            match &mut entry {
+                Entry::Notice(notice) => {
+                    if !leave_the_news(notice, &mut said) {
+                        continue;
+                    }
+                    let weight = weight(notice);
+                    // The newest may be of more topics than all others may.
+                    is_full |= self.notices > 0 && self.notices + weight > MAX_NOTICES / 2;
+                    if is_full && weight > 0 || matches!(notice, Notice::LeftOut { .. }) {
+                        left_out = Some(and_left_out(notice, left_out));
+                        continue;
+                    }
+                    self.notices += weight;
+                }
                 Entry::Run(_) | Entry::One(_) => {
                     said.clear();
-                    true
+                    if let Some(notice) = left_out.take() {
+                        kept.push_front((None, Entry::Notice(notice)));
+                    }
                 }
-                Entry::Gap(_) | Entry::Dropped(_) => true,
-            };
-            if is_kept {
-                self.notices += usize::from(matches!(entry, Entry::Notice(_)));
-                // With the place that it had.
-                kept.push_front((self.entries.len(), entry));
+                Entry::Gap(_) | Entry::Dropped(_) => {}
             }
+            // With the place that it had.
+            kept.push_front((Some(self.entries.len()), entry));
+        }
+        if let Some(notice) = left_out {
+            kept.push_front((None, Entry::Notice(notice)));
         }
         let places: HashMap<usize, usize> = kept
             .iter()
             .enumerate()
-            .map(|(place, (before, _))| (*before, place))
+            .filter_map(|(place, (before, _))| Some(((*before)?, place)))
             .collect();
         // Only events stand there, and all of them are kept.
         self.newest
@@ -463,7 +483,7 @@ impl<E> Entries<E> {
             Some(Entry::Dropped(hole)) => Some(Declared::Dropped(hole)),
             Some(Entry::Notice(notice)) => {
                 self.unparsed -= usize::from(matches!(notice, Notice::Unparsed(_)));
-                self.notices = self.notices.saturating_sub(1);
+                self.notices = self.notices.saturating_sub(weight(&notice));
                 Some(Declared::Notice(notice))
             }
             Some(Entry::Run(_) | Entry::One(_)) | None => {
@@ -498,6 +518,17 @@ impl<E> Entries<E> {
                 // Also behind the last event that goes: two gaps may have come together.
                 Some(Entry::Gap(_) | Entry::Notice(_)) => match self.entries.pop_front() {
                     Some(Entry::Gap(gap)) => push_gap(&mut kept, gap),
+                    Some(Entry::Notice(notice @ Notice::LeftOut { .. })) => {
+                        let mut earlier = kept.iter_mut();
+                        let earlier = earlier.find_map(|entry| match entry {
+                            Entry::Notice(earlier @ Notice::LeftOut { .. }) => Some(earlier),
+                            _ => None,
+                        });
+                        match earlier {
+                            Some(earlier) => *earlier = and_left_out(earlier, Some(notice)),
+                            None => kept.push_back(Entry::Notice(notice)),
+                        }
+                    }
                     Some(entry) => kept.push_back(entry),
                     None => {}
                 },
@@ -511,10 +542,21 @@ impl<E> Entries<E> {
     }
 }
 
+/// Puts a gap behind the entries. Between two events there is one gap at most, and one drop on each side of it: what was
+/// dropped before the last of its breaks stands in front of it, and what was dropped since then behind it.
 fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
-    let last = entries
-        .iter()
-        .rposition(|entry| !matches!(entry, Entry::Notice(_)));
+    let mut last = before_notices(entries, entries.len());
+    // Between two breaks, of a connection that the gap now stands for.
+    let mut hole = None;
+    if let Some(at) = last
+        && let Some(Entry::Dropped(dropped)) = entries.get(at)
+        && let Some(before) = before_notices(entries, at)
+        && let Some(Entry::Gap(_)) = entries.get(before)
+    {
+        hole = Some(*dropped);
+        entries.remove(at);
+        last = Some(before);
+    }
     let Some((at, Entry::Gap(earlier))) = last.and_then(|at| Some((at, entries.get_mut(at)?)))
     else {
         return entries.push_back(Entry::Gap(gap));
@@ -527,15 +569,68 @@ fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
         ..gap
     };
     // What was said to be resumed in between broke again before it brought anything; why it was not live then is over.
-    let mut position = 0;
-    entries.retain(|entry| {
-        position += 1;
-        let is_over = matches!(
+    let mut behind = entries.split_off(at + 1);
+    behind.retain(|entry| {
+        !matches!(
             entry,
             Entry::Notice(Notice::Resumed { .. } | Notice::NotLive { .. })
-        );
-        position <= at || !is_over
+        )
     });
+    entries.append(&mut behind);
+    let Some(hole) = hole else {
+        return;
+    };
+    let before = before_notices(entries, at).and_then(|before| entries.get_mut(before));
+    match before {
+        Some(Entry::Dropped(earlier)) => *earlier = earlier.and(hole),
+        _ => entries.insert(at, Entry::Dropped(hole)),
+    }
+}
+
+/// Where the last of the first `end` entries stands that is no notice.
+fn before_notices<E>(entries: &VecDeque<Entry<E>>, end: usize) -> Option<usize> {
+    let mut before = entries.iter().take(end);
+    before.rposition(|entry| !matches!(entry, Entry::Notice(_)))
+}
+
+/// What stands for a notice that is left out, and for those behind it that were.
+fn and_left_out(notice: &Notice, behind: Option<Notice>) -> Notice {
+    let (mut count, mut error) = match notice {
+        Notice::LeftOut { count, error, .. } => (*count, error.as_ref()),
+        Notice::Refused { error, .. } | Notice::Displaced { error, .. } => (1, Some(error)),
+        Notice::Confirmed { .. }
+        | Notice::Resumed { .. }
+        | Notice::Behind { .. }
+        | Notice::Unmatched { .. }
+        | Notice::NotLive { .. }
+        | Notice::Unparsed(_) => (1, None),
+    };
+    if let Some(Notice::LeftOut {
+        count: more,
+        error: newer,
+        ..
+    }) = &behind
+    {
+        count += more;
+        error = newer.as_ref().or(error);
+    }
+    Notice::LeftOut {
+        count,
+        error: error.cloned(),
+        correlation: None,
+    }
+}
+
+/// How much of the room for notices one takes. None, where there can be no more than events: a connection that resumed
+/// has a gap of its own, and the others merge behind an event.
+fn weight(notice: &Notice) -> usize {
+    match notice {
+        Notice::Confirmed { topics, .. }
+        | Notice::Refused { topics, .. }
+        | Notice::Displaced { topics, .. } => 1 + topics.len() / TOPICS_PER_NOTICE,
+        Notice::Behind { .. } | Notice::Unmatched { .. } | Notice::NotLive { .. } => 1,
+        Notice::Resumed { .. } | Notice::Unparsed(_) | Notice::LeftOut { .. } => 0,
+    }
 }
 
 /// Leaves of a notice what none in `said` says, and adds that to it. Says whether anything is left.
@@ -556,13 +651,21 @@ fn leave_the_news(
             said.insert((kind, None))
         }
         // So many are shown, and the rest is counted.
-        Notice::Unparsed(_) => true,
+        Notice::Unparsed(_) | Notice::LeftOut { .. } => true,
     }
 }
 
 /// Fewer notices than that are not worth merging.
 const MERGED_NOTICES: usize = 64;
+/// What notices may weigh. When they are merged, the oldest are left out until half of it is free.
+const MAX_NOTICES: usize = 1_024;
+/// A notice weighs one, and one more for each so many topics.
+const TOPICS_PER_NOTICE: usize = 64;
 /// How many unparsed items may wait to be shown one by one.
 const MAX_UNPARSED: usize = 64;
 /// How much memory for entries a queue that was emptied keeps, in bytes.
 const KEPT: usize = 32 << 10;
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests;

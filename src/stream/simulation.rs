@@ -751,6 +751,7 @@ impl Reader {
                 assert_eq!(*attempt == 0, is_held_back, "{name}: {notice}");
             }
             Notice::Displaced { .. } => panic!("{name}: nothing is kept within a budget"),
+            Notice::LeftOut { .. } => panic!("{name}: there were not that many"),
             // The venue may go on with what was given back and never answered for.
             Notice::Unmatched { topic, .. } => {
                 let known = CHANNELS.contains(&topic.channel);
@@ -1501,11 +1502,10 @@ impl Simulation {
                 Update::Gap(gap) => {
                     self.trace.number(gap.epoch << 32 | gap.breaks);
                     let apart = started_empty && previous_is_gap;
-                    assert!(!apart, "{}: two gaps with nothing between", reader.name);
+                    assert!(!apart, "{}: two gaps with no event between", reader.name);
                     reader.gap(&gap, self.started);
                 }
                 Update::Dropped(dropped) => {
-                    previous_is_gap = false;
                     self.trace.number(dropped.count);
                     reader.dropped(dropped.count);
                 }

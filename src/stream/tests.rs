@@ -214,6 +214,7 @@ fn words(subscription: &Subscription<Quote>) -> Vec<String> {
             Update::Notice(Notice::NotLive { attempt, cause, .. }) => {
                 format!("not live {attempt} {}", cause.code())
             }
+            Update::Notice(Notice::LeftOut { count, .. }) => format!("leftout{count}"),
             Update::Ended(ended) => format!("ended:{ended}"),
         })
         .collect()

@@ -356,6 +356,34 @@ fn a_gap_says_where_a_backfill_begins() {
     assert_eq!(since(&one), at("05.1"), "it is the newest of its own");
 }
 
+/// Where no event is let in, two breaks are one gap, and what was dropped before the last of them stands in front of it.
+#[test]
+fn gaps_and_drops_of_a_full_queue_merge_on_a_flapping_line() {
+    let mut bench = Bench::live();
+    let subscription = bench.subscribe(alpaca::quotes(["AAPL"]).queue(2, Overflow::DropNewest));
+    bench.step();
+    bench.say(&quotes_of(&["AAPL"]));
+    words(&subscription);
+    for bid in 0..50 {
+        for _ in 0..2 {
+            bench.say(&quote("AAPL", bid));
+        }
+        bench.reconnect(&["AAPL"]);
+    }
+    bench.say(&quote("AAPL", 50));
+    assert_eq!(
+        words(&subscription),
+        [
+            "AAPL@0",
+            "AAPL@0",
+            "dropped98",
+            "gap50x50",
+            "resumed51",
+            "dropped1"
+        ]
+    );
+}
+
 /// What is said of a topic again and again, to a reader that does not read, is kept once between two events.
 #[test]
 fn notices_that_nobody_reads_do_not_pile_up() {
