@@ -265,7 +265,7 @@ fn a_fatal_end_is_told_with_its_cause() {
     ));
 }
 
-/// What happened first is told first, also where it came in one piece with what followed.
+/// What happened first is told first, also where it came in one message with what followed.
 #[test]
 fn a_confirmation_is_told_before_the_loss_right_behind_it() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -278,10 +278,9 @@ fn a_confirmation_is_told_before_the_loss_right_behind_it() {
             venue.send(said.into()).unwrap();
             venue.read().unwrap();
         }
-        // The reply is kept until the close frame is flushed.
-        let reply = r#"[{"T":"subscription","trades":["AAPL"]}]"#;
-        venue.write(reply.into()).unwrap();
-        venue.close(None).unwrap();
+        let reply = r#"{"T":"subscription","trades":["AAPL"]}"#;
+        let refusal = r#"{"T":"error","code":406,"msg":"connection limit exceeded"}"#;
+        venue.send(format!("[{reply},{refusal}]").into()).unwrap();
         while venue.read().is_ok() {}
     });
     install();

@@ -24,14 +24,14 @@
 //!    went to sleep.
 //! 2. What callers want is taken over. A stop is an ending like any other, and the credentials go when it is seen.
 //! 3. The connection is moved on by its state: connected, logged in, or read until nothing is left or the turn's budget is
-//!    spent. The session gets one input at a time, and its output is taken before the next (`flow.rs`).
+//!    spent. The session gets one input at a time, and its output is taken before the next (`flow.rs`). What has changed
+//!    is shown before the next, too: whoever is told of what came later finds it in health and in the records.
 //! 4. If topics have changed, what is expected of them is looked at.
 //! 5. A handler that finds the connection over returns an [`Ending`], and with `?` that goes straight up: nothing of steps
 //!    2 to 4 runs after it. [`step`](Driver::step) alone takes it, and `end` decides whether the stream tries again. What
 //!    was decoded before the break is delivered, then every fold is cut, then queues are told of the gap.
 //! 6. A connection that closes goes on closing.
-//! 7. News is published, once: what members were told, for the records, and what the hub knows, for health.
-//! 8. The deadline of the next turn is computed.
+//! 7. The deadline of the next turn is computed.
 //!
 //! Nothing here blocks but [`Transport::wait`], and nothing runs under a lock. With a transport and an [`Ambient`] that
 //! keep their own time, [`step`](Driver::step) runs a stream without sockets and without waiting.
@@ -76,10 +76,10 @@ pub(crate) struct Driver<V: Venue, T> {
     /// The stream's share. Taken out when it stops.
     credentials: Option<Credentials>,
     out: Output<V::Event>,
-    /// The hub has changed: what it asks for is to be asked, once the output is settled.
+    /// The hub has changed: what it asks for is to be asked, and what it knows to be shown, once the output is settled.
     is_changed: bool,
-    /// The hub has changed in this turn: what it knows is to be shown, when the turn ends.
-    has_news: bool,
+    /// The hub has changed in this turn: what is expected of its topics is to be looked at.
+    to_look: bool,
     epoch: u64,
     failures: Failures,
     /// The failed attempts at each host, of all streams that share the count.
@@ -139,7 +139,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             credentials: Some(credentials),
             out: Output::new(now),
             is_changed: false,
-            has_news: false,
+            to_look: false,
             epoch: 0,
             failures: Failures::default(),
             attempts,
@@ -172,7 +172,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.end(now, ending);
         }
         self.go_on_closing(now);
-        self.publish();
         // However the turn ended: also what a connection brought before it broke was read.
         self.stream.counters.bytes.set(self.transport.bytes_read());
         if let Some(at) = self.last_message {
@@ -212,7 +211,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
         // Not after an ending: nothing is expected of topics that are no longer confirmed, and a mute line that is given
         // up would be taken for one that has recovered.
-        if self.has_news {
+        if std::mem::take(&mut self.to_look) {
             self.look(now)?;
         }
         Ok(())
@@ -259,12 +258,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.settle(now)
     }
 
-    /// Shows what the hub knows, once a turn.
+    /// Shows what the hub knows.
     fn publish(&mut self) {
-        if std::mem::take(&mut self.has_news) {
-            self.tell();
-            *self.stream.standing.lock() = self.hub.standing();
-        }
+        self.tell();
+        *self.stream.standing.lock() = self.hub.standing();
     }
 
     /// What the hub told its members, for the records.

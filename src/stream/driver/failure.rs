@@ -280,13 +280,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.meter.lost(now);
         }
         self.hub.disconnected(gap.as_ref());
-        self.has_news = true;
+        self.publish();
     }
 
     /// Closes the connection in good order: never a second one while the peer may still count the first.
     fn close(&mut self, now: Instant, next: Next) {
         self.out.clear();
         self.is_changed = false;
+        self.to_look = false;
         self.hub.cut(self.epoch);
         self.transport.close();
         self.link = Link::Closing {

@@ -104,8 +104,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             if !std::mem::take(&mut self.is_changed) {
                 return Ok(());
             }
-            self.has_news = true;
+            self.to_look = true;
             self.ask(now);
+            self.publish();
         }
     }
 
