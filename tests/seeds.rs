@@ -103,6 +103,44 @@ fn hasty() -> Config {
     config
 }
 
+type SetTime = fn(&mut Config, Duration);
+
+/// Settings, and the least that each is. How long a close waits is not among them: without a bound it is as long as the
+/// peer's, which may never answer.
+const SETTINGS: [(Duration, SetTime); 8] = [
+    (MILLISECOND, |config, time| config.setup_timeout = time),
+    (Duration::ZERO, |config, time| config.request_timeout = time),
+    (MILLISECOND, |config, time| config.ping_interval = time),
+    (MILLISECOND, |config, time| config.ping_timeout = time),
+    (Duration::ZERO, |config, time| config.behind_warning = time),
+    (Duration::from_nanos(1), |config, time| {
+        config.backoff.initial = time;
+        config.backoff.cap = config.backoff.cap.max(time);
+    }),
+    (Duration::ZERO, |config, time| {
+        config.backoff.reset_after = time;
+    }),
+    (Duration::ZERO, |config, time| {
+        config.backoff.connection_limit = (time, time);
+    }),
+];
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// With every eighth seed some settings are as long or as short as they may be.
+fn settings_of(seed: u64) -> Config {
+    let mut config = hasty();
+    if seed.is_multiple_of(8) {
+        let mut random = Random(!seed);
+        for _ in 0..=random.below(2) {
+            let (least, set) = SETTINGS[random.below(SETTINGS.len() as u64) as usize];
+            let time = [least, Duration::MAX][random.below(2) as usize];
+            set(&mut config, time);
+        }
+    }
+    config
+}
+
 /// What a run has seen, so that it is known to have seen something.
 #[derive(Default)]
 struct Seen {
@@ -133,7 +171,7 @@ fn play(seed: u64, seen: &Seen) {
     config.reap_after = Duration::from_millis(random.below(2) * 5);
     config.faults = naming.script.parse().unwrap();
     let sim = Sim::start(config).unwrap();
-    let manager = Manager::with_config(hasty()).unwrap();
+    let manager = Manager::with_config(settings_of(seed)).unwrap();
     let feed = manager.open(&sim.stocks(), &credentials()).unwrap();
     let mut readers: Vec<(Subscription<TradeEvent>, Ledger)> = [
         (Overflow::DropOldest, 100_000),
