@@ -49,9 +49,9 @@ fn sources(folders: &[&str]) -> Vec<Source> {
             let text = fs::read_to_string(&path).unwrap();
             let name = path.strip_prefix(root()).unwrap().display().to_string();
             let all: Vec<_> = bare(&text).lines().map(ToOwned::to_owned).collect();
-            let is_test = name.ends_with("/tests.rs")
-                || name.ends_with("/simulation.rs")
-                || name.contains("/tests/");
+            let is_test = ["tests", "simulation"].iter().any(|test| {
+                name.ends_with(&format!("/{test}.rs")) || name.contains(&format!("/{test}/"))
+            });
             let outer = if is_test {
                 Vec::new()
             } else {

@@ -90,7 +90,7 @@ use crate::{
     symbol_budget::BudgetUse,
     thread,
     topic::Topic,
-    transport::websocket::WebSocketTransport,
+    transport::{Transport, websocket::WebSocketTransport},
     venue::Venue,
 };
 
@@ -260,12 +260,6 @@ fn run<V: Venue>(
     credentials: Credentials,
 ) -> EndReason {
     let _ = stream.thread_id.set(std::thread::current().id());
-    let panicked = |message: String| {
-        EndReason::Failed(Error::Panicked {
-            at: At::new(&stream.key, stream.lifecycle.phase()),
-            message,
-        })
-    };
     let mut driver = None;
     let body = AssertUnwindSafe(|| {
         let driver = driver.insert(Driver::new(
@@ -277,22 +271,8 @@ fn run<V: Venue>(
         ));
         driver.run()
     });
-    let reason = catch_unwind(body).unwrap_or_else(|panic| {
-        let text = panic
-            .downcast_ref::<&str>()
-            .copied()
-            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-            .unwrap_or("no message");
-        // A session that panics may show what it was given. Nothing was, before there was a driver.
-        let shown = driver.as_ref().map(|driver| driver.redact(text));
-        panicked(shown.unwrap_or_else(|| text.to_owned()))
-    });
-    // The driver, and with it the socket, is gone before the guard frees the key.
-    let dropped = catch_unwind(AssertUnwindSafe(|| drop(driver)));
-    let reason = match dropped {
-        Ok(()) => reason,
-        Err(_) => panicked("while the stream's state was dropped".to_owned()),
-    };
+    let ended = catch_unwind(body);
+    let reason = wind_up(stream, driver, ended);
     // A logger is user code: if it blocks, the key stays taken; if it panics, that must keep nobody waiting.
     let _ = catch_unwind(AssertUnwindSafe(|| match &reason {
         EndReason::Failed(error) => {
@@ -303,6 +283,35 @@ fn run<V: Venue>(
         }
     }));
     reason
+}
+
+/// Destroys the driver, and with it the socket: they are gone before the guard frees the key. Says why the stream ends,
+/// which `ended` does unless there was a panic, of the driver or of its destruction.
+fn wind_up<V: Venue, T: Transport>(
+    stream: &Stream<V>,
+    driver: Option<Driver<V, T>>,
+    ended: std::thread::Result<EndReason>,
+) -> EndReason {
+    let panicked = |message: String| {
+        EndReason::Failed(Error::Panicked {
+            at: At::new(&stream.key, stream.lifecycle.phase()),
+            message,
+        })
+    };
+    let reason = ended.unwrap_or_else(|panic| {
+        let text = panic
+            .downcast_ref::<&str>()
+            .copied()
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message");
+        // A session that panics may show what it was given. Nothing was, before there was a driver.
+        let shown = driver.as_ref().map(|driver| driver.redact(text));
+        panicked(shown.unwrap_or_else(|| text.to_owned()))
+    });
+    match catch_unwind(AssertUnwindSafe(|| drop(driver))) {
+        Ok(()) => reason,
+        Err(_) => panicked("while the stream's state was dropped".to_owned()),
+    }
 }
 
 /// Its drop is the last thing that a stream's thread does, behind the destructors of what user code keeps in the

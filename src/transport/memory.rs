@@ -256,6 +256,12 @@ impl Peer {
     }
 }
 
+impl Drop for MemoryTransport {
+    fn drop(&mut self) {
+        self.abort();
+    }
+}
+
 impl Transport for MemoryTransport {
     fn connect(&mut self, _target: Target) {
         let mut world = self.0.lock();
