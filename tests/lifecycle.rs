@@ -507,6 +507,95 @@ fn a_stream_in_backoff_sleeps_until_its_next_attempt() {
     drop(pause);
 }
 
+/// Whoever waits sleeps until what he waits for, or his deadline: he does not look again and again.
+#[test]
+fn a_thread_that_waits_for_a_stream_does_not_wake_up_either() {
+    const TIME: Duration = Duration::from_millis(500);
+    const SECOND: Duration = Duration::from_secs(1);
+    let sim = quiet_sim();
+    let live = Manager::new().open(&sim.stocks(), &credentials()).unwrap();
+    let trades = live.subscribe(alpaca::trades(["AAPL"])).unwrap();
+    trades.wait_confirmed(GENEROUS).unwrap();
+    let told = trades.recv_timeout(GENEROUS);
+    assert!(matches!(told, Ok(Update::Notice(_))), "{told:?}");
+    let book = live.prices(["MSFT"]).unwrap();
+    let failing = open(&patient(), &refusing(), &credentials());
+    let unconfirmed = failing.subscribe(alpaca::trades(["AAPL"])).unwrap();
+
+    let (peer, say) = speaker();
+    let (entered, in_session) = crossbeam_channel::bounded::<()>(1);
+    let (unblock, blocked) = crossbeam_channel::bounded::<()>(1);
+    let venue = parrot(&peer, move |_| {
+        entered.send(()).unwrap();
+        blocked.recv_timeout(GENEROUS).unwrap();
+    });
+    let (manager, key) = (Manager::with_config(patient()).unwrap(), credentials());
+    let stuck = manager.open(&venue, &key).unwrap();
+    stuck.wait_live(GENEROUS).unwrap();
+    say.send("block").unwrap();
+    in_session.recv_timeout(GENEROUS).unwrap();
+
+    let push_later = || {
+        let (_pause, paused) = crossbeam_channel::bounded::<()>(0);
+        let _ = paused.recv_timeout(TIME);
+        sim.send_raw(format!("[{}]", trade(1)));
+    };
+    type Wait<'a> = Box<dyn FnOnce() -> bool + 'a>;
+    let waits: [(&str, Wait<'_>); 9] = [
+        (
+            "recv_timeout",
+            Box::new(|| trades.recv_timeout(TIME).is_err()),
+        ),
+        (
+            "recv_deadline",
+            Box::new(|| trades.recv_deadline(Instant::now() + TIME).is_err()),
+        ),
+        (
+            "recv",
+            Box::new(|| {
+                std::thread::scope(|scope| {
+                    scope.spawn(push_later);
+                    trades.recv().is_ok()
+                })
+            }),
+        ),
+        (
+            "next",
+            Box::new(|| {
+                std::thread::scope(|scope| {
+                    scope.spawn(push_later);
+                    trades.iter().next().is_some()
+                })
+            }),
+        ),
+        ("wait_live", Box::new(|| failing.wait_live(TIME).is_err())),
+        (
+            "wait_confirmed",
+            Box::new(|| unconfirmed.wait_confirmed(TIME).is_err()),
+        ),
+        (
+            "wait_price",
+            Box::new(|| book.wait_price("MSFT", SECOND, TIME).is_err()),
+        ),
+        ("close", Box::new(|| stuck.close(TIME).is_err())),
+        (
+            "open",
+            Box::new(|| manager.open_timeout(&venue, &key, TIME).is_err()),
+        ),
+    ];
+    let wakes = || status_of("/proc/thread-self".as_ref(), "voluntary_ctxt_switches");
+    for (name, wait) in waits {
+        let (begun, before) = (Instant::now(), wakes());
+        assert!(wait(), "{name}");
+        let woke = wakes() - before;
+        assert!(begun.elapsed() >= TIME, "{name} did not wait");
+        // Going to sleep is one; others are for a lock, or for a thread that was started.
+        assert!(woke <= 10, "{name} woke up {woke} times");
+    }
+    unblock.send(()).unwrap();
+    until_no_thread(&key);
+}
+
 // Time-outs.
 
 #[test]
