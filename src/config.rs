@@ -64,7 +64,9 @@ pub struct Config {
     /// An event after a pause that was longer is handed on at once. At most 10 ms. Default zero: never wait.
     pub linger: Duration,
     /// The queue of subscriptions that do not choose one. Default 65,536 events, drop the oldest. Where no event may be
-    /// dropped, as with order updates, its length holds, and it ends the subscription.
+    /// dropped, as with order updates, its length holds, and it ends the subscription. Its [bound in
+    /// bytes](QueueLimit::bytes) holds for every subscription that does not choose one by
+    /// [`queue_bytes`](crate::Topics::queue_bytes).
     pub queue: QueueLimit,
     /// How host names become addresses. Default: the operating system's resolver.
     pub resolver: Resolver,
@@ -103,9 +105,7 @@ impl Config {
     /// [`Error::InvalidConfig`] for values that cannot work.
     pub(crate) fn validate(&self) -> Result<()> {
         let invalid = |why: &str| Err(Error::invalid_config(why));
-        if self.queue.events == 0 {
-            return invalid("`queue` must hold at least one event");
-        }
+        self.queue.validate()?;
         let least = self
             .setup_timeout
             .min(self.ping_interval)

@@ -27,7 +27,7 @@ use crate::{
     phase::Phase,
     price::{NotFresh, Obstacle},
     symbol_budget::{self, BudgetHolder, Counts, named},
-    topic::{Overflow, Topic},
+    topic::{Bytes, Overflow, Topic},
 };
 
 /// `Result` with this crate's [`Error`].
@@ -352,12 +352,17 @@ pub enum Error {
     },
 
     /// The subscription's queue was full, and its policy is to end.
-    #[error("{at}the consumer was too slow for its queue of {capacity}, whose policy is to end")]
+    #[error(
+        "{at}the consumer was too slow for its queue of {capacity} and {}, whose policy is to end",
+        Bytes(*capacity_bytes)
+    )]
     Overflow {
         /// The stream, and the phase it was in.
         at: At,
         /// The queue's length in events.
         capacity: usize,
+        /// Its bound in bytes.
+        capacity_bytes: usize,
     },
 
     /// The operating system refused a thread, a poller or a timer.
@@ -665,6 +670,8 @@ pub enum Missed {
         count: u64,
         /// How many the queue holds.
         capacity: usize,
+        /// How many bytes it holds.
+        capacity_bytes: usize,
     },
     /// The venue sent what could not be read.
     Unparsed {
@@ -679,9 +686,14 @@ impl fmt::Display for Missed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Gap => f.write_str("the connection broke"),
-            Self::Dropped { count, capacity } => write!(
+            Self::Dropped {
+                count,
+                capacity,
+                capacity_bytes,
+            } => write!(
                 f,
-                "the reader was too slow for its queue of {capacity}, which dropped {count}"
+                "the reader was too slow for its queue of {capacity} and {}, which dropped {count}",
+                Bytes(*capacity_bytes)
             ),
             Self::Unparsed { count: 1, why } => {
                 write!(f, "the venue sent what could not be read ({why})")

@@ -120,6 +120,7 @@ impl<T: Payload> Update<T> {
                 Missed::Dropped {
                     count: dropped.count,
                     capacity: dropped.capacity,
+                    capacity_bytes: dropped.capacity_bytes,
                 },
                 dropped.since,
                 None,
@@ -344,6 +345,8 @@ pub struct Dropped {
     pub count: u64,
     /// How many events may wait in the subscription's queue.
     pub capacity: usize,
+    /// How many bytes they may take.
+    pub capacity_bytes: usize,
     /// UTC, by this machine's clock: all that is missing was read then or later. `None` where a test made it up.
     pub since: Option<Timestamp>,
     /// The stream.

@@ -9,7 +9,7 @@ use crate::{
     phase::Phase,
     resolver::PendingLookup,
     symbol_budget::BudgetUse,
-    topic::{Overflow, Topic, list},
+    topic::{Bytes, Overflow, Topic, list},
 };
 
 /// What a stream is doing, and how it fares. Consistent within each group of fields.
@@ -150,6 +150,11 @@ pub struct SubscriptionHealth {
     pub events_queued: u64,
     /// How many may wait.
     pub capacity: usize,
+    /// The bytes of the events that wait. What the reader has taken out counts in whole until it is read to its end. See
+    /// [`QueueLimit::bytes`](crate::QueueLimit::bytes) for what is counted.
+    pub bytes_queued: usize,
+    /// How many bytes may wait.
+    pub capacity_bytes: usize,
     /// What happens to more.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub overflow: Overflow,
@@ -223,13 +228,15 @@ impl fmt::Display for SubscriptionHealth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "subscription {}{}: {}: {} delivered, {} queued of {}, {} dropped ({}), lag {:.1?}",
+            "subscription {}{}: {}: {} delivered, {} queued of {} ({} of {}), {} dropped ({}), lag {:.1?}",
             self.id,
             Note(self.correlation.as_ref()),
             list(&self.topics),
             self.events_delivered,
             self.events_queued,
             self.capacity,
+            Bytes(self.bytes_queued),
+            Bytes(self.capacity_bytes),
             self.events_dropped,
             self.overflow,
             self.lag

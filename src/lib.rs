@@ -85,8 +85,8 @@
 //!
 //! # Slow readers
 //! Each subscription has a queue of its own, whose length and [`Overflow`] policy it picks
-//! ([`Topics::queue`]). A reader that is too slow loses events of its own, is told so where the hole is
-//! ([`Update::Dropped`]), and delays neither the socket nor another reader. Of order updates none may be lost: their
+//! ([`Topics::queue`]), and beside it a bound in bytes ([`Topics::queue_bytes`]). A reader that is too slow loses events
+//! of its own, is told so where the hole is ([`Update::Dropped`]), and delays neither the socket nor another reader. Of order updates none may be lost: their
 //! subscriptions end in place of dropping, and other policies are refused ([`Error::LossyQueue`]). What sharing costs, and what the knobs
 //! trade, is on the page [`performance`].
 //!

@@ -294,6 +294,15 @@ impl Routed for OrderUpdate {
         self.at
     }
 
+    fn heap_size(&self) -> usize {
+        let orders = size_of_val(&*self.order.legs);
+        let fills = self.fill().map_or(0, |fill| {
+            let position = size_of::<Symbol>() + size_of::<Decimal>();
+            size_of_val(&*fill.legs) + fill.position_qtys.len() * position
+        });
+        orders + fills
+    }
+
     /// The id of the event, else of the execution, else those of the legs' executions, else when it happened and what was
     /// filled by then. With the event and the order beside it: should the venue ever use one id for two reports, then
     /// better the same twice than one of them never. For that reason there is none where nothing says when it happened.

@@ -92,7 +92,7 @@ pub fn line<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<V>) {
 /// A subscription to `topics`, with the queue that they choose, and what feeds it.
 ///
 /// # Panics
-/// When `topics` choose a queue of no length.
+/// When `topics` choose a queue of no length, or of next to no bytes.
 pub fn subscription<T: Payload<Source: Routed>>(
     topics: Topics<T>,
 ) -> (TestFeed<T::Source>, Subscription<T>) {

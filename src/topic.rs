@@ -138,6 +138,7 @@ pub trait Payload: Sized + 'static {
 pub struct Topics<T> {
     topics: Vec<Topic>,
     queue: Option<QueueLimit>,
+    queue_bytes: Option<usize>,
     expected: Option<Duration>,
     correlation: Option<CorrelationId>,
     priority: i32,
@@ -153,6 +154,7 @@ impl<T: Payload> Topics<T> {
         Self {
             topics,
             queue: None,
+            queue_bytes: None,
             expected: None,
             correlation: None,
             priority: 0,
@@ -172,6 +174,7 @@ impl<T: Payload> Topics<T> {
     pub fn and<U: Payload<Source = T::Source>>(self, other: Topics<U>) -> Self {
         Self {
             queue: self.queue,
+            queue_bytes: self.queue_bytes,
             expected: self.expected,
             correlation: self.correlation,
             priority: self.priority,
@@ -184,7 +187,24 @@ impl<T: Payload> Topics<T> {
     #[must_use]
     pub fn queue(self, events: usize, overflow: Overflow) -> Self {
         Self {
-            queue: Some(QueueLimit { events, overflow }),
+            queue: Some(QueueLimit::new(events, overflow)),
+            ..self
+        }
+    }
+
+    /// Lets events of `bytes` bytes in all wait for the reader: what does not fit is treated like what is more events than
+    /// the queue is long, by the same policy. See [`QueueLimit::bytes`] for what is counted. By default that of
+    /// [`Config::queue`](crate::Config::queue) holds, which leaves 64 MiB for order books and articles.
+    ///
+    /// # Examples
+    /// ```
+    /// use trunkline::{alpaca, Overflow};
+    /// let news = alpaca::news(["*"]).queue(1_000, Overflow::DropOldest).queue_bytes(8 << 20);
+    /// ```
+    #[must_use]
+    pub fn queue_bytes(self, bytes: usize) -> Self {
+        Self {
+            queue_bytes: Some(bytes),
             ..self
         }
     }
@@ -235,6 +255,7 @@ impl<T: Payload> Topics<T> {
         Parts {
             topics: self.topics,
             queue: self.queue,
+            queue_bytes: self.queue_bytes,
             expected: self.expected,
             correlation: self.correlation,
             priority: self.priority,
@@ -247,6 +268,7 @@ impl<T: Payload> Topics<T> {
 pub(crate) struct Parts {
     pub(crate) topics: Vec<Topic>,
     pub(crate) queue: Option<QueueLimit>,
+    pub(crate) queue_bytes: Option<usize>,
     pub(crate) expected: Option<Duration>,
     pub(crate) correlation: Option<CorrelationId>,
     pub(crate) priority: i32,
@@ -257,6 +279,7 @@ impl<T> Clone for Topics<T> {
         Self {
             topics: self.topics.clone(),
             queue: self.queue,
+            queue_bytes: self.queue_bytes,
             expected: self.expected,
             correlation: self.correlation.clone(),
             priority: self.priority,
@@ -270,6 +293,7 @@ impl<T> fmt::Debug for Topics<T> {
         f.debug_struct("Topics")
             .field("topics", &self.topics)
             .field("queue", &self.queue)
+            .field("queue_bytes", &self.queue_bytes)
             .field("expected", &self.expected)
             .field("priority", &self.priority)
             .field("correlation", &self.correlation)
@@ -277,7 +301,7 @@ impl<T> fmt::Debug for Topics<T> {
     }
 }
 
-/// How many events may wait in a subscription's queue, and what happens to more.
+/// How much may wait in a subscription's queue, and what happens to more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueueLimit {
@@ -285,13 +309,68 @@ pub struct QueueLimit {
     pub events: usize,
     /// What happens to more.
     pub overflow: Overflow,
+    /// Bytes that they may take. Default `None`: 64 MiB beside what so many [`events`](Self::events) take by themselves, so
+    /// that it never bites for events of a fixed size, such as quotes.
+    ///
+    /// An event counts with its own size and what it [keeps outside of itself](crate::venue::Routed::heap_size): the levels
+    /// of an order book, the texts of an article. One event may always wait, however large it is. Events of one read
+    /// are kept together, and shared by the queues that they are in: each queue counts its own, so several count the
+    /// same memory. What is kept for the sake of a queue is at most four times what it counts, and the events of one read
+    /// more.
+    pub bytes: Option<usize>,
 }
 
 impl QueueLimit {
     /// A limit of `events`, treated as `overflow` says.
     #[must_use]
     pub const fn new(events: usize, overflow: Overflow) -> Self {
-        Self { events, overflow }
+        Self {
+            events,
+            overflow,
+            bytes: None,
+        }
+    }
+
+    /// # Errors
+    /// [`Error::InvalidConfig`] for a queue of no length, or of next to no bytes.
+    pub(crate) fn validate(self) -> Result<()> {
+        if self.events == 0 {
+            return Err(Error::invalid_config(
+                "a queue must hold at least one event",
+            ));
+        }
+        if self.bytes.is_some_and(|bytes| bytes < LEAST_BYTES) {
+            return Err(Error::invalid_config(
+                "a queue must hold at least 1,024 bytes",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The bound in bytes for events that take `size` bytes each by themselves.
+    pub(crate) fn bytes_for(self, size: usize) -> usize {
+        let fixed = self.events.saturating_mul(size);
+        self.bytes
+            .unwrap_or_else(|| fixed.saturating_add(DEFAULT_BYTES))
+    }
+}
+
+/// For what events keep outside of themselves, where no bound was chosen.
+const DEFAULT_BYTES: usize = 64 << 20;
+/// Whoever gives less has another unit in mind.
+const LEAST_BYTES: usize = 1_024;
+
+/// A number of bytes for a reader.
+pub(crate) struct Bytes(pub(crate) usize);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.0 as f64;
+        match self.0 {
+            0..1_024 => write!(f, "{} bytes", self.0),
+            1_024..0x10_0000 => write!(f, "{:.1} KiB", bytes / 1_024.0),
+            _ => write!(f, "{:.1} MiB", bytes / (1_024.0 * 1_024.0)),
+        }
     }
 }
 
@@ -301,7 +380,8 @@ impl QueueLimit {
 pub enum Overflow {
     /// Drop the oldest events: the reader finds the hole first, then the newest events.
     DropOldest,
-    /// Drop the events that do not fit: the reader finds the oldest events, then the hole.
+    /// Drop the events that do not fit: the reader finds the oldest events, then the hole. Once one did not fit, none is let
+    /// in until the reader takes what waits.
     DropNewest,
     /// Keep only the newest event of each topic: it takes the place of the older one that waits. Where more waits than the
     /// queue is long, the oldest events are dropped: with more topics than that, or behind a gap or a drop, since what came

@@ -216,6 +216,14 @@ pub trait Routed: Clone + Send + Sync + 'static {
         None
     }
 
+    /// How many bytes it keeps outside of itself, for the bound in bytes of the queues that it waits in
+    /// ([`QueueLimit::bytes`](crate::QueueLimit::bytes)). Only what may be large has to be counted, such as the levels of an
+    /// order book or the text of an article. Asked once for each event, on the stream's thread: add up lengths, and no more.
+    /// By default zero, and the event counts with its own size alone.
+    fn heap_size(&self) -> usize {
+        0
+    }
+
     /// What no other event has but one that the venue sends again. Each subscription remembers its last 4,096 of these,
     /// across reconnects too, and is not given the same twice; health counts them. By default nothing, and nothing is
     /// taken for a repeat.

@@ -543,7 +543,9 @@ fn assert_shown(health: &Health, key: &StreamKey) -> serde_json::Value {
         assert_eq!(
             names(subscription),
             [
+                "bytes_queued",
                 "capacity",
+                "capacity_bytes",
                 "correlation",
                 "events_conflated",
                 "events_delivered",

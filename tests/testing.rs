@@ -8,12 +8,13 @@
 
 mod support;
 
-use std::{thread, time::Duration};
+use std::{sync::Arc, thread, time::Duration};
 
 use support::WAIT;
 use trunkline::{
-    Code, Conditions, Decimal, EndReason, Error, MarketEvent, Notice, Overflow, Phase, Quote,
-    Ready, RecvTimeoutError, Subscription, TryRecvError, Update,
+    Code, Conditions, Config, Decimal, EndReason, Error, Manager, MarketEvent, Notice,
+    OrderBookUpdate, Overflow, Phase, PriceLevel, Quote, Ready, RecvTimeoutError, Subscription,
+    TryRecvError, Update,
     alpaca::{self, Feed},
     crossbeam_channel::Receiver,
     select, testing,
@@ -119,6 +120,154 @@ fn the_queue_is_the_real_one_with_its_policy() {
         matches!(ends, Error::Overflow { capacity: 1, .. }),
         "{ends}"
     );
+}
+
+/// A whole book, of so many levels on each side.
+fn book(symbol: &str, levels: usize) -> MarketEvent {
+    let level = PriceLevel {
+        price: Decimal::ONE,
+        size: Decimal::ONE,
+    };
+    MarketEvent::OrderBook(Box::new(OrderBookUpdate {
+        symbol: symbol.into(),
+        reset: true,
+        bids: vec![level; levels].into(),
+        asks: vec![level; levels].into(),
+        exchange: Code::default(),
+        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
+    }))
+}
+
+/// The sizes of the books that are queued, and what was dropped where.
+fn books(books: &Subscription<OrderBookUpdate>) -> Vec<String> {
+    std::iter::from_fn(|| books.try_recv().ok())
+        .filter_map(|update| match update {
+            Update::Event(book) => Some(book.bids.len().to_string()),
+            Update::Dropped(dropped) => {
+                assert_eq!(dropped.capacity_bytes, 1 << 20);
+                Some(format!("dropped {}", dropped.count))
+            }
+            Update::Notice(_) => None,
+            other => Some(format!("{other:?}")),
+        })
+        .collect()
+}
+
+/// A book of 10,000 levels on each side takes 640 KB.
+#[test]
+fn a_queue_is_bounded_in_bytes_too() {
+    let topics = |policy| {
+        let topics = alpaca::orderbooks(["BTC/USD", "ETH/USD"]);
+        topics.queue(100, policy).queue_bytes(1 << 20)
+    };
+    let sizes = [10_000, 10_001, 5, 10_002, 7];
+    let feed_all = |feed: &testing::TestFeed<MarketEvent>| {
+        feed.events(sizes.map(|levels| book("BTC/USD", levels)));
+    };
+    for (policy, expected) in [
+        (Overflow::DropOldest, &["dropped 2", "5", "10002", "7"][..]),
+        (Overflow::DropNewest, &["10000", "dropped 4"]),
+        // One symbol, so one book waits.
+        (Overflow::Conflate, &["7"]),
+    ] {
+        let (feed, subscription) = testing::subscription(topics(policy));
+        feed_all(&feed);
+        let health = subscription.health();
+        assert_eq!(health.capacity_bytes, 1 << 20);
+        let queued = health.bytes_queued;
+        assert!(queued <= 1 << 20, "{policy}: {queued}");
+        let text = health.to_string();
+        let shown = format!("{} queued of 100 (", health.events_queued);
+        assert!(
+            text.contains(&shown) && text.contains(" of 1.0 MiB)"),
+            "{text}"
+        );
+        assert_eq!(books(&subscription), expected, "{policy}");
+        assert_eq!(subscription.health().bytes_queued, 0, "{policy}");
+        // There is room again.
+        feed_all(&feed);
+        assert_eq!(books(&subscription), expected, "{policy}");
+    }
+
+    let (feed, subscription) = testing::subscription(topics(Overflow::End));
+    feed_all(&feed);
+    let updates: Vec<_> = std::iter::from_fn(|| subscription.try_recv().ok()).collect();
+    let [Update::Notice(_), Update::Event(first), Update::Ended(_)] = &updates[..] else {
+        panic!("{updates:?}");
+    };
+    assert_eq!(first.bids.len(), 10_000);
+    let error = updates
+        .into_iter()
+        .next_back()
+        .unwrap()
+        .event()
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("queue of 100 and 1.0 MiB"),
+        "{error}"
+    );
+
+    // The newest of one symbol is too large to wait beside the other's.
+    let (feed, subscription) = testing::subscription(topics(Overflow::Conflate));
+    feed.events([book("BTC/USD", 1), book("ETH/USD", 10_000)]);
+    feed.event(book("BTC/USD", 10_001));
+    assert_eq!(books(&subscription), ["dropped 1", "10000"]);
+
+    // One may always wait.
+    let (feed, subscription) = testing::subscription(topics(Overflow::DropNewest));
+    feed.event(book("BTC/USD", 65_536));
+    assert_eq!(books(&subscription), ["65536"]);
+}
+
+#[test]
+fn the_bound_in_bytes_leaves_events_of_a_fixed_size_alone_unless_it_is_chosen() {
+    let (feed, quotes) =
+        testing::subscription(alpaca::quotes(["*"]).queue(500_000, Overflow::DropNewest));
+    let event = quote("KO", 1);
+    for _ in 0..100 {
+        feed.events(vec![event.clone(); 5_000]);
+    }
+    let health = quotes.health();
+    assert_eq!((health.events_queued, health.events_dropped), (500_000, 0));
+    assert!(health.bytes_queued > 64 << 20 && health.bytes_queued < health.capacity_bytes);
+
+    let chosen = alpaca::quotes(["*"]).queue_bytes(100_000);
+    let (feed, quotes) = testing::subscription(chosen);
+    feed.events(vec![event; 5_000]);
+    let health = quotes.health();
+    assert!(
+        health.bytes_queued <= 100_000 && health.bytes_queued > 99_000,
+        "{health}"
+    );
+    assert_eq!(health.events_queued + health.events_dropped, 5_000);
+
+    let (_feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
+    let error = handle
+        .subscribe(alpaca::quotes(["KO"]).queue_bytes(64))
+        .unwrap_err();
+    assert!(error.to_string().contains("1,024 bytes"), "{error}");
+    let mut config = Config::default();
+    config.queue.bytes = Some(64);
+    let error = Manager::with_config(config).unwrap_err();
+    assert!(error.to_string().contains("1,024 bytes"), "{error}");
+}
+
+/// Three quotes of four events are most of what was read by number, and next to nothing by size.
+#[test]
+fn few_quotes_do_not_keep_a_large_book_alive() {
+    let (feed, quotes) = testing::subscription(alpaca::quotes(["KO"]));
+    let large = book("BTC/USD", 50_000);
+    let MarketEvent::OrderBook(update) = &large else {
+        panic!("it is a book");
+    };
+    let held = Arc::downgrade(&update.bids);
+    feed.events([quote("KO", 1), large, quote("KO", 2), quote("KO", 3)]);
+    // The memory of batches is used again.
+    for bid in 4..40 {
+        feed.events([quote("KO", bid), quote("KO", bid)]);
+    }
+    assert_eq!(held.strong_count(), 0, "the book is kept");
+    assert_eq!(queued(&quotes).len(), 1 + 3 + 2 * 36);
 }
 
 #[test]

@@ -58,6 +58,7 @@ enum Place {
     Channel,
     Symbols,
     HappenedAt,
+    HeapSize,
     UniqueId,
     EventClone,
     SessionDrop,
@@ -77,7 +78,7 @@ impl Place {
         Self::CorrelationDisplay,
         Self::Project,
     ];
-    const STREAMS: [Self; 20] = [
+    const STREAMS: [Self; 21] = [
         Self::Resolve,
         Self::RunsLogged,
         Self::Calendar,
@@ -95,6 +96,7 @@ impl Place {
         Self::Channel,
         Self::Symbols,
         Self::HappenedAt,
+        Self::HeapSize,
         Self::UniqueId,
         Self::EventClone,
         Self::SessionDrop,
@@ -286,6 +288,11 @@ impl Routed for Said {
     fn happened_at(&self) -> Option<Timestamp> {
         self.0.at(Place::HappenedAt);
         None
+    }
+
+    fn heap_size(&self) -> usize {
+        self.0.at(Place::HeapSize);
+        8
     }
 
     fn unique_id(&self) -> Option<String> {

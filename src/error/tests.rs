@@ -364,11 +364,12 @@ fn rows(at: &At) -> Vec<Row> {
             Error::Overflow {
                 at: at(),
                 capacity: 8,
+                capacity_bytes: 3 << 19,
             },
             "overflow",
             ReadFaster,
             false,
-            "queue of 8",
+            "queue of 8 and 1.5 MiB",
         ),
         (
             Error::Spawn {

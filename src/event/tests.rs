@@ -72,6 +72,7 @@ fn table() -> Vec<(Update<Quote>, Option<&'static str>)> {
             Update::Dropped(Dropped {
                 count: 3,
                 capacity: 10,
+                capacity_bytes: 1 << 20,
                 since: None,
                 stream: stream(),
                 correlation: None,

@@ -127,6 +127,36 @@ impl Routed for MarketEvent {
             | Self::News(_) => None,
         }
     }
+
+    fn heap_size(&self) -> usize {
+        match self {
+            // Symbols and codes are short, and most are in place.
+            Self::Trade(_) | Self::Quote(_) | Self::Bar(_) => 0,
+            Self::Correction(correction) => size_of_val(&**correction),
+            Self::Cancel(cancel) => size_of_val(&**cancel),
+            Self::Luld(band) => size_of_val(&**band),
+            Self::Imbalance(imbalance) => size_of_val(&**imbalance),
+            Self::Pricing(pricing) => size_of_val(&**pricing),
+            Self::Status(status) => {
+                size_of_val(&**status) + status.status_message.len() + status.reason_message.len()
+            }
+            Self::OrderBook(update) => {
+                let levels = size_of_val(&*update.bids) + size_of_val(&*update.asks);
+                size_of_val(&**update) + levels
+            }
+            Self::News(news) => {
+                let texts = [
+                    &news.headline,
+                    &news.summary,
+                    &news.author,
+                    &news.url,
+                    &news.content,
+                ];
+                let texts: usize = texts.iter().map(|text| text.len()).sum();
+                size_of_val(&**news) + texts + size_of_val(&*news.symbols)
+            }
+        }
+    }
 }
 
 impl Payload for MarketEvent {

@@ -202,6 +202,8 @@ impl Fold<MarketEvent> for Table {
             events_conflated: folded,
             events_queued: 0,
             capacity,
+            bytes_queued: 0,
+            capacity_bytes: 0,
             overflow: Overflow::Conflate,
             lag: Duration::ZERO,
             topics_confirmed: confirmed,

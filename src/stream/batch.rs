@@ -13,6 +13,8 @@ pub(crate) struct Batch<E> {
     pub(crate) asleep: Duration,
     /// Indices of events: for each of those who get a part of the batch, a range of this.
     pub(super) picks: Vec<u32>,
+    /// What each event keeps outside of itself. Nothing where none keeps any.
+    pub(super) heap: Vec<usize>,
 }
 
 impl<E> Batch<E> {
@@ -22,7 +24,19 @@ impl<E> Batch<E> {
             epoch,
             asleep: Duration::ZERO,
             picks: Vec::new(),
+            heap: Vec::new(),
         }
+    }
+
+    /// What these events, of those that `picks` may name, keep outside of themselves.
+    pub(super) fn heap_of(&self, picks: &[u32]) -> usize {
+        if self.heap.is_empty() {
+            return 0;
+        }
+        let heap = picks
+            .iter()
+            .filter_map(|pick| self.heap.get(*pick as usize));
+        heap.sum()
     }
 }
 
@@ -47,6 +61,7 @@ impl<E> Pool<E> {
         let own = Arc::get_mut(&mut batch).expect("nobody else holds a free batch");
         own.events.clear();
         own.picks.clear();
+        own.heap.clear();
         fill(own);
         if self.batches.len() == self.most {
             // Whoever still reads it frees it.

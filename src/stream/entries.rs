@@ -13,6 +13,7 @@ use crate::{
     event::{EndReason, Gap, Notice, Origin},
     market::Symbol,
     topic::{Channel, Overflow, QueueLimit, Topic},
+    venue::Stamped,
 };
 
 /// What a queue takes of a batch.
@@ -58,10 +59,31 @@ impl Hole {
     }
 }
 
+/// How much may be queued, and what happens to more.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Room {
+    pub(super) events: usize,
+    pub(super) bytes: usize,
+    pub(super) overflow: Overflow,
+}
+
+impl Room {
+    /// The room for events of this type.
+    pub(super) fn of<E>(limit: QueueLimit) -> Self {
+        Self {
+            events: limit.events,
+            bytes: limit.bytes_for(size_of::<Stamped<E>>()),
+            overflow: limit.overflow,
+        }
+    }
+}
+
 /// An event that is shared with nobody.
 pub(super) struct One<E> {
     event: E,
     origin: Origin,
+    /// What it keeps outside of itself.
+    heap: usize,
     /// It was lent out, and goes when the next is asked for.
     read: bool,
 }
@@ -71,6 +93,10 @@ pub(super) struct One<E> {
 pub(super) struct Entries<E> {
     entries: VecDeque<Entry<E>>,
     events: usize,
+    /// What the events keep outside of themselves. What was read still counts.
+    heap: usize,
+    /// Events were dropped behind all others, so that none goes in any more: a reader finds the oldest events, and one hole.
+    is_closed: bool,
     ended: Option<Box<EndReason>>,
     /// Notices of unparsed items among the entries.
     unparsed: usize,
@@ -95,6 +121,8 @@ pub(super) struct Inserted {
 pub(crate) struct Scratch<E> {
     /// What is about to be queued.
     pub(super) load: VecDeque<Entry<E>>,
+    /// What that keeps outside of itself.
+    pub(super) heap: usize,
     /// Where events conflate: the topic of each.
     pub(super) topics: Vec<(Channel, Symbol)>,
     /// What was pushed out, or did not fit, to be destroyed after the lock was let go.
@@ -105,6 +133,7 @@ impl<E> Scratch<E> {
     pub(crate) fn new() -> Self {
         Self {
             load: VecDeque::new(),
+            heap: 0,
             topics: Vec::new(),
             spent: Vec::new(),
         }
@@ -112,6 +141,7 @@ impl<E> Scratch<E> {
 
     pub(super) fn clear(&mut self) {
         self.load.clear();
+        self.heap = 0;
         self.topics.clear();
         self.spent.clear();
     }
@@ -122,6 +152,7 @@ impl<E> Scratch<E> {
             && let Some(entry) = self.load.front_mut()
         {
             let here = entry.events().min(count);
+            self.heap -= entry.heaps().take(here).sum::<usize>();
             entry.skip(here);
             count -= here;
             if entry.is_read() {
@@ -136,6 +167,7 @@ impl<E> Scratch<E> {
             && let Some(entry) = self.load.back_mut()
         {
             let here = entry.events().min(count);
+            self.heap -= entry.heaps().rev().take(here).sum::<usize>();
             entry.cut(here);
             count -= here;
             if entry.is_read() {
@@ -185,15 +217,39 @@ impl<E> Run<E> {
             position
         }
     }
+
+    /// What the event at a position keeps outside of itself.
+    fn heap_at(&self, position: usize) -> usize {
+        let heap = &self.batch.heap;
+        if heap.is_empty() {
+            return 0;
+        }
+        heap.get(self.place(position)).copied().unwrap_or(0)
+    }
+
+    /// What its events keep outside of themselves.
+    pub(super) fn heap(&self) -> usize {
+        if self.batch.heap.is_empty() {
+            return 0;
+        }
+        let positions = self.next..self.end;
+        positions.map(|position| self.heap_at(position)).sum()
+    }
 }
 
 impl<E> One<E> {
-    pub(super) fn new(event: E, origin: Origin) -> Self {
+    /// One that keeps so many bytes outside of itself.
+    pub(super) fn new(event: E, origin: Origin, heap: usize) -> Self {
         Self {
             event,
             origin,
+            heap,
             read: false,
         }
+    }
+
+    pub(super) fn heap(&self) -> usize {
+        self.heap
     }
 }
 
@@ -216,6 +272,15 @@ impl<E> Entry<E> {
             Self::One(one) => usize::from(!one.read),
             Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => 0,
         }
+    }
+
+    /// What each of them keeps outside of itself.
+    fn heaps(&self) -> impl DoubleEndedIterator<Item = usize> {
+        (0..self.events()).map(move |event| match self {
+            Self::Run(run) => run.heap_at(run.next + event),
+            Self::One(one) => one.heap,
+            Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => 0,
+        })
     }
 
     /// Leaves out so many of its first events.
@@ -246,10 +311,15 @@ impl<E> Entry<E> {
 }
 
 impl<E> Entries<E> {
+    /// What an event takes by itself.
+    const SIZE: usize = size_of::<Stamped<E>>();
+
     pub(super) fn new() -> Self {
         Self {
             entries: VecDeque::new(),
             events: 0,
+            heap: 0,
+            is_closed: false,
             unparsed: 0,
             notices: 0,
             merge_at: MERGED_NOTICES,
@@ -271,78 +341,150 @@ impl<E> Entries<E> {
         }
         self.entries.clear();
         self.events = 0;
+        self.heap = 0;
+        self.is_closed = false;
         self.unparsed = 0;
         self.notices = 0;
         self.merge_at = MERGED_NOTICES;
         self.newest.clear();
     }
 
+    /// The bytes of the events.
+    pub(super) fn bytes(&self) -> usize {
+        self.events * Self::SIZE + self.heap
+    }
+
     pub(super) fn is_ended(&self) -> bool {
         self.ended.is_some()
     }
 
-    /// Takes in the events of the load, `count` of them, as far as the limit allows, and declares what it does not.
+    /// Takes in the events of the load, `count` of them, as far as there is room, and declares what there is none for.
     pub(super) fn insert(
         &mut self,
         count: usize,
-        limit: QueueLimit,
+        room: Room,
         scratch: &mut Scratch<E>,
     ) -> Inserted {
-        if limit.overflow == Overflow::Conflate {
-            return self.conflate(limit, scratch);
+        if room.overflow == Overflow::Conflate {
+            return self.conflate(room, scratch);
         }
-        let excess = (self.events + count).saturating_sub(limit.events);
-        let mut hole = Hole {
+        let excess = self.excess(count, room, scratch);
+        if excess == 0 {
+            self.append(count, scratch);
+            return Inserted::default();
+        }
+        let hole = Hole {
             count: excess as u64,
-            since: None,
+            since: scratch.load.iter().find_map(Entry::received),
         };
-        if excess > 0 {
-            hole.since = scratch.load.iter().find_map(Entry::received);
-            match limit.overflow {
-                Overflow::DropNewest | Overflow::End => scratch.cut(excess),
-                Overflow::DropOldest | Overflow::Conflate => {
-                    let queued = excess.min(self.events);
-                    scratch.skip(excess - queued);
-                    self.trim(queued, hole, &mut scratch.spent);
+        match room.overflow {
+            Overflow::DropNewest | Overflow::End => {
+                scratch.cut(excess);
+                self.append(count - excess, scratch);
+                if room.overflow == Overflow::DropNewest {
+                    self.is_closed = true;
+                    self.lose(hole);
                 }
             }
-        }
-        self.events = (self.events + count).min(limit.events);
-        self.entries.append(&mut scratch.load);
-        if limit.overflow == Overflow::DropNewest {
-            self.lose(hole);
+            Overflow::DropOldest | Overflow::Conflate => {
+                let queued = excess.min(self.events);
+                scratch.skip(excess - queued);
+                self.trim(queued, hole, &mut scratch.spent);
+                self.append(count - (excess - queued), scratch);
+            }
         }
         Inserted {
             dropped: excess,
             conflated: 0,
-            overflowed: excess > 0 && limit.overflow == Overflow::End,
+            overflowed: room.overflow == Overflow::End,
         }
     }
 
+    /// Takes in what is left of the load.
+    fn append(&mut self, count: usize, scratch: &mut Scratch<E>) {
+        self.events += count;
+        self.heap += scratch.heap;
+        self.entries.append(&mut scratch.load);
+    }
+
+    /// How many events are too many, with `count` more in the load.
+    #[inline]
+    fn excess(&self, count: usize, room: Room, scratch: &Scratch<E>) -> usize {
+        let events = self.events + count;
+        let bytes = events * Self::SIZE + self.heap + scratch.heap;
+        if events <= room.events && bytes <= room.bytes && !self.is_closed {
+            return 0;
+        }
+        let excess = events.saturating_sub(room.events);
+        let over = bytes.saturating_sub(room.bytes);
+        match room.overflow {
+            _ if self.is_closed => count,
+            Overflow::DropNewest | Overflow::End => {
+                let newest = scratch.load.iter().rev();
+                let newest = newest.flat_map(|entry| entry.heaps().rev());
+                // One event may always wait.
+                let most = count.saturating_sub(usize::from(self.events == 0));
+                excess.max(Self::until_free(newest, over)).min(most)
+            }
+            Overflow::DropOldest | Overflow::Conflate => {
+                let oldest = self.entries.iter().chain(&scratch.load);
+                let oldest = oldest.flat_map(Entry::heaps);
+                excess
+                    .max(Self::until_free(oldest, over))
+                    .min(events.saturating_sub(1))
+            }
+        }
+    }
+
+    /// How many events have to go, in this order, until so many bytes are free.
+    fn until_free(heaps: impl Iterator<Item = usize>, bytes: usize) -> usize {
+        let mut free = 0;
+        let goes = |heap: &usize| {
+            let goes = free < bytes;
+            free += Self::SIZE + heap;
+            goes
+        };
+        heaps.take_while(goes).count()
+    }
+
     /// The same where only the newest event of each topic counts: one that waits is replaced where it stands.
-    fn conflate(&mut self, limit: QueueLimit, scratch: &mut Scratch<E>) -> Inserted {
+    fn conflate(&mut self, room: Room, scratch: &mut Scratch<E>) -> Inserted {
         let mut inserted = Inserted::default();
         for (topic, entry) in scratch.topics.drain(..).zip(scratch.load.drain(..)) {
+            let heap: usize = entry.heaps().sum();
             let waiting = self.newest.get(&topic).copied();
             if let Some(older @ Entry::One(_)) = waiting.and_then(|at| self.entries.get_mut(at)) {
+                self.heap = self.heap + heap - older.heaps().sum::<usize>();
                 scratch.spent.push(mem::replace(older, entry));
                 inserted.conflated += 1;
+                inserted.dropped += self.drop_oldest(room, None, &mut scratch.spent);
                 continue;
             }
-            if self.events >= limit.events {
-                let hole = Hole {
-                    count: 1,
-                    since: entry.received(),
-                };
-                self.trim(1, hole, &mut scratch.spent);
-                self.newest.clear();
-                inserted.dropped += 1;
-            }
+            let received = entry.received();
             self.events += 1;
+            self.heap += heap;
             self.entries.push_back(entry);
+            inserted.dropped += self.drop_oldest(room, received, &mut scratch.spent);
             self.newest.insert(topic, self.entries.len() - 1);
         }
         inserted
+    }
+
+    /// Drops the oldest events until there is room for the others, but never the last. Says how many; then no event is
+    /// replaced any more where it stands.
+    fn drop_oldest(
+        &mut self,
+        room: Room,
+        since: Option<Instant>,
+        spent: &mut Vec<Entry<E>>,
+    ) -> usize {
+        let mut dropped = 0;
+        while self.events > 1 && (self.events > room.events || self.bytes() > room.bytes) {
+            self.trim(1, Hole { count: 1, since }, spent);
+            self.newest.clear();
+            dropped += 1;
+        }
+        dropped
     }
 
     /// Declares that events are missing behind what is queued. Where only notices stand between this and the last such
@@ -509,6 +651,9 @@ impl<E> Entries<E> {
                     let oldest = entry.received();
                     hole.since = hole.since.into_iter().chain(oldest).min();
                     let here = entry.events().min(queued);
+                    if self.heap > 0 {
+                        self.heap -= entry.heaps().take(here).sum::<usize>();
+                    }
                     entry.skip(here);
                     queued -= here;
                     if entry.is_read() {

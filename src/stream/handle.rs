@@ -70,7 +70,8 @@ impl<V: Venue> StreamHandle<V> {
     /// stream is live, and while it reconnects, topics wait for it.
     ///
     /// # Errors
-    /// [`Error::InvalidTopic`] if the venue has no such topic, [`Error::InvalidConfig`] for a queue of no length,
+    /// [`Error::InvalidTopic`] if the venue has no such topic, [`Error::InvalidConfig`] for a queue of no length
+    /// or of next to no bytes,
     /// [`Error::LossyQueue`] for one that drops what must not be dropped, or the error the stream ended with.
     pub fn subscribe<T: Payload<Source = V::Event>>(
         &self,
@@ -83,12 +84,12 @@ impl<V: Venue> StreamHandle<V> {
             .take()
             .or_else(|| lease.correlation.take());
         let subscribe = || {
-            let limit = self.limit(parts.queue)?;
-            if limit.events == 0 {
-                return Err(Error::invalid_config(
-                    "a queue must hold at least one event",
-                ));
-            }
+            let bytes = parts.queue_bytes.or(self.queue.bytes);
+            let limit = QueueLimit {
+                bytes,
+                ..self.limit(parts.queue)?
+            };
+            limit.validate()?;
             let (queue, reader) = Queue::new(limit, &self.stream.key, lease.correlation.clone());
             let id = self.join(Sink::Queue(queue), parts, &lease)?;
             Ok((reader, id))

@@ -34,7 +34,7 @@ use self::{
     rhythm::Rhythms, unmatched::Unmatched,
 };
 use super::{
-    batch::Pool,
+    batch::{Batch, Pool},
     entries::{Picks, Scratch},
     sink::{Sink, Standing},
     wishes::{SubscriptionId, Wish},
@@ -87,6 +87,8 @@ pub(crate) struct Hub<E> {
     told: Vec<Told>,
     /// Which members the batch at hand concerns. Kept for its memory.
     touched: Vec<usize>,
+    /// What the events of the batch at hand keep outside of themselves, up to the last that keeps any. Kept for its memory.
+    heap: Vec<usize>,
     batches: Pool<E>,
     scratch: Scratch<E>,
 }
@@ -179,16 +181,27 @@ struct Member<E> {
 }
 
 impl<E> Member<E> {
-    /// What it takes of a batch of `total` events, of which so many members get something.
-    fn share(&self, total: usize, members: usize) -> Share {
-        let count = self.picks.len();
+    /// What it takes of a batch of which so many members get something.
+    fn share(&self, batch: &Batch<E>, members: usize) -> Share {
+        let (count, total) = (self.picks.len(), batch.events.len());
         let is_alone = count == 1 && members == 1;
         match &self.sink {
             Sink::Queue(queue) if queue.conflates() => Share::Copies,
             _ if is_alone || count < total / PINNING => Share::Copies,
             _ if count == total => Share::All,
+            _ if self.is_light(batch) => Share::Copies,
             _ => Share::Part,
         }
+    }
+
+    /// Whether it is given little of a batch by size, although not by number: quotes among whole order books.
+    fn is_light(&self, batch: &Batch<E>) -> bool {
+        if batch.heap.is_empty() {
+            return false;
+        }
+        let bytes = |events: usize, heap: usize| events * size_of::<Stamped<E>>() + heap;
+        let own = bytes(self.picks.len(), batch.heap_of(&self.picks));
+        own < bytes(batch.events.len(), batch.heap.iter().sum()) / PINNING
     }
 }
 
@@ -274,6 +287,7 @@ impl<E: Routed> Hub<E> {
             outage: None,
             told: Vec::new(),
             touched: Vec::new(),
+            heap: Vec::new(),
             batches: Pool::new(MOST_BATCHES),
             scratch: Scratch::new(),
         }
@@ -690,21 +704,25 @@ impl<E: Routed> Hub<E> {
         let Self {
             members,
             touched,
+            heap,
             batches,
             scratch,
             ..
         } = self;
         let newest = events.last().map(|stamped| stamped.received);
         self.rhythms.newest = newest;
-        let total = events.len();
         let sharers = touched.len();
         let batch = batches.fill(|batch| {
             std::mem::swap(&mut batch.events, events);
             batch.epoch = epoch;
             batch.asleep = asleep;
+            if !heap.is_empty() {
+                heap.resize(batch.events.len(), 0);
+                std::mem::swap(&mut batch.heap, heap);
+            }
             for slot in &*touched {
                 if let Some(member) = &mut members[*slot]
-                    && member.share(total, sharers) == Share::Part
+                    && member.share(batch, sharers) == Share::Part
                 {
                     member.picks_at = batch.picks.len();
                     batch.picks.extend_from_slice(&member.picks);
@@ -720,7 +738,7 @@ impl<E: Routed> Hub<E> {
             let last = member.picks.last();
             let last = last.and_then(|last| batch.events[*last as usize].event.happened_at());
             member.newest = member.newest.max(last);
-            let share = member.share(total, sharers);
+            let share = member.share(&batch, sharers);
             let part = Picks::Range(member.picks_at, member.picks_at + member.picks.len());
             match (&member.sink, share) {
                 (Sink::Fold(fold), _) => fold.fold(&batch, &member.picks),
@@ -739,8 +757,14 @@ impl<E: Routed> Hub<E> {
     fn route(&mut self, events: &[Stamped<E>]) -> Routing {
         let mut routing = Routing::default();
         let mut unmatched: SmallVec<[u32; 8]> = SmallVec::new();
+        self.heap.clear();
         for (index, stamped) in events.iter().enumerate() {
             let channel = stamped.event.channel();
+            let heap = stamped.event.heap_size();
+            if heap > 0 {
+                self.heap.resize(index, 0);
+                self.heap.push(heap);
+            }
             // A batch is far from four thousand million events long: the driver flushes at a few thousand.
             let index = index as u32;
             let Some((_, entries)) = self.channels.iter().find(|(name, _)| *name == channel) else {
@@ -798,6 +822,7 @@ impl<E: Routed> Hub<E> {
         self.batches.clear();
         self.scratch = Scratch::new();
         self.touched = Vec::new();
+        self.heap = Vec::new();
         for member in self.members.iter_mut().flatten() {
             member.picks = SmallVec::new();
         }

@@ -52,14 +52,14 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use super::{
     batch::Batch,
-    entries::{Declared, Entries, Entry, Hole, One, Picks, Run, Scratch, Taken},
+    entries::{Declared, Entries, Entry, Hole, One, Picks, Room, Run, Scratch, Taken},
 };
 use crate::{
     clock,
@@ -156,10 +156,12 @@ impl Channel {
 /// queues. What the reader writes lies elsewhere.
 #[repr(C, align(64))]
 pub(crate) struct Queue<E> {
-    limit: QueueLimit,
+    room: Room,
     routed: AtomicU64,
     dropped: AtomicU64,
     conflated: AtomicU64,
+    /// The bytes of what is in the tail.
+    waiting_bytes: AtomicUsize,
     tail: Mutex<Tail<E>>,
     filled: Condvar,
     channel: Channel,
@@ -170,6 +172,8 @@ pub(crate) struct Queue<E> {
     correlation: Option<CorrelationId>,
     process: Process,
     delivered: AtomicU64,
+    /// The bytes of what was taken out of the tail last, until it is read to its end.
+    taken_bytes: AtomicUsize,
     /// How old an event was when it was taken, in nanoseconds: the newest such measurement.
     lag: AtomicU64,
 }
@@ -185,8 +189,18 @@ struct Counts {
 }
 
 impl<E> Queue<E> {
+    /// Takes out all that is queued, into a front that was cleared.
+    fn swap(&self, tail: &mut Tail<E>, front: &mut Front<E>) {
+        std::mem::swap(&mut tail.queue, &mut front.queue);
+        self.taken_bytes
+            .store(front.queue.bytes(), Ordering::Relaxed);
+        self.waiting_bytes.store(0, Ordering::Relaxed);
+        // Nothing comes after the end, and the end is told once.
+        tail.discarded |= front.queue.is_ended();
+    }
+
     pub(crate) fn conflates(&self) -> bool {
-        self.limit.overflow == Overflow::Conflate
+        self.room.overflow == Overflow::Conflate
     }
 }
 
@@ -198,7 +212,7 @@ impl<E: Routed> Queue<E> {
         correlation: Option<CorrelationId>,
     ) -> (Arc<Self>, Reader<E>) {
         let queue = Arc::new(Self {
-            limit,
+            room: Room::of::<E>(limit),
             stream: stream.clone(),
             correlation,
             process: Process::this(),
@@ -216,6 +230,8 @@ impl<E: Routed> Queue<E> {
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             conflated: AtomicU64::new(0),
+            waiting_bytes: AtomicUsize::new(0),
+            taken_bytes: AtomicUsize::new(0),
             lag: AtomicU64::new(0),
         });
         let reader = Reader {
@@ -239,6 +255,7 @@ impl<E: Routed> Queue<E> {
         let run = Run::new(Arc::clone(batch), picks);
         let count = run.len();
         scratch.clear();
+        scratch.heap = run.heap();
         scratch.load.push_back(Entry::Run(run));
         self.insert(count, scratch);
     }
@@ -257,7 +274,9 @@ impl<E: Routed> Queue<E> {
                 let topic = (event.channel(), symbol.unwrap_or_else(|| "*".into()));
                 scratch.topics.push(topic);
             }
-            let copy = One::new(event.clone(), batch.events.origin(place, batch.epoch));
+            let origin = batch.events.origin(place, batch.epoch);
+            let copy = One::new(event.clone(), origin, batch.heap_of(&[*index]));
+            scratch.heap += copy.heap();
             scratch.load.push_back(Entry::One(copy));
         }
         self.insert(picks.len(), scratch);
@@ -271,7 +290,9 @@ impl<E: Routed> Queue<E> {
                 add(&self.dropped, count as u64);
                 return false;
             }
-            let inserted = tail.queue.insert(count, self.limit, scratch);
+            let inserted = tail.queue.insert(count, self.room, scratch);
+            self.waiting_bytes
+                .store(tail.queue.bytes(), Ordering::Relaxed);
             add(&self.dropped, inserted.dropped as u64);
             add(&self.conflated, inserted.conflated as u64);
             if inserted.overflowed {
@@ -365,7 +386,8 @@ impl<E: Routed> Queue<E> {
         Error::Overflow {
             // Events are only taken in while it is.
             at: At::new(&self.stream, Phase::Live),
-            capacity: self.limit.events,
+            capacity: self.room.events,
+            capacity_bytes: self.room.bytes,
         }
     }
 
@@ -399,6 +421,8 @@ impl<E: Routed> Queue<E> {
             tail.discarded = true;
             std::mem::replace(&mut tail.queue, Entries::new())
         };
+        self.waiting_bytes.store(0, Ordering::Relaxed);
+        self.taken_bytes.store(0, Ordering::Relaxed);
         drop(tail);
     }
 
@@ -432,8 +456,11 @@ impl<E: Routed> Queue<E> {
             events_dropped: counts.dropped,
             events_conflated: counts.conflated,
             events_queued: counts.queued,
-            capacity: self.limit.events,
-            overflow: self.limit.overflow,
+            capacity: self.room.events,
+            bytes_queued: self.waiting_bytes.load(Ordering::Relaxed)
+                + self.taken_bytes.load(Ordering::Relaxed),
+            capacity_bytes: self.room.bytes,
+            overflow: self.room.overflow,
             lag: Duration::from_nanos(self.lag.load(Ordering::Relaxed)),
             topics_confirmed: answers.confirmed,
             topics_pending: answers.pending,
@@ -495,7 +522,7 @@ impl<E> Reader<E> {
             return !front.queue.is_empty();
         }
         front.queue.clear();
-        swap(&mut self.queue.tail.lock(), front);
+        self.queue.swap(&mut self.queue.tail.lock(), front);
         !front.queue.is_empty()
     }
 
@@ -503,6 +530,7 @@ impl<E> Reader<E> {
     /// be something to read.
     pub(super) fn wait(&self, front: &mut Front<E>, deadline: Option<Instant>) -> bool {
         front.queue.clear();
+        self.queue.taken_bytes.store(0, Ordering::Relaxed);
         let filled = &self.queue.filled;
         let mut tail = self.queue.tail.lock();
         while tail.queue.is_empty() && !tail.discarded {
@@ -517,7 +545,7 @@ impl<E> Reader<E> {
             }
         }
         tail.waiting = false;
-        swap(&mut tail, front);
+        self.queue.swap(&mut tail, front);
         !front.queue.is_empty() || tail.discarded
     }
 
@@ -579,7 +607,8 @@ impl<E: Routed> Reader<E> {
             Declared::Gap(gap) => Update::Gap(gap.told(stream, correlation)),
             Declared::Dropped(hole) => Update::Dropped(Dropped {
                 count: hole.count,
-                capacity: queue.limit.events,
+                capacity: queue.room.events,
+                capacity_bytes: queue.room.bytes,
                 since: hole.since.map(clock::utc_of),
                 stream: stream.clone(),
                 correlation: correlation.cloned(),
@@ -610,16 +639,9 @@ impl<E: Routed> Reader<E> {
 impl<E> std::fmt::Debug for Queue<E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Queue")
-            .field("limit", &self.limit)
+            .field("room", &self.room)
             .finish_non_exhaustive()
     }
-}
-
-/// Takes out all that is queued, into a front that was cleared.
-fn swap<E>(tail: &mut Tail<E>, front: &mut Front<E>) {
-    std::mem::swap(&mut tail.queue, &mut front.queue);
-    // Nothing comes after the end, and the end is told once.
-    tail.discarded |= front.queue.is_ended();
 }
 
 /// Adds to a counter that only one thread writes at a time: whoever holds the tail, or a front.

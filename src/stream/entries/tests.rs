@@ -8,6 +8,7 @@ use crate::{
     error::{At, Error},
     event::{Concerns, Origin, Unparsed},
     market::Timestamp,
+    venue::Events,
 };
 
 const MANY: u64 = 100_000;
@@ -69,7 +70,7 @@ fn unparsed() -> Notice {
 struct Unread {
     entries: Entries<u64>,
     scratch: Scratch<u64>,
-    limit: QueueLimit,
+    room: Room,
 }
 
 impl Unread {
@@ -77,18 +78,43 @@ impl Unread {
         Self {
             entries: Entries::new(),
             scratch: Scratch::new(),
-            limit: QueueLimit::new(events, overflow),
+            room: Room::of::<u64>(QueueLimit::new(events, overflow)),
         }
     }
 
-    /// Of two topics, by turns.
-    fn event(&mut self, number: u64) -> Inserted {
+    fn event(&mut self, number: u64) {
+        self.copies(&[(number, 0)]);
+    }
+
+    /// Numbers, and what each keeps outside of itself. Of two topics, by turns.
+    fn copies(&mut self, numbers: &[(u64, usize)]) -> Inserted {
         self.scratch.clear();
-        let one = One::new(number, Origin::plain(clock::now(), 1));
-        self.scratch.load.push_back(Entry::One(one));
-        let symbol = topic(number % 2).symbol;
-        self.scratch.topics.push((QUOTES, symbol));
-        self.entries.insert(1, self.limit, &mut self.scratch)
+        for (number, heap) in numbers {
+            let one = One::new(*number, Origin::plain(clock::now(), 1), *heap);
+            self.scratch.heap += heap;
+            self.scratch.load.push_back(Entry::One(one));
+            let symbol = topic(number % 2).symbol;
+            self.scratch.topics.push((QUOTES, symbol));
+        }
+        self.entries
+            .insert(numbers.len(), self.room, &mut self.scratch)
+    }
+
+    /// The same as a run of each second event of a batch.
+    fn run(&mut self, numbers: &[(u64, usize)]) -> Inserted {
+        self.scratch.clear();
+        let mut batch = Batch::new(Events::new(), 1);
+        for (number, heap) in numbers {
+            batch.events.push(u64::MAX, clock::now());
+            batch.events.push(*number, clock::now());
+            batch.heap.extend([1 << 40, *heap]);
+            batch.picks.push(batch.events.len() as u32 - 1);
+        }
+        let run = Run::new(Arc::new(batch), Picks::Range(0, numbers.len()));
+        self.scratch.heap = run.heap();
+        self.scratch.load.push_back(Entry::Run(run));
+        self.entries
+            .insert(numbers.len(), self.room, &mut self.scratch)
     }
 
     fn events(&mut self, numbers: Range<u64>) {
@@ -343,4 +369,127 @@ fn unparsed_items_are_counted_where_they_were_lost() {
         }
     }
     assert_eq!(since_event, Some(1_000));
+}
+
+/// The events that a queue must hold, and how many it must have dropped since it was read last, by a model that knows
+/// nothing of batches.
+struct Model {
+    room: Room,
+    waits: Vec<(u64, usize)>,
+    dropped: usize,
+}
+
+impl Model {
+    fn bytes(&self) -> usize {
+        let heap: usize = self.waits.iter().map(|(_, heap)| heap).sum();
+        self.waits.len() * Entries::<u64>::SIZE + heap
+    }
+
+    fn is_over(&self) -> bool {
+        let is_over = self.waits.len() > self.room.events || self.bytes() > self.room.bytes;
+        is_over && self.waits.len() > 1
+    }
+
+    /// Says whether it ends.
+    fn insert(&mut self, event: (u64, usize)) -> bool {
+        if self.room.overflow == Overflow::DropNewest && self.dropped > 0 {
+            self.dropped += 1;
+            return false;
+        }
+        self.waits.push(event);
+        let mut ends = false;
+        while self.is_over() {
+            self.dropped += 1;
+            match self.room.overflow {
+                Overflow::DropOldest => drop(self.waits.remove(0)),
+                Overflow::DropNewest => drop(self.waits.pop()),
+                Overflow::End => {
+                    self.waits.pop();
+                    ends = true;
+                }
+                Overflow::Conflate => panic!("it has a test of its own"),
+            }
+        }
+        ends
+    }
+}
+
+/// Whatever their sizes are, and however they come: by event, exactly, with one hole where they are missing.
+#[test]
+fn a_queue_holds_what_fits_in_bytes_and_in_events() {
+    let mut dice = crate::transport::memory::Dice::new(5);
+    for overflow in [Overflow::DropOldest, Overflow::DropNewest, Overflow::End] {
+        for _ in 0..400 {
+            let mut below = |bound: u64| dice.roll() % bound;
+            let size = Entries::<u64>::SIZE;
+            let room = Room {
+                events: 1 + below(20) as usize,
+                bytes: size * (1 + below(20) as usize) + below(2_000) as usize,
+                overflow,
+            };
+            let mut queue = Unread::new(1, overflow);
+            queue.room = room;
+            let mut model = Model {
+                room,
+                waits: Vec::new(),
+                dropped: 0,
+            };
+            let mut number = 0;
+            'reads: for _ in 0..3 {
+                for _ in 0..below(6) {
+                    let load: Vec<_> = (0..1 + below(8))
+                        .map(|_| {
+                            number += 1;
+                            let heap = if below(3) == 0 { below(1_500) } else { 0 };
+                            (number, heap as usize)
+                        })
+                        .collect();
+                    // What comes behind the end is not looked at.
+                    let ends = load.iter().any(|event| model.insert(*event));
+                    let inserted = if below(2) == 0 {
+                        queue.copies(&load)
+                    } else {
+                        queue.run(&load)
+                    };
+                    assert_eq!(inserted.overflowed, ends, "{room:?}");
+                    assert_eq!(queue.entries.bytes(), model.bytes(), "{room:?}");
+                    if ends {
+                        break 'reads;
+                    }
+                }
+                let mut expected: Vec<_> = model.waits.iter().map(|(n, _)| n.to_string()).collect();
+                if model.dropped > 0 {
+                    let at = match overflow {
+                        Overflow::DropOldest => 0,
+                        _ => expected.len(),
+                    };
+                    expected.insert(at, format!("dropped{}", model.dropped));
+                }
+                assert_eq!(queue.words(), expected, "{room:?}");
+                queue.entries.clear();
+                model.waits.clear();
+                model.dropped = 0;
+            }
+        }
+    }
+}
+
+/// A replacement may be larger than what it replaces: then the oldest go, with what stands in front of it.
+#[test]
+fn a_queue_that_conflates_holds_what_fits_in_bytes() {
+    let size = Entries::<u64>::SIZE;
+    let mut queue = Unread::new(10, Overflow::Conflate);
+    queue.room.bytes = 2 * size + 100;
+    queue.copies(&[(1, 40), (2, 60)]);
+    assert_eq!(queue.entries.bytes(), 2 * size + 100);
+    let inserted = queue.copies(&[(3, 10), (5, 40)]);
+    assert_eq!((inserted.conflated, inserted.dropped), (2, 0));
+    let inserted = queue.copies(&[(4, 70)]);
+    assert_eq!((inserted.conflated, inserted.dropped), (1, 1));
+    assert_eq!(queue.entries.bytes(), size + 70);
+    // One may wait, however large it is.
+    let inserted = queue.copies(&[(7, 5_000)]);
+    assert_eq!((inserted.conflated, inserted.dropped), (0, 1));
+    assert_eq!(queue.entries.bytes(), size + 5_000);
+    assert_eq!(queue.words(), ["dropped2", "7"]);
 }
