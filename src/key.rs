@@ -1,5 +1,7 @@
 //! What names a stream: a canonical endpoint and a credential fingerprint.
 
+mod canonical;
+
 use std::{fmt, str::FromStr, sync::Arc};
 
 use crate::{
@@ -8,16 +10,23 @@ use crate::{
 };
 
 /// A WebSocket endpoint in canonical form: scheme and host in lower case, the default port left out, no trailing
-/// slash. Two spellings of one endpoint are equal.
+/// slash. Two spellings of one endpoint are equal, and the canonical one is what is sent to the server.
+///
+/// - A host loses the dot at its end. IPv4 addresses are read as the operating system reads them (`127.1` and
+///   `0x7f000001` are `127.0.0.1`), IPv6 addresses have their shortest form, and an IPv4 address that is mapped into IPv6
+///   is that IPv4 address. Names are not looked up: `localhost` and `127.0.0.1` are two endpoints.
+/// - In path and query, percent-encoding is undone where it changes nothing (`%7E` is `~`, but `%2F` is not `/`), and done
+///   where it is missing. Dot segments are resolved. An empty query is none.
+/// - Whatever has no meaning here is refused: user names and passwords, fragments, zone ids, empty parts of a path, and the
+///   unspecified address.
 ///
 /// A query stays part of the endpoint but is never shown, as it may hold a token. (The WebSocket library logs the
-/// upgrade request at TRACE, and the query with it: put nothing secret there.) User names and passwords in the URL
-/// are refused.
+/// upgrade request at TRACE, and the query with it: put nothing secret there.)
 ///
 /// # Examples
 /// ```
 /// use trunkline::Endpoint;
-/// let one: Endpoint = "WSS://Stream.Data.Alpaca.Markets:443/v2/iex/".parse()?;
+/// let one: Endpoint = "WSS://Stream.Data.Alpaca.Markets.:443/v2/x/../%69ex/?".parse()?;
 /// let other: Endpoint = "wss://stream.data.alpaca.markets/v2/iex".parse()?;
 /// assert_eq!(one, other);
 /// # Ok::<(), trunkline::Error>(())
@@ -99,7 +108,7 @@ impl Endpoint {
         }
     }
 
-    /// This endpoint with `path` behind its own.
+    /// This endpoint with `path` behind its own, and without its query.
     ///
     /// # Errors
     /// [`Error::InvalidEndpoint`] when the result is not an endpoint.
@@ -148,9 +157,7 @@ impl FromStr for Endpoint {
                 "a fragment has no meaning here (RFC 6455, section 3)",
             ));
         }
-        let (rest, query) = rest
-            .split_once('?')
-            .map_or((rest, None), |(rest, query)| (rest, Some(query.to_owned())));
+        let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.contains('@') {
             return Err(invalid("credentials do not belong in a URL"));
@@ -160,40 +167,45 @@ impl FromStr for Endpoint {
                 let (host, port) = rest
                     .split_once(']')
                     .ok_or_else(|| invalid("`[` without `]`"))?;
-                (
-                    host,
-                    port.strip_prefix(':')
-                        .or(if port.is_empty() { None } else { Some("bad") }),
-                )
+                let port = match port.strip_prefix(':') {
+                    None if !port.is_empty() => {
+                        return Err(invalid("behind `]` stands neither `:` nor `/`"));
+                    }
+                    port => port,
+                };
+                (canonical::host_in_brackets(host), port)
             }
-            None => authority
-                .split_once(':')
-                .map_or((authority, None), |(host, port)| (host, Some(port))),
+            None => {
+                let (host, port) = authority
+                    .split_once(':')
+                    .map_or((authority, None), |(host, port)| (host, Some(port)));
+                (canonical::host(host), port)
+            }
         };
-        if host.is_empty() {
-            return Err(invalid("the host is missing"));
-        }
+        let host = host.map_err(invalid)?;
         let port = match port {
             None => default_port(secure),
             Some("") => return Err(invalid("the port is missing behind `:`")),
+            // A number may have a sign to Rust's parser, and not in a URL.
+            Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                return Err(invalid(NO_PORT));
+            }
             Some(port) => match port.parse() {
-                Ok(0) | Err(_) => return Err(invalid("the port is not a number from 1 to 65535")),
+                Ok(0) | Err(_) => return Err(invalid(NO_PORT)),
                 Ok(port) => port,
             },
         };
-        if path.contains("//") {
-            return Err(invalid("a part of the path is empty: `//`"));
-        }
-        let path = path.trim_end_matches('/').to_owned();
         Ok(Self {
             secure,
-            host: host.to_ascii_lowercase(),
+            host,
             port,
-            path,
-            query,
+            path: canonical::path(path).map_err(invalid)?,
+            query: canonical::query(query).map_err(invalid)?,
         })
     }
 }
+
+const NO_PORT: &str = "the port is not a number from 1 to 65535";
 
 impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,6 +264,8 @@ impl fmt::Debug for StreamKey {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -312,10 +326,107 @@ mod tests {
             ("ws://h/a b", "white space"),
             ("ws://h#x", "fragment"),
             ("ws://[::1", "without `]`"),
-            ("ws://[::1]x", "port is not a number"),
+            ("ws://[::1]x", "behind `]`"),
+            ("ws://h#", "fragment"),
+            ("ws://h:+80/p", "port is not a number"),
+            ("ws://h:65536", "port is not a number"),
+            ("ws://u@h", "do not belong"),
+            ("ws://@h", "do not belong"),
+            ("ws://.", "host is missing"),
+            ("ws://h..", "part of the host is empty"),
+            ("ws://.h", "part of the host is empty"),
+            ("ws://a..b", "part of the host is empty"),
+            ("ws://%68", "without percent-encoding"),
+            ("ws://u%40h", "without percent-encoding"),
+            ("ws://h!", "no host name has"),
+            ("ws://h\\p", "no host name has"),
+            ("ws://<h>", "no host name has"),
+            ("ws://[::1%25eth0]", "zone id"),
+            ("ws://[fe80::1%2]", "zone id"),
+            ("ws://[127.0.0.1]", "no IPv6 address"),
+            ("ws://[v1.a]", "no IPv6 address"),
+            ("ws://[]", "no IPv6 address"),
+            ("ws://[1::2::3]", "no IPv6 address"),
+            // Numbers that `getaddrinfo` does not take for an address either.
+            ("ws://256.0.0.1", "no IPv4 address"),
+            ("ws://1.2.3.4.5", "no IPv4 address"),
+            ("ws://4294967296", "no IPv4 address"),
+            ("ws://1.16777216", "no IPv4 address"),
+            ("ws://08.1.1.1", "no IPv4 address"),
+            ("ws://0x", "no IPv4 address"),
+            ("ws://venue.7", "no IPv4 address"),
+            ("ws://0", "unspecified address"),
+            ("ws://0.0.0.0:9", "unspecified address"),
+            ("ws://[::]", "unspecified address"),
+            ("ws://[::ffff:0:0]", "unspecified address"),
+            ("ws://h/a%", "two hex digits"),
+            ("ws://h/a%4", "two hex digits"),
+            ("ws://h/a%4g", "two hex digits"),
+            ("ws://h/?%zz", "two hex digits"),
         ] {
             let error = bad.parse::<Endpoint>().unwrap_err().to_string();
             assert!(error.contains(says), "{bad}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_canonical_form_is_what_servers_and_certificates_know() {
+        for (spelling, host, url) in [
+            (
+                "WSS://Venue.Test.:00443/%7ea/./b/../c%2fd/?x=%5b%7E",
+                "venue.test",
+                "wss://venue.test/~a/c%2Fd?x=%5B~",
+            ),
+            ("ws://0x7F.1:9", "127.0.0.1", "ws://127.0.0.1:9/"),
+            (
+                "ws://[::FFFF:7f00:1]/a[b]|{\"c\"}",
+                "127.0.0.1",
+                "ws://127.0.0.1/a%5Bb%5D%7C%7B%22c%22%7D",
+            ),
+            (
+                "wss://[2001:DB8:0::0001]:444?",
+                "2001:db8::1",
+                "wss://[2001:db8::1]:444/",
+            ),
+        ] {
+            let endpoint: Endpoint = spelling.parse().unwrap();
+            assert_eq!(endpoint.host(), host);
+            assert_eq!(endpoint.request_url(), url);
+        }
+    }
+
+    proptest! {
+        /// Also of texts that look odd: what was once made canonical stays as it is.
+        #[test]
+        fn a_canonical_endpoint_is_its_own_spelling(
+            host in "[0-9a-f.xX:%-]{1,12}|\\[[0-9a-f:.]{2,16}\\]",
+            rest in "[ -~]{0,24}",
+        ) {
+            if let Ok(endpoint) = format!("wss://{host}/{rest}").parse::<Endpoint>() {
+                let url = endpoint.request_url();
+                prop_assert_eq!(&url.parse::<Endpoint>().unwrap(), &endpoint);
+                prop_assert_eq!(url.parse::<Endpoint>().unwrap().request_url(), url);
+            }
+        }
+
+        /// Characters that mean the same encoded and not, encoded at random.
+        #[test]
+        fn encoding_what_need_not_be_makes_no_other_endpoint(
+            path in "[a-z0-9._~-]{1,12}",
+            encoded in any::<u32>(),
+            upper in any::<bool>(),
+        ) {
+            let spelled: String = path
+                .bytes()
+                .enumerate()
+                .map(|(at, byte)| match (encoded >> at & 1, upper) {
+                    (0, _) => char::from(byte).to_string(),
+                    (_, true) => format!("%{byte:02X}"),
+                    (_, false) => format!("%{byte:02x}"),
+                })
+                .collect();
+            let parse = |text: &str| format!("ws://h/{text}?{text}").parse::<Endpoint>().unwrap();
+            prop_assert_eq!(parse(&spelled), parse(&path));
         }
     }
 

@@ -9,18 +9,19 @@
 mod common;
 
 use std::{
+    io::{BufRead as _, BufReader},
     sync::{Arc, Barrier},
     thread,
     time::{Duration, Instant},
 };
 
 use common::{
-    GENEROUS, Peer, credentials, open, patient, quiet_sim, spawn, stocks_at, stream_threads, until,
-    until_no_thread,
+    GENEROUS, Peer, certificate, credentials, open, patient, quiet_sim, spawn, stocks_at,
+    stream_threads, until, until_no_thread,
 };
 use parking_lot::Mutex;
 use trunkline::{
-    Config, Credentials, EndReason, Error, Manager, StreamHandle, Update,
+    Config, Credentials, EndReason, Error, Manager, Resolver, Roots, StreamHandle, Update,
     alpaca::{self, MarketData},
     sim::{Accept, Sim, SimConfig},
 };
@@ -151,6 +152,7 @@ fn spellings_of_one_endpoint_share_one_connection() {
         format!("ws://localhost:{port}/v2/iex"),
         format!("WS://LocalHost:{port}/v2/iex/"),
         format!("ws://LOCALHOST:{port}/v2/iex"),
+        format!("ws://localhost.:{port}/v2/./%69ex?"),
     ]
     .iter()
     .map(|url| manager.open(&stocks_at(url), &credentials).unwrap())
@@ -161,6 +163,187 @@ fn spellings_of_one_endpoint_share_one_connection() {
     }
     assert_eq!(sim.stats().connections_opened, 1);
     assert_eq!(stream_threads(&credentials).len(), 1);
+}
+
+/// Endpoints, each with other spellings of it.
+const ONE: &[(&str, &[&str])] = &[
+    // An empty query is no query (RFC 6455, section 3).
+    ("ws://h.test/p", &["ws://h.test/p?", "ws://h.test/p/?"]),
+    // The port.
+    ("ws://h.test/p", &["ws://h.test:80/p", "ws://h.test:0080/p"]),
+    ("wss://h.test", &["wss://h.test:443/", "WSS://H.TEST"]),
+    // A dot at the end of a name, and the letters of what stands for other alphabets.
+    (
+        "wss://h.test/p",
+        &["wss://h.test./p", "wss://H.Test.:443/p"],
+    ),
+    ("wss://xn--bcher-kva.test", &["wss://XN--BCHER-KVA.test"]),
+    // An IPv4 address, in the notations that `getaddrinfo` reads.
+    (
+        "ws://127.0.0.1:9/p",
+        &[
+            "ws://127.1:9/p",
+            "ws://127.0.1:9/p",
+            "ws://2130706433:9/p",
+            "ws://0x7f.1:9/p",
+            "ws://0X7F000001:9/p",
+            "ws://0177.0.0.01:9/p",
+            "ws://017700000001:9/p",
+            "ws://00000000177.0x0.0.1:9/p",
+            "ws://127.0.0.1.:9/p",
+            // The operating system connects to it by IPv4.
+            "ws://[::ffff:127.0.0.1]:9/p",
+            "ws://[::FFFF:7f00:1]:9/p",
+        ],
+    ),
+    // An IPv6 address.
+    (
+        "ws://[::1]:9",
+        &[
+            "ws://[0:0:0:0:0:0:0:1]:9",
+            "ws://[0000:0000::0001]:9",
+            "ws://[::0.0.0.1]:9",
+        ],
+    ),
+    ("ws://[::abcd]:9", &["ws://[::ABCD]:9", "ws://[0::AbCd]:9"]),
+    // Percent-encoding that changes nothing (RFC 3986, section 6.2.2).
+    (
+        "ws://h.test/a-b_c~d.e",
+        &[
+            "ws://h.test/%61-b_c~d.e",
+            "ws://h.test/a%2Db%5Fc%7Ed%2Ee",
+            "ws://h.test/a%2db%5fc%7ed%2ee",
+        ],
+    ),
+    ("ws://h.test/a%2Fb", &["ws://h.test/a%2fb"]),
+    ("ws://h.test/p?a=%3D~", &["ws://h.test/p?a=%3d%7E"]),
+    // What a URL cannot hold as it is.
+    ("ws://h.test/%7Ba%7D?%5B1%5D", &["ws://h.test/{a}?[1]"]),
+    // Dot segments.
+    (
+        "ws://h.test/a/b",
+        &[
+            "ws://h.test/./a/b",
+            "ws://h.test/a/./b/.",
+            "ws://h.test/a/x/../b",
+            "ws://h.test/../a/b",
+            "ws://h.test/x/%2E%2e/a/%2e/b/",
+        ],
+    ),
+    ("ws://h.test", &["ws://h.test/.", "ws://h.test/a/.."]),
+];
+
+/// Endpoints that look alike, and are two.
+const TWO: &[(&str, &str)] = &[
+    ("ws://h.test/p", "wss://h.test/p"),
+    ("ws://h.test/p", "ws://h.test:443/p"),
+    ("ws://h.test/p", "ws://i.test/p"),
+    ("ws://h.test/p", "ws://h.h.test/p"),
+    ("ws://h.test/p", "ws://h/p"),
+    ("ws://h.test/p", "ws://h.test/P"),
+    ("ws://h.test/p", "ws://h.test/p?q"),
+    ("ws://h.test/p?q", "ws://h.test/p?Q"),
+    ("ws://h.test/p?q", "ws://h.test/p?q="),
+    ("ws://h.test/p?q", "ws://h.test/p?q/"),
+    ("ws://h.test/p?q", "ws://h.test/p??q"),
+    ("ws://h.test/p?q", "ws://h.test/p?q&"),
+    ("ws://h.test/p?a&b", "ws://h.test/p?b&a"),
+    ("ws://h.test/p?a=+", "ws://h.test/p?a=%20"),
+    ("ws://h.test/p?a=+", "ws://h.test/p?a=%2B"),
+    ("ws://h.test/a/b", "ws://h.test/a%2Fb"),
+    ("ws://h.test/a?b", "ws://h.test/a%3Fb"),
+    ("ws://h.test/a;b", "ws://h.test/a%3Bb"),
+    ("ws://h.test/%41", "ws://h.test/%2541"),
+    ("ws://h.test/a/...", "ws://h.test/a"),
+    ("ws://h.test/p?./a", "ws://h.test/p?a"),
+    ("ws://127.0.0.1:9", "ws://127.0.0.2:9"),
+    ("ws://127.0.0.1:9", "ws://localhost:9"),
+    ("ws://127.0.0.1:9", "ws://[::1]:9"),
+    // Not mapped: an address of its own.
+    ("ws://127.0.0.1:9", "ws://[::127.0.0.1]:9"),
+    ("ws://127.10:9", "ws://127.010:9"),
+    ("ws://0x7f.1:9", "ws://0x7f.test:9"),
+];
+
+#[test]
+fn every_spelling_of_an_endpoint_is_one_key_and_no_other_endpoint_is() {
+    let credentials = credentials();
+    // Only the keys matter: no name has an address, and nothing listens at the addresses.
+    let mut config = patient();
+    config.resolver = Resolver::new(|_, _| Ok(Vec::new()));
+    let manager = Manager::with_config(config).unwrap();
+    let open = |url: &str| manager.open(&stocks_at(url), &credentials).unwrap();
+    for (url, spellings) in ONE {
+        let first = open(url);
+        for spelling in *spellings {
+            let second = open(spelling);
+            assert_eq!(first.key(), second.key(), "{url} and {spelling}");
+            assert_eq!(first.health().leases, 2, "{url} and {spelling}");
+        }
+        first.close(GENEROUS).unwrap();
+    }
+    for (url, other) in TWO {
+        let (first, second) = (open(url), open(other));
+        assert_ne!(first.key(), second.key(), "{url} and {other}");
+        assert_eq!(first.health().leases, 1, "{url} and {other}");
+        first.close(GENEROUS).unwrap();
+        second.close(GENEROUS).unwrap();
+    }
+    until_no_thread(&credentials);
+}
+
+#[test]
+fn spellings_of_one_address_share_one_connection() {
+    let sim = quiet_sim();
+    let credentials = credentials();
+    let port = sim.local_addr().port();
+    let manager = Manager::new();
+    let handles: Vec<_> = [
+        "127.0.0.1",
+        "127.1",
+        "2130706433",
+        "0x7f.1",
+        "0177.0.0.1",
+        "127.0.0.1.",
+        "[::ffff:127.0.0.1]",
+    ]
+    .map(|host| {
+        let url = format!("ws://{host}:{port}/v2/iex");
+        manager.open(&stocks_at(&url), &credentials).unwrap()
+    })
+    .into();
+    for handle in &handles {
+        handle.wait_live(GENEROUS).unwrap();
+    }
+    assert_eq!(handles[0].health().leases, handles.len());
+    assert_eq!(sim.stats().connections_opened, 1);
+}
+
+/// Whichever spelling came first, and in a certificate a name has no dot at its end.
+#[test]
+fn what_is_sent_is_the_canonical_spelling() {
+    let (authority, server) = certificate();
+    let (heads, head) = crossbeam_channel::unbounded();
+    let peer = Peer::start(move |line| {
+        let mut tls = BufReader::new(line.secure(&server));
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") && tls.read_line(&mut head).is_ok_and(|read| read > 0) {}
+        let name = tls.get_ref().conn.server_name().map(ToOwned::to_owned);
+        let _ = heads.send((head, name));
+    });
+    let port = peer.address().port();
+    let mut config = patient();
+    config.roots = Roots::ExtraOnly;
+    config.extra_roots = authority;
+    let url = format!("WSS://LocalHost.:{port}/x/../%76%32/a%2fb/?x=%7e&y={{1}}");
+    let handle = open(&config, &stocks_at(&url), &credentials());
+    let (head, name) = head.recv_timeout(GENEROUS).unwrap();
+    let line = "GET /v2/a%2Fb?x=~&y=%7B1%7D HTTP/1.1\r\n";
+    assert!(head.starts_with(line), "{head}");
+    let host = format!("\r\nHost: localhost:{port}\r\n");
+    assert!(head.contains(&host), "{head}");
+    assert_eq!(name.as_deref(), Some("localhost"));
+    handle.close(GENEROUS).unwrap();
 }
 
 #[test]
