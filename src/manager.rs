@@ -28,7 +28,8 @@ use crate::{
 /// A scope with a configuration, from which streams are opened. Cheap to clone; clones are the same scope.
 ///
 /// All managers of a process share one claim table: two of them that open the same endpoint with the same credentials
-/// share one connection. Dropping a manager ends nothing; its handles hold their streams.
+/// share one connection. (Two versions of this crate would have a table each, and Cargo refuses them in one program.)
+/// Dropping a manager ends nothing; its handles hold their streams.
 #[derive(Clone)]
 pub struct Manager {
     scope: Arc<Scope>,

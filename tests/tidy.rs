@@ -446,6 +446,56 @@ fn the_repository_holds_nothing_but_what_belongs_there() {
     assert!(extra.is_empty(), "{extra:?}");
 }
 
+/// Two versions in one program would be two claim tables. Cargo is asked about a program that has both, whose packages
+/// have nothing of this one but its name and its `links`.
+#[test]
+fn two_versions_in_one_program_are_refused() {
+    const REFUSED: &str =
+        "package `trunkline` links to the native library `trunkline`, but it conflicts";
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains(REFUSED), "it says what Cargo says");
+    let manifest = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let package = manifest.split("\n[").next().unwrap();
+    let links: Vec<_> = package
+        .lines()
+        .filter(|line| line.starts_with("links ") || line.starts_with("build "))
+        .collect();
+    let program = std::env::temp_dir().join(format!("trunkline-versions-{}", std::process::id()));
+    let write = |path: &str, text: &str| {
+        let path = program.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    let package = |folder: &str, name: &str, version: &str, rest: &str| {
+        write(
+            &format!("{folder}/Cargo.toml"),
+            &format!("[package]\nname = '{name}'\nversion = '{version}'\nedition = '2024'\n{rest}"),
+        );
+        write(&format!("{folder}/src/lib.rs"), "");
+        write(&format!("{folder}/src/build.rs"), "fn main() {}");
+    };
+    let resolve = |links: &str| {
+        package("one", "trunkline", "0.1.0", links);
+        package("other", "trunkline", "0.2.0", links);
+        let uses = "[dependencies]\ntrunkline.path = '../other'";
+        package("between", "between", "0.1.0", uses);
+        let uses = "[dependencies]\ntrunkline.path = '../one'\nbetween.path = '../between'\n";
+        package("program", "program", "0.1.0", &format!("{uses}[workspace]"));
+        let output = std::process::Command::new(env!("CARGO"))
+            .args(["generate-lockfile", "--offline", "--manifest-path"])
+            .arg(program.join("program/Cargo.toml"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success(), said)
+    };
+    let (with, without) = (resolve(&links.join("\n")), resolve(""));
+    fs::remove_dir_all(&program).unwrap();
+    assert!(!with.0 && with.1.contains(REFUSED), "{}", with.1);
+    // It is `links` that does it.
+    assert!(without.0, "{}", without.1);
+}
+
 #[test]
 fn the_scanner_sees_code_and_only_code() {
     let code = bare(concat!(
