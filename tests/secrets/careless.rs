@@ -1,9 +1,10 @@
 //! A venue of a user's that is careless with what it is given.
 
-use std::time::Instant;
+use std::{thread, time::Instant};
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use trunkline::{
-    Channel, Credentials, Endpoint, Error, Manager, Symbol,
+    Channel, Credentials, Endpoint, Error, Manager, Result, Symbol,
     venue::{Frame, Message, Output, Request, Routed, Session, Venue},
 };
 
@@ -99,7 +100,11 @@ fn a_careless_venue_does_not_get_a_secret_into_any_record() {
 
 /// Labelled, live; a message that is not sent; a panic.
 fn serve(listener: &Listener) {
-    for _ in 0..3 {
+    serve_connections(listener, 3);
+}
+
+fn serve_connections(listener: &Listener, count: usize) {
+    for _ in 0..count {
         let mut peer = Peer::open(listener);
         assert_clean(PLAIN, &peer.head);
         while let Ok(message) = peer.try_read() {
@@ -155,5 +160,91 @@ fn be_careless(server: &Server, canary: Canary) {
     let all = capture.0.lock().clone();
     assert!(all.contains("the account of ***") && all.contains("TRACE tungstenite"));
     assert_clean(canary, &all);
+    println!("{DONE}");
+}
+
+/// Puts the secret into a header, and takes its time before it joins the line that is open.
+#[derive(Clone)]
+struct Slow {
+    careless: Careless,
+    asked: Sender<()>,
+    ended: Receiver<()>,
+}
+
+impl Venue for Slow {
+    type Event = Nothing;
+    type Session = CarelessSession;
+
+    fn endpoint(&self) -> &Endpoint {
+        self.careless.endpoint()
+    }
+
+    fn label(&self, credentials: &Credentials) -> String {
+        self.careless.label(credentials)
+    }
+
+    fn headers(&self) -> Vec<(&'static str, String)> {
+        self.careless.headers()
+    }
+
+    /// Called once it is known that there is a line to join.
+    fn admit(&self, _credentials: &Credentials) -> Result<()> {
+        self.asked.send(()).unwrap();
+        self.ended.recv_timeout(WAIT).unwrap();
+        Ok(())
+    }
+
+    fn session(&self, credentials: Credentials) -> CarelessSession {
+        self.careless.session(credentials)
+    }
+}
+
+/// Who joins a line is not searched, since he sends no request; but the line may end before he has joined it, and he
+/// opens one of his own then.
+#[test]
+fn a_secret_in_a_header_is_refused_also_when_the_line_to_be_joined_ends_meanwhile() {
+    const NAME: &str =
+        "a_secret_in_a_header_is_refused_also_when_the_line_to_be_joined_ends_meanwhile";
+    let Some(server) = Server::of_this_child() else {
+        return with_child(NAME, |listener| serve_connections(listener, 2));
+    };
+    let capture = Capture::install();
+    let credentials = Credentials::new(PLAIN.key, PLAIN.secret).unwrap();
+    let manager = Manager::with_config(server.config()).unwrap();
+    let endpoint: Endpoint = server.url.parse().unwrap();
+    let labelled = Careless(endpoint.clone(), Carelessness::Label);
+    let first = manager.open(&labelled, &credentials).unwrap();
+    first.wait_live(WAIT).unwrap();
+
+    let (asked, is_asked) = bounded(1);
+    let (has_ended, ended) = bounded(1);
+    let slow = Slow {
+        careless: Careless(endpoint, Carelessness::Header),
+        asked,
+        ended,
+    };
+    let outcome = thread::scope(|scope| {
+        let second = scope.spawn(|| manager.open(&slow, &credentials));
+        is_asked.recv_timeout(WAIT).unwrap();
+        first.close(WAIT).unwrap();
+        has_ended.send(()).unwrap();
+        second.join().unwrap()
+    });
+    if let Ok(feed) = &outcome {
+        // Its request is in the records by now.
+        let _ = feed.wait_live(WAIT);
+    }
+    assert_clean(PLAIN, &capture.0.lock());
+    let error = outcome.unwrap_err();
+    capture.error(&error);
+    assert_eq!(error.code(), "invalid_config");
+
+    // The key is free again.
+    let feed = manager.open(&labelled, &credentials).unwrap();
+    feed.wait_live(WAIT).unwrap();
+    feed.close(WAIT).unwrap();
+    let all = capture.0.lock().clone();
+    assert!(all.contains("TRACE tungstenite"));
+    assert_clean(PLAIN, &all);
     println!("{DONE}");
 }
