@@ -30,8 +30,9 @@ impl Mask {
     pub(super) fn new(secrets: &Credentials) -> Self {
         Self {
             secrets: secrets.clone(),
-            // Never more than fits: it does not grow, and leaves no copy behind.
-            held: Zeroizing::new(Vec::with_capacity(4 * READ)),
+            // Never more than fits: it does not grow, and leaves no copy behind. What is kept back, what is read, and
+            // as much again between two fragments.
+            held: Zeroizing::new(Vec::with_capacity(secrets.longest_spelling() + 3 * READ)),
             clear: 0,
             frames: Frames::Upgrade {
                 at: 0,
@@ -96,7 +97,7 @@ impl Mask {
             if fresh.is_empty() {
                 text.end(secrets, held);
             } else {
-                text.mask(secrets, held);
+                text.mask(secrets, held, false);
             }
         }
         let begins = texts.iter().filter_map(Text::begins).min();
@@ -132,14 +133,17 @@ impl Text {
         self.0.first().map(|piece| piece.start)
     }
 
-    /// Masks it, and keeps no more than an end that may be the beginning of a secret.
-    fn mask(&mut self, secrets: &Credentials, held: &mut [u8]) {
+    /// Masks it, and keeps no more than an end that may be the beginning of a secret: nothing where it `is_whole`.
+    fn mask(&mut self, secrets: &Credentials, held: &mut [u8], is_whole: bool) {
+        let beginning = |text: &[u8]| {
+            if is_whole { 0 } else { secrets.beginning(text) }
+        };
         let mut keep = match self.0.as_slice() {
             [] => return,
             [piece] => {
                 let text = &mut held[piece.clone()];
                 secrets.mask(text);
-                secrets.beginning(text)
+                beginning(text)
             }
             pieces => {
                 let len = pieces.iter().map(ExactSizeIterator::len).sum();
@@ -154,7 +158,7 @@ impl Text {
                     held[piece.clone()].copy_from_slice(masked);
                     rest = after;
                 }
-                secrets.beginning(&text)
+                beginning(&text)
             }
         };
         for piece in self.0.iter_mut().rev() {
@@ -167,8 +171,7 @@ impl Text {
 
     /// The same of its end: no more of it will come.
     fn end(&mut self, secrets: &Credentials, held: &mut [u8]) {
-        self.mask(secrets, held);
-        self.0.clear();
+        self.mask(secrets, held, true);
     }
 
     fn move_back(&mut self, by: usize) {
@@ -332,7 +335,7 @@ impl Frames {
     }
 }
 
-/// How much is read at once while masking; more than twice the longest secret.
+/// How much is read at once while masking.
 pub(super) const READ: usize = 2_048;
 
 #[cfg(test)]

@@ -77,11 +77,25 @@ fn a_secret_reflected_all_in_escapes_is_in_no_record() {
 type Encode = fn(&[u8]) -> String;
 
 /// How a server may write what it was sent.
-const ENCODINGS: [(&str, Encode); 6] = [
+const ENCODINGS: [(&str, Encode); 12] = [
     ("hex", |bytes| each(bytes, |b| format!("{b:02x}"), "")),
     ("HEX", |bytes| each(bytes, |b| format!("{b:02X}"), "")),
     ("percent", |bytes| each(bytes, |b| format!("%{b:02X}"), "")),
     ("a list", |bytes| each(bytes, |b| b.to_string(), ",")),
+    ("HTML", |bytes| each(bytes, |b| format!("&#{b};"), "")),
+    ("HTML in hex", |bytes| {
+        each(bytes, |b| format!("&#x{b:04x};"), "")
+    }),
+    ("hex with colons", |bytes| {
+        each(bytes, |b| format!("{b:02x}"), ":")
+    }),
+    ("an array", |bytes| {
+        each(bytes, |b| format!("0x{b:02x}"), ", ")
+    }),
+    ("octal", |bytes| each(bytes, |b| format!("\\\\{b:03o}"), "")),
+    ("quoted-printable", |bytes| {
+        each(bytes, |b| format!("={b:02X}"), "")
+    }),
     ("Base64", |bytes| base64(bytes, b"+/")),
     ("Base64 of URLs", |bytes| {
         base64(&[b"x", bytes].concat(), b"-_")
