@@ -199,7 +199,8 @@ impl<T: Payload> Topics<T> {
     /// # Examples
     /// ```
     /// use trunkline::{alpaca, Overflow};
-    /// let news = alpaca::news(["*"]).queue(1_000, Overflow::DropOldest).queue_bytes(8 << 20);
+    /// let books = alpaca::orderbooks(["BTC/USD"]);
+    /// let books = books.queue(1_000, Overflow::DropOldest).queue_bytes(8 << 20);
     /// ```
     #[must_use]
     pub fn queue_bytes(self, bytes: usize) -> Self {

@@ -285,9 +285,9 @@ impl<E: Routed> Queue<E> {
     /// Takes in what the scratch is loaded with.
     fn insert(&self, count: usize, scratch: &mut Scratch<E>) {
         let overflowed = self.change(|tail| {
-            add(&self.routed, count as u64);
             if tail.queue.is_ended() {
                 add(&self.dropped, count as u64);
+                add(&self.routed, count as u64);
                 return false;
             }
             let inserted = tail.queue.insert(count, self.room, scratch);
@@ -295,6 +295,8 @@ impl<E: Routed> Queue<E> {
                 .store(tail.queue.bytes(), Ordering::Relaxed);
             add(&self.dropped, inserted.dropped as u64);
             add(&self.conflated, inserted.conflated as u64);
+            // Behind what was dropped, which would else count as waiting for as long as the insert takes.
+            add(&self.routed, count as u64);
             if inserted.overflowed {
                 tail.queue.end(&EndReason::Failed(self.overflow_error()));
             }
