@@ -107,6 +107,24 @@ fn stress_finds_no_broken_promise() {
 }
 
 #[test]
+fn stress_that_soaks_finds_nothing_that_grows() {
+    let ran = run(
+        example("stress").args(["--soak", "--threads", "3", "--seconds", "6", "--seed", "7"]),
+        BOUND,
+    );
+    assert_eq!(ran.code(), Some(0), "{}\n{}", ran.stdout, ran.stderr);
+    let summary = lines(&ran.stdout).pop().unwrap();
+    assert_eq!(summary["grew"], Value::Array(Vec::new()), "{summary}");
+    for count in ["operations", "connections_opened", "queue_events_percent"] {
+        assert!(summary[count].as_u64().unwrap() > 1, "{count} in {summary}");
+    }
+    assert!(summary["heap_bytes"]["first"].as_u64().unwrap() > 10_000);
+    assert!(ran.stderr.lines().count() >= 2, "{}", ran.stderr);
+    let help = run(example("stress").arg("--help"), BOUND);
+    assert!(help.stdout.contains("--soak"), "{}", help.stdout);
+}
+
+#[test]
 fn tail_refuses_arguments_that_make_no_sense() {
     for arguments in [
         &["--symbols", "AAPL", "--channel", "gossip"][..],
