@@ -27,7 +27,7 @@ use std::{
 
 use super::{
     Account, Codec, DataFeed, symbols,
-    wire::{self, Incoming, Scanned, SubscriptionRequest},
+    wire::{self, Incoming, LastDay, Scanned, SubscriptionRequest},
 };
 use crate::{
     calendar::Calendar,
@@ -221,6 +221,7 @@ impl Venue for MarketData {
             codec: self.codec,
             state: State::Welcome(credentials),
             books: Books::default(),
+            day: LastDay::default(),
         }
     }
 }
@@ -231,6 +232,8 @@ pub struct MarketDataSession {
     codec: Codec,
     state: State,
     books: Books,
+    /// Remembered from one frame to the next.
+    day: LastDay,
 }
 
 #[derive(Debug)]
@@ -252,7 +255,7 @@ impl Session for MarketDataSession {
         // By codec, not by opcode: JSON may come in binary frames.
         let (frame, codec) = (frame.bytes(), self.codec);
         let scanned = match self.state {
-            State::Ready => wire::scan(frame, codec, |event| out.event(event)),
+            State::Ready => wire::scan(frame, codec, &mut self.day, |event| out.event(event)),
             _ => Scanned::Items(0),
         };
         if let Scanned::Items(scanned) = scanned {

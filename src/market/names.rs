@@ -298,6 +298,15 @@ impl Letters {
         })
     }
 
+    /// One letter, which must be ASCII.
+    #[inline(always)]
+    pub(crate) const fn letter(letter: u8) -> Self {
+        Self {
+            bytes: letter as u64,
+            len: Len::L1,
+        }
+    }
+
     /// The first so many of these bytes, which have to be less than all of them, if they are ASCII.
     #[inline(always)]
     pub(crate) fn ascii(bytes: [u8; Self::MOST], len: usize) -> Option<Self> {

@@ -21,7 +21,7 @@ mod value;
 
 pub(crate) use self::{
     control::SubscriptionRequest,
-    scan::{Scanned, scan},
+    scan::{LastDay, Scanned, scan},
 };
 use std::fmt::Display;
 
@@ -109,7 +109,7 @@ fn items(
 /// All items of a frame, however each of them is read.
 #[cfg(test)]
 pub(crate) fn decode(frame: &[u8], codec: Codec, mut each: impl FnMut(Result<Incoming, Unparsed>)) {
-    let scanned = scan(frame, codec, |event| {
+    let scanned = scan(frame, codec, &mut LastDay::default(), |event| {
         each(Ok(Incoming::Event(event, OddFields::default())))
     });
     if let Scanned::Items(scanned) = scanned {

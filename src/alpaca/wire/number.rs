@@ -36,20 +36,22 @@ pub(super) fn shortest_of_single(float: f32) -> Option<Decimal> {
 /// so to one of them only, and the smallest power gives the shortest.
 pub(super) fn short(float: f64) -> Option<(i64, u32)> {
     for (decimals, power) in (0_u32..).zip(POWERS) {
-        let whole = (float * power).round();
-        if whole.abs() >= FIFTEEN_DIGITS {
+        // Rounded by hand: where there is no instruction for it, `round` is a call.
+        let scaled = float * power;
+        let whole = (scaled + 0.5_f64.copysign(scaled)) as i64;
+        if whole.unsigned_abs() >= FIFTEEN_DIGITS {
             break;
         }
-        if whole / power == float {
-            // It is whole, and has 15 digits.
-            return Some((whole as i64, decimals));
+        // A whole number of 15 digits is the same as a float.
+        if whole as f64 / power == float {
+            return Some((whole, decimals));
         }
     }
     None
 }
 
 const POWERS: [f64; 9] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8];
-const FIFTEEN_DIGITS: f64 = 1e15;
+const FIFTEEN_DIGITS: u64 = 1_000_000_000_000_000;
 
 /// A float as Rust prints it: the shortest digits that read back as the same.
 fn parse_float(float: fmt::Arguments<'_>) -> Option<Decimal> {

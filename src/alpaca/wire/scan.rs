@@ -8,6 +8,7 @@
 mod json;
 mod msgpack;
 
+pub(crate) use self::json::LastDay;
 use rust_decimal::Decimal;
 
 use super::super::Codec;
@@ -25,9 +26,14 @@ pub(crate) enum Scanned {
 
 /// Hands out the events of a frame, in order, up to the first unusual place.
 #[inline]
-pub(crate) fn scan(frame: &[u8], codec: Codec, each: impl FnMut(MarketEvent)) -> Scanned {
+pub(crate) fn scan(
+    frame: &[u8],
+    codec: Codec,
+    day: &mut LastDay,
+    each: impl FnMut(MarketEvent),
+) -> Scanned {
     match codec {
-        Codec::Json => items(json::Cursor::new(frame), each),
+        Codec::Json => items(json::Cursor::new(frame, day), each),
         Codec::MessagePack => match msgpack::Cursor::new(frame) {
             Some(frame) => items(frame, each),
             None => Scanned::Items(0),
@@ -60,6 +66,8 @@ trait Tokens<'a> {
     /// Passes the key of the item's next pair, if it is this.
     fn key(&mut self, key: Key) -> bool;
     fn text(&mut self) -> Option<Text<'a>>;
+    /// The same where one letter is usual.
+    fn code(&mut self) -> Option<Text<'a>>;
     fn codes(&mut self) -> Option<Codes<'a>>;
     fn number(&mut self) -> Option<Number>;
     fn integer(&mut self) -> Option<u64>;
@@ -85,6 +93,15 @@ impl<'a> Text<'a> {
             return self.letters.into();
         }
         self.as_str().into()
+    }
+
+    /// One letter, which must be ASCII.
+    #[inline(always)]
+    fn of(letter: &'a u8) -> Self {
+        Self {
+            bytes: std::slice::from_ref(letter),
+            letters: Letters::letter(*letter),
+        }
     }
 
     /// Nobody wants a symbol without a letter: something is missing.
@@ -190,16 +207,16 @@ macro_rules! pairs {
 fn quote<'a, T: Tokens<'a>>(item: &mut T) -> Option<Quote> {
     pairs!(item:
         "S" => symbol = text,
-        "bx" => bid_exchange = text,
+        "bx" => bid_exchange = code,
         "bp" => bid_price = number,
         "bs" => bid_size = number,
-        "ax" => ask_exchange = text,
+        "ax" => ask_exchange = code,
         "ap" => ask_price = number,
         "as" => ask_size = number,
         "c" => conditions = codes,
-        "z" => tape = text,
+        "z" => tape = code,
         "t" => timestamp = timestamp,
-        "x" => exchange = text,
+        "x" => exchange = code,
     );
     Some(Quote {
         symbol: symbol?.not_empty()?.read(),
@@ -221,13 +238,13 @@ fn trade<'a, T: Tokens<'a>>(item: &mut T) -> Option<Trade> {
     pairs!(item:
         "S" => symbol = text,
         "i" => id = integer,
-        "x" => exchange = text,
+        "x" => exchange = code,
         "p" => price = number,
         "s" => size = number,
         "c" => conditions = codes,
-        "z" => tape = text,
+        "z" => tape = code,
         "t" => timestamp = timestamp,
-        "tks" => taker_side = text,
+        "tks" => taker_side = code,
     );
     Some(Trade {
         symbol: symbol?.not_empty()?.read(),
@@ -258,7 +275,7 @@ fn bar<'a, T: Tokens<'a>>(item: &mut T, interval: Interval) -> Option<Bar> {
         "n" => trade_count = integer,
         "vw" => vwap = number,
         "t" => timestamp = timestamp,
-        "x" => exchange = text,
+        "x" => exchange = code,
     );
     Some(Bar {
         symbol: symbol?.not_empty()?.read(),

@@ -10,22 +10,67 @@
 use super::{Codes, Key, Number, Text, Tokens};
 use crate::market::{Conditions, Letters, Timestamp};
 
-pub(super) struct Cursor<'a> {
+pub(super) struct Cursor<'a, 'd> {
     rest: &'a [u8],
     /// Whether the frame's bracket was passed.
     is_open: bool,
+    day: &'d mut LastDay,
 }
 
-impl<'a> Cursor<'a> {
-    pub(super) fn new(frame: &'a [u8]) -> Self {
+impl<'a, 'd> Cursor<'a, 'd> {
+    pub(super) fn new(frame: &'a [u8], day: &'d mut LastDay) -> Self {
         Self {
             rest: frame,
             is_open: false,
+            day,
         }
     }
 }
 
-impl<'a> Tokens<'a> for Cursor<'a> {
+/// The day of the time that was read last: it is that of nearly all that follow, and is not worked out again for them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastDay {
+    /// Its year and its month, as they stand in the text.
+    month: [u8; 8],
+    /// In the month.
+    number: u8,
+    since_1970: u32,
+}
+
+impl Default for LastDay {
+    fn default() -> Self {
+        Self {
+            month: *b"1970-01-",
+            number: 1,
+            since_1970: 0,
+        }
+    }
+}
+
+impl LastDay {
+    /// The days from 1970 to this one, which is remembered.
+    #[inline(always)]
+    fn since_1970_of(&mut self, month: [u8; 8], number: u8) -> Option<u32> {
+        if (self.month, self.number) != (month, number) {
+            *self = Self::read(month, number)?;
+        }
+        Some(self.since_1970)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read(text: [u8; 8], number: u8) -> Option<Self> {
+        let [century, _, year, _, _, month, ..] = pairs(text, *b"0000-00-")?;
+        let since_1970 = days(u32::from(century) * 100 + u32::from(year), month, number)?;
+        Some(Self {
+            month: text,
+            number,
+            since_1970,
+        })
+    }
+}
+
+impl<'a> Tokens<'a> for Cursor<'a, '_> {
     #[inline(always)]
     fn item(&mut self) -> Option<bool> {
         if !self.is_open {
@@ -81,6 +126,18 @@ impl<'a> Tokens<'a> for Cursor<'a> {
         let (text, rest) = long_text(self.rest)?;
         self.rest = rest;
         Some(text)
+    }
+
+    #[inline(always)]
+    fn code(&mut self) -> Option<Text<'a>> {
+        let [b'"', letter, b'"', rest @ ..] = self.rest else {
+            return self.text();
+        };
+        if !is_plain(*letter) {
+            return self.text();
+        }
+        self.rest = rest;
+        Some(Text::of(letter))
     }
 
     #[inline(always)]
@@ -156,7 +213,6 @@ impl<'a> Tokens<'a> for Cursor<'a> {
             return None;
         };
         let (date, clock) = date.split_first_chunk()?;
-        let [century, _, year, _, _, month, ..] = pairs(*date, *b"0000-00-")?;
         let [day, _, _, hour, _, _, minute, _] = pairs(*clock.first_chunk()?, *b"00T00:00")?;
         if !tens.is_ascii_digit() || !ones.is_ascii_digit() {
             return None;
@@ -165,7 +221,7 @@ impl<'a> Tokens<'a> for Cursor<'a> {
         if hour > 23 || minute > 59 || second > 59 {
             return None;
         }
-        let days = days(u32::from(century) * 100 + u32::from(year), month, day)?;
+        let days = self.day.since_1970_of(*date, day)?;
         self.rest = rest;
         let mut nanos = 0;
         if self.pass(b'.').is_some() {
@@ -180,7 +236,7 @@ impl<'a> Tokens<'a> for Cursor<'a> {
     }
 }
 
-impl<'a> Cursor<'a> {
+impl Cursor<'_, '_> {
     /// Passes the byte, if it is the next.
     #[inline(always)]
     fn pass(&mut self, byte: u8) -> Option<()> {
@@ -237,7 +293,8 @@ impl<'a> Cursor<'a> {
 /// The rest of a string that does not end in its first eight bytes, and what stands behind it.
 #[inline(never)]
 fn long_text(text: &[u8]) -> Option<(Text<'_>, &[u8])> {
-    let mut cursor = Cursor::new(text);
+    let mut day = LastDay::default();
+    let mut cursor = Cursor::new(text, &mut day);
     loop {
         let (end, is_end) = end_of_text(cursor.word())?;
         cursor.advance(end as usize / 8)?;
@@ -253,7 +310,8 @@ fn long_text(text: &[u8]) -> Option<(Text<'_>, &[u8])> {
 /// Any list of strings, and what stands behind it.
 #[inline(never)]
 fn conditions(list: &[u8]) -> Option<(Conditions, &[u8])> {
-    let mut cursor = Cursor::new(list);
+    let mut day = LastDay::default();
+    let mut cursor = Cursor::new(list, &mut day);
     let mut conditions = Conditions::default();
     cursor.pass(b'[')?;
     loop {
@@ -268,7 +326,8 @@ fn conditions(list: &[u8]) -> Option<(Conditions, &[u8])> {
 /// A number that may not end in its first eight bytes, and what stands behind it.
 #[inline(never)]
 fn long_number(number: &[u8]) -> Option<(Number, &[u8])> {
-    let mut cursor = Cursor::new(number);
+    let mut day = LastDay::default();
+    let mut cursor = Cursor::new(number, &mut day);
     let (whole, digits) = cursor.whole()?;
     if cursor.pass(b'.').is_none() {
         return Some((positive(whole, 0), cursor.rest));

@@ -94,6 +94,15 @@ impl<'a> Tokens<'a> for Cursor<'a> {
         Some(Text { bytes, letters })
     }
 
+    #[inline(always)]
+    fn code(&mut self) -> Option<Text<'a>> {
+        let [0xa1, letter @ 0..0x80, rest @ ..] = self.rest else {
+            return self.text();
+        };
+        self.rest = rest;
+        Some(Text::of(letter))
+    }
+
     /// A list for stocks, and one text for options.
     #[inline(always)]
     fn codes(&mut self) -> Option<Codes<'a>> {

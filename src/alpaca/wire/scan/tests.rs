@@ -29,7 +29,7 @@ fn assert_same(frame: &[u8], codec: Codec) {
 }
 
 fn is_whole(frame: &[u8], codec: Codec) -> bool {
-    scan(frame, codec, |_| {}) == Scanned::Whole
+    scan(frame, codec, &mut LastDay::default(), |_| {}) == Scanned::Whole
 }
 
 fn symbols() -> impl Strategy<Value = Symbol> {
@@ -320,7 +320,7 @@ proptest! {
     fn what_is_usual_is_read_whole_and_exactly(events in vec(events(), 1..4)) {
         let frame = written(&events, STOCKS, Codec::Json);
         let mut scanned = Vec::new();
-        let whole = scan(&frame, Codec::Json, |event| scanned.push(event));
+        let whole = scan(&frame, Codec::Json, &mut LastDay::default(), |event| scanned.push(event));
         prop_assert_eq!(whole, Scanned::Whole, "{}", String::from_utf8_lossy(&frame));
         prop_assert_eq!(&scanned, &events);
         assert_same(&frame, Codec::Json);
@@ -428,6 +428,43 @@ fn every_day_of_the_years_that_are_scanned_is_the_same() {
     assert_eq!(days, of_all + leap_years.count() as u32);
 }
 
+/// The day of the last time is remembered from one frame to the next: no other is taken for it, and none that there is not.
+#[test]
+fn a_day_that_is_remembered_is_taken_for_no_other() {
+    let mut day = LastDay::default();
+    let days = [
+        "1970-01-00",
+        "1970-01-01",
+        "2026-02-28",
+        "2026-02-28",
+        "2026-02-29",
+        "2026-02-30",
+        "2026-03-28",
+        "2026-02-00",
+        "2025-02-28",
+        "2026-02-28",
+        "2024-02-29",
+        "2023-02-29",
+        "2026-13-28",
+        "2026-02-2x",
+        "2026-0228-",
+        "0000-00-00",
+        "2026-02-28",
+    ];
+    for text in days {
+        let time = format!("{text}T14:30:05Z");
+        let frame = format!(r#"[{{"T":"t","S":"A","p":1,"s":1,"t":"{time}"}}]"#);
+        let mut read = None;
+        scan(frame.as_bytes(), Codec::Json, &mut day, |event| {
+            read = match event {
+                MarketEvent::Trade(trade) => Some(trade.timestamp),
+                _ => None,
+            };
+        });
+        assert_eq!(read, time.parse().ok(), "{text}");
+    }
+}
+
 #[test]
 fn an_odd_item_ends_the_scan_and_costs_nothing() {
     let good = r#"{"T":"q","S":"A","bp":1,"bs":1,"ap":1,"as":1,"t":"2026-03-17T14:30:00Z"}"#;
@@ -458,7 +495,12 @@ fn an_odd_item_ends_the_scan_and_costs_nothing() {
     ] {
         let frame = format!("[{good},{odd},{good}]");
         let mut count = 0;
-        let scanned = scan(frame.as_bytes(), Codec::Json, |_| count += 1);
+        let scanned = scan(
+            frame.as_bytes(),
+            Codec::Json,
+            &mut LastDay::default(),
+            |_| count += 1,
+        );
         assert_eq!((scanned, count), (Scanned::Items(1), 1), "{why}");
         assert_same(frame.as_bytes(), Codec::Json);
     }
