@@ -37,7 +37,9 @@ pub struct Config {
     pub setup_timeout: Duration,
     /// How long a connection that is being closed waits for the peer's end. Default 1 s.
     pub close_timeout: Duration,
-    /// How long a request may stay unanswered before its topics count as refused. Default 10 s.
+    /// How long a request may stay unanswered. Then nobody knows what the venue sends: the topics are taken back and asked for
+    /// once more, and are refused where that is not answered either. An answer that comes late is believed. A venue that
+    /// twice does not say that it stopped sending something is given up. Default 10 s.
     pub request_timeout: Duration,
     /// How long the peer may be silent before it is sent a ping. Default 10 s. Less where the venue asks for less
     /// ([`Venue::ping_interval`](crate::venue::Venue::ping_interval)): on Alpaca's order updates, where silence is normal,

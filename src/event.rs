@@ -305,7 +305,10 @@ pub struct Gap {
     pub cause: Error,
     /// The connection that broke, counted from 1.
     pub epoch: u64,
-    /// How many breaks this gap stands for: a line that breaks again before anything was delivered adds to it.
+    /// The topics that it concerns, sorted. None is all of the subscription's: the connection broke. Otherwise the connection
+    /// goes on, and the venue sends these no longer, or begins them again.
+    pub topics: Box<[Topic]>,
+    /// How many breaks of the connection this gap stands for, none where the connection goes on: a line that breaks again before anything was delivered adds to it.
     pub breaks: u64,
     /// Whose subscription it is.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
@@ -325,7 +328,12 @@ impl Gap {
 
 impl fmt::Display for Gap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "connection {} broke", self.epoch)?;
+        if self.topics.is_empty() {
+            write!(f, "connection {} broke", self.epoch)?;
+        } else {
+            let topics = list(&self.topics);
+            write!(f, "connection {} goes on without {topics}", self.epoch)?;
+        }
         if let Some(since) = self.since {
             write!(f, ", newest event of {since}")?;
         }
@@ -394,8 +402,7 @@ pub enum Notice {
         #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
         correlation: Option<CorrelationId>,
     },
-    /// The venue refused topics, or takes away what it had confirmed: no events of them come. The others of the
-    /// subscription go on.
+    /// The venue refused topics: no events of them come. The others of the subscription go on.
     #[non_exhaustive]
     Refused {
         /// The topics.

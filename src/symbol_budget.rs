@@ -15,7 +15,8 @@ use crate::{
 /// [priority](crate::Topics::priority) displaces the lowest: whose topics those were is told by
 /// [`Notice::Displaced`](crate::Notice::Displaced), and gets them back, with a
 /// [`Notice::Confirmed`](crate::Notice::Confirmed), when room appears. Anybody else is refused with
-/// [`Error::OverBudget`], which names the holders. Nobody is displaced in silence.
+/// [`Error::OverBudget`], which names the holders, and is asked for as well when there is room. Nobody is displaced in
+/// silence.
 ///
 /// A limit that the venue enforces and that is not the one given here is learned from its refusals, whose words are in
 /// the error then. It is never lower than what the venue confirmed, and is forgotten after ten minutes, and with the

@@ -19,6 +19,12 @@ impl Channel {
         Self(name)
     }
 
+    /// Whether both names lie in the same place: then they are the same. Names that lie elsewhere may be, too.
+    #[inline]
+    pub(crate) fn is_at(self, other: Self) -> bool {
+        std::ptr::eq(self.0, other.0)
+    }
+
     /// The venue's name for it.
     #[must_use]
     pub const fn name(self) -> &'static str {

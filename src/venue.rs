@@ -82,10 +82,11 @@ pub trait Venue: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether every one of its events counts. Subscriptions are refused a queue that drops then, and have one that
-    /// ends by default, whatever [`Config::queue`](crate::Config::queue) says. By default not.
-    fn is_lossless(&self) -> bool {
-        false
+    /// What the events of a topic are to each other: it decides which queues a subscription may have. By default each
+    /// stands for itself.
+    fn delivery(&self, topic: &Topic) -> Delivery {
+        let _ = topic;
+        Delivery::Latest
     }
 
     /// When its market trades: expectations of data run only then. By default always.
@@ -110,14 +111,19 @@ pub trait Venue: Send + Sync + 'static {
     /// than it ever was, half a minute at least, it is asked for again; a line on which all of them do is mute. By default
     /// so, except where every event counts: of orders nothing can be expected.
     fn has_rhythm(&self, topic: &Topic) -> bool {
-        let _ = topic;
-        !self.is_lossless()
+        self.delivery(topic) != Delivery::Every
     }
 
     /// What the venue's plan grants to one connection, where the stream is to keep to it. By default it does not: what
     /// the venue refuses is refused.
     fn symbol_budget(&self) -> Option<SymbolBudget> {
         None
+    }
+
+    /// Whether it answers for each topic of a request by itself: then a refusal that names no topic concerns one of them. By
+    /// default it answers for the request.
+    fn answers_per_topic(&self) -> bool {
+        false
     }
 
     /// How many topics one request may name.
@@ -127,6 +133,20 @@ pub trait Venue: Send + Sync + 'static {
 
     /// The protocol's state for a new connection. Drop the credentials once they were sent.
     fn session(&self, credentials: Credentials) -> Self::Session;
+}
+
+/// What the events of a topic are to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Delivery {
+    /// Each stands for itself, as a quote does: a queue that is full may drop some, or keep the newest alone.
+    Latest,
+    /// Each counts, as an order update does. A queue that drops is refused, and the queue of a subscription that chose none
+    /// ends it when it is full, whatever [`Config::queue`](crate::Config::queue) says.
+    Every,
+    /// Each changes what the one before left, as in an order book, and the first after a request is whole. The same
+    /// queues are refused. Where somebody joins a topic that is sent already, the topic is asked for again, so that all who
+    /// read it begin with a whole one: each of them is told by a [`Gap`](crate::Gap) of this topic.
+    Changes,
 }
 
 /// The protocol of one connection: frames, deadlines and wishes in, everything else out.
@@ -367,18 +387,24 @@ pub(crate) enum Item {
     Up,
     Down(Verdict),
     Confirmed(Confirmed),
-    Refused(Rejection),
+    Refused(Option<Topic>, Rejection),
     Resync(Vec<Topic>),
 }
 
 /// What the venue confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Confirmed {
     /// The request, as it was sent.
     Request,
-    /// Everything that the venue sends now. If this shows any of the change that was asked for, it is the answer, and
-    /// what it does not show was refused. Otherwise it repeats an earlier one.
+    /// Everything that the venue sends now, asked for or not. It is the truth of its moment: what it lists and nobody wants
+    /// is unsubscribed, and what it lists no longer is a loss to those who want it, and is asked for again. If it shows any
+    /// of the change that was asked for, what it does not show of that was refused.
     State(Vec<Topic>),
+    /// One topic is sent from here on. For a venue that answers for each topic.
+    Subscribed(Topic),
+    /// One topic is sent no longer.
+    Unsubscribed(Topic),
 }
 
 impl<E> Output<E> {
@@ -410,8 +436,8 @@ impl<E> Output<E> {
     }
 
     /// Topics whose events build on each other, one of which was missed: they are unsubscribed and subscribed to again,
-    /// so that the venue begins them anew. Nothing more of them is delivered until they are confirmed again, which those
-    /// who want them are told. Report what could not be read with [`unparsed`](Self::unparsed) first.
+    /// so that the venue begins them anew. Nothing more of them is delivered until they are confirmed again: those who want
+    /// them are told by a [`Gap`](crate::Gap) of these topics, and when it is over. Report what could not be read with [`unparsed`](Self::unparsed) first.
     pub fn resync(&mut self, topics: Vec<Topic>) {
         self.push(Item::Resync(topics));
     }
@@ -437,15 +463,21 @@ impl<E> Output<E> {
         self.push(Item::Down(verdict));
     }
 
-    /// The answer to the request in flight.
+    /// What the venue sends, or sends no longer: the answer to the request in flight, or news.
     pub fn confirmed(&mut self, confirmed: Confirmed) {
         self.push(Item::Confirmed(confirmed));
     }
 
-    /// The request in flight was refused whole. Nothing else was changed. With none in flight it is shown as an item
-    /// that could not be read.
+    /// The request in flight was refused whole, or, at a venue that [answers per topic](Venue::answers_per_topic), one topic of
+    /// it. A request that is refused whole is halved until the topic that the venue objects to stands alone. With none in
+    /// flight the refusal is shown as an item that could not be read.
     pub fn refused(&mut self, rejection: Rejection) {
-        self.push(Item::Refused(rejection));
+        self.push(Item::Refused(None, rejection));
+    }
+
+    /// One topic of the request in flight was refused.
+    pub fn refused_topic(&mut self, topic: Topic, rejection: Rejection) {
+        self.push(Item::Refused(Some(topic), rejection));
     }
 
     /// The events so far, for tests of a session.

@@ -484,10 +484,11 @@ fn one_askers_refused_symbols_sink_nobodys_before_the_line_is_live_or_after_a_cu
         .open(&sim.stocks().symbol_budget(None), &credentials("sink"))
         .unwrap();
     let first = feed.subscribe(alpaca::trades(["AAPL"])).unwrap();
+    // Who came first is asked for first, and what is too much is narrowed down to those who came last.
+    let last = feed.subscribe(alpaca::trades(["AMD"])).unwrap();
     let greedy = feed
         .subscribe(alpaca::trades(["MSFT", "NVDA", "TSLA"]))
         .unwrap();
-    let last = feed.subscribe(alpaca::trades(["AMD"])).unwrap();
     first.wait_confirmed(WAIT).unwrap();
     last.wait_confirmed(WAIT).unwrap();
     assert_eq!(greedy.wait_confirmed(WAIT).unwrap_err().code(), "refused");

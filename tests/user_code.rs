@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use trunkline::{
     Calendar, Channel, Config, Credentials, Endpoint, Error, Manager, Payload, Resolver,
     StreamHandle, Symbol, SymbolBudget, Timestamp, Topic, Topics,
-    venue::{Confirmed, Frame, Message, Output, Request, Routed, Session, Venue},
+    venue::{Confirmed, Delivery, Frame, Message, Output, Request, Routed, Session, Venue},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ enum Place {
     VenueClone,
     OpensLogged,
     Validate,
-    IsLossless,
+    Delivery,
     CorrelationDisplay,
     Project,
     // On a thread of the library's.
@@ -74,7 +74,7 @@ impl Place {
         Self::VenueClone,
         Self::OpensLogged,
         Self::Validate,
-        Self::IsLossless,
+        Self::Delivery,
         Self::CorrelationDisplay,
         Self::Project,
     ];
@@ -181,9 +181,9 @@ impl Venue for Hooked {
         Ok(())
     }
 
-    fn is_lossless(&self) -> bool {
-        self.hook.at(Place::IsLossless);
-        false
+    fn delivery(&self, _topic: &Topic) -> Delivery {
+        self.hook.at(Place::Delivery);
+        Delivery::Latest
     }
 
     fn calendar(&self) -> Calendar {

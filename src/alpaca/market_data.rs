@@ -39,7 +39,9 @@ use crate::{
     market::{BARS, DAILY_BARS, MarketEvent, ORDERBOOKS, PRICING, QUOTES, Symbol, TRADES},
     symbol_budget::SymbolBudget,
     topic::Topic,
-    venue::{Confirmed, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict},
+    venue::{
+        Confirmed, Delivery, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict,
+    },
 };
 
 /// Alpaca's market data. Made by [`stocks`](super::stocks), [`crypto`](super::crypto), [`options`](super::options),
@@ -203,6 +205,15 @@ impl Venue for MarketData {
     /// What comes at set times, or when something is up, has none.
     fn has_rhythm(&self, topic: &Topic) -> bool {
         matches!(topic.channel, TRADES | QUOTES | ORDERBOOKS | PRICING)
+    }
+
+    /// An order book comes whole once, and then in changes.
+    fn delivery(&self, topic: &Topic) -> Delivery {
+        if topic.channel == ORDERBOOKS {
+            Delivery::Changes
+        } else {
+            Delivery::Latest
+        }
     }
 
     fn symbol_budget(&self) -> Option<SymbolBudget> {

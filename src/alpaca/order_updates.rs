@@ -37,7 +37,9 @@ use crate::{
     market::Code,
     order::{OrderUpdate, TRADE_UPDATES},
     topic::Topic,
-    venue::{Confirmed, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict},
+    venue::{
+        Confirmed, Delivery, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict,
+    },
 };
 
 /// Alpaca's order updates. Made by [`order_updates`](super::order_updates()).
@@ -133,8 +135,8 @@ impl Venue for OrderUpdates {
         Err(Error::invalid_topic(topic, why))
     }
 
-    fn is_lossless(&self) -> bool {
-        true
+    fn delivery(&self, _topic: &Topic) -> Delivery {
+        Delivery::Every
     }
 
     /// A silence says nothing here: minutes pass between orders. So the pings alone tell a dead line.

@@ -366,7 +366,7 @@ fn quirk_17_data_may_come_for_what_was_just_unsubscribed() {
         wired.hear(&format!("[{TRADE}]"));
         wired.hear(r#"[{"T":"subscription","trades":[]}]"#);
         wired.hear(&format!("[{TRADE}]"));
-        // The hub knows who wants them. Neither is the answer, and neither ends anything.
+        // The topic table knows who wants them. Neither is the answer, and neither ends anything.
         assert_eq!(wired.out.events().count(), 2);
         let Some((before, Item::Confirmed(confirmed))) = wired.out.next_item() else {
             panic!()
@@ -448,7 +448,7 @@ fn quirk_20_options_speak_msgpack_and_have_no_quotes_of_everything() {
     for code in [410, 412, 413] {
         let mut wired = Wired::new(&venue, Codec::MessagePack);
         wired.hear(&format!(r#"[{{"T":"error","code":{code},"msg":"no"}}]"#));
-        let Some(Item::Refused(rejection)) = wired.said() else {
+        let Some(Item::Refused(_, rejection)) = wired.said() else {
             panic!("{code}")
         };
         assert_eq!(rejection.kind, RejectionKind::BadRequest);

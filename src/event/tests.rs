@@ -28,6 +28,7 @@ fn at(text: &str) -> Timestamp {
 
 fn gap<T>() -> Update<T> {
     Update::Gap(Gap {
+        topics: Box::default(),
         since: None,
         last: Some(at("2026-03-17T14:30:05Z")),
         cause: lost(),

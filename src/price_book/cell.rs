@@ -13,8 +13,8 @@ use crate::{
     error::Error,
     market::{Code, Symbol},
     process::is_forked,
-    stream::sink::Standing,
-    sync::atomic::{AtomicU64, Ordering},
+    stream::sink::TopicNews,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 pub(super) struct Cell {
@@ -27,7 +27,7 @@ pub(super) struct Cell {
     pub(super) priced: Gate,
     /// How the venue named the last trade, for what amends it. Of the stream's thread alone, so never contended.
     pub(super) reported: Mutex<Option<(Option<i64>, Code)>>,
-    membership: AtomicU64,
+    is_member: AtomicBool,
 }
 
 impl Cell {
@@ -39,19 +39,18 @@ impl Cell {
             quoted: Gate::new(),
             priced: Gate::new(),
             reported: Mutex::new(None),
-            membership: AtomicU64::new(0),
+            is_member: AtomicBool::new(false),
         }
     }
 
-    /// Whether the book has the symbol, as of a version of its topics. Of two threads that add and remove it at once,
-    /// the one that the hub hears last decides here, too.
-    pub(super) fn set_member(&self, version: u64, is_member: bool) {
-        self.membership
-            .fetch_max(version << 1 | u64::from(is_member), Ordering::AcqRel);
+    /// Whether the book has the symbol. Called under the lock of the topic table: of two threads that add and remove it at
+    /// once, the one that the table hears last decides here, too.
+    pub(super) fn set_member(&self, is_member: bool) {
+        self.is_member.store(is_member, Ordering::Release);
     }
 
     pub(super) fn is_member(&self) -> bool {
-        self.membership.load(Ordering::Acquire) & 1 == 1
+        self.is_member.load(Ordering::Acquire)
     }
 
     /// What is here now was known before the symbol was left out for a while.
@@ -143,21 +142,21 @@ impl<const N: usize> Side<N> {
         number <= self.cut.load(Ordering::Acquire)
     }
 
-    /// The venue's word on the topic. Nothing comes of it unless that is a yes.
-    pub(super) fn settle(&self, standing: Standing, refusal: Option<&Error>) {
-        let word = match standing {
-            Standing::Pending => PENDING,
-            Standing::Confirmed => CONFIRMED,
-            // Taken for somebody else, it is as good as refused until it is back.
-            Standing::Refused | Standing::Displaced => REFUSED,
+    /// What became of the topic. Nothing comes of it unless it was confirmed. Of the stream's thread alone, so that nothing
+    /// older is written behind the cut.
+    pub(super) fn told(&self, news: TopicNews<'_>) {
+        let standing = match news {
+            TopicNews::Confirmed => CONFIRMED,
+            TopicNews::Stopped => PENDING,
+            TopicNews::Refused(_) => REFUSED,
         };
-        if word != CONFIRMED {
+        if standing != CONFIRMED {
             self.cut();
         }
-        if word == REFUSED && self.standing.load(Ordering::Relaxed) != REFUSED {
-            *self.refusal.lock() = refusal.cloned().map(Arc::new);
+        if let TopicNews::Refused(why) = news {
+            *self.refusal.lock() = Some(Arc::new(why.clone()));
         }
-        self.standing.store(word, Ordering::Release);
+        self.standing.store(standing, Ordering::Release);
     }
 
     pub(super) fn is_confirmed(&self) -> bool {

@@ -1,10 +1,10 @@
 //! PriceBook: the newest quote and trade of a few symbols, folded by the stream's thread, for whoever asks.
 //!
 //! ```text
-//!  hub ── Fold ──▶ Table ── Index ──▶ Cell: Latest quote, Latest trade ◀── quote, trade, best_price
+//!  router ── Fold ──▶ Table ── Index ──▶ Cell: Latest quote, Latest trade ◀── quote, trade, best_price
 //!                                      └─ Gate ◀── wait_fresh, wait_price
 //! ```
-//! It is a member of the hub like a subscription, with cells in the place of a queue. It knows nothing of sockets and
+//! It is a member of the router like a subscription, with cells in the place of a queue. It knows nothing of sockets and
 //! sessions, and the stream nothing of it.
 
 mod cell;
@@ -38,7 +38,7 @@ use crate::{
     market::{MarketEvent, QUOTES, Symbol, TRADES, Timestamp, topics},
     phase::Phase,
     price::{Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, Reading, TopOfBook},
-    stream::{FIRST_VERSION, StreamHandle, sink::Attached},
+    stream::{StreamHandle, sink::Attached},
     topic::Topic,
     venue::Venue,
 };
@@ -128,10 +128,9 @@ impl<V: Venue<Event = MarketEvent>> StreamHandle<V> {
         for symbol in &symbols.0 {
             table.index.insert(symbol);
         }
-        table.want(FIRST_VERSION);
         let attached = self.attach(Arc::clone(&table) as _, symbols.topics())?;
         for cell in symbols.cells(&table) {
-            cell.set_member(FIRST_VERSION, true);
+            cell.set_member(true);
         }
         Ok(PriceBook(Arc::new(Inner {
             table,
@@ -265,12 +264,11 @@ impl PriceBook {
                 cell.cut();
             }
         }
-        let version = attached.add(symbols.topics())?;
-        table.want(version);
-        for cell in symbols.cells(table) {
-            cell.set_member(version, true);
-        }
-        Ok(())
+        attached.add(symbols.topics(), &mut || {
+            for cell in symbols.cells(table) {
+                cell.set_member(true);
+            }
+        })
     }
 
     /// Removes symbols, for every clone of the book. Whoever waits for one is told at once.
@@ -280,11 +278,11 @@ impl PriceBook {
     pub fn remove<S: Into<Symbol>>(&self, symbols: impl IntoIterator<Item = S>) -> Result<()> {
         let symbols = Symbols(symbols.into_iter().map(Into::into).collect());
         let table = &self.0.table;
-        let version = self.0.attached.remove(&symbols.topics())?;
-        table.want(version);
-        for cell in symbols.cells(table) {
-            cell.set_member(version, false);
-        }
+        self.0.attached.remove(&symbols.topics(), &mut || {
+            for cell in symbols.cells(table) {
+                cell.set_member(false);
+            }
+        })?;
         table.turn_all();
         Ok(())
     }
@@ -348,7 +346,9 @@ impl PriceBook {
                 }
                 match (&missing.lack, refusal) {
                     (Lack::NotInBook, _) => Some(Err(Error::not_fresh(missing))),
-                    (_, Some(refusal)) if table.is_answered() => Some(Err((*refusal).clone())),
+                    (_, Some(refusal)) if self.is_refused(&missing.symbol) => {
+                        Some(Err((*refusal).clone()))
+                    }
                     _ => None,
                 }
             }
@@ -358,6 +358,11 @@ impl PriceBook {
             Err((missing, _)) => Err(self.no_price(missing, clock::now(), clock::utc())),
         });
         found.map_err(|error| self.0.attached.told(error))
+    }
+
+    /// Whether a refusal of the symbol's quotes is the venue's last word: it is not, where it is asked anew.
+    fn is_refused(&self, symbol: &Symbol) -> bool {
+        self.0.attached.is_refused(&Topic::new(QUOTES, symbol))
     }
 
     /// What a call whose deadline passed gets.

@@ -12,13 +12,12 @@ use super::{
 };
 use crate::{
     clock,
-    error::Error,
     event::{Concerns, EndReason},
     health::SubscriptionHealth,
     market::{Code, MarketEvent, QUOTES, TRADES, Trade, TradeCancel, TradeCorrection},
     stream::{
         Batch,
-        sink::{Fold, Standing},
+        sink::{Fold, TopicNews},
     },
     sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence},
     topic::{Channel, Overflow, Topic},
@@ -32,9 +31,6 @@ pub(super) struct Table {
     ended: OnceLock<EndReason>,
     /// Nothing more comes of this connection, nor of those before it.
     cut: AtomicU64,
-    /// The newest version of the book's topics, and the newest that the hub has answered for.
-    wanted: AtomicU64,
-    answered: AtomicU64,
     /// Threads that wait at any gate of this book: while there is none, a batch costs the writer one look at this.
     pub(super) waiting: AtomicUsize,
     folded: AtomicU64,
@@ -47,8 +43,6 @@ impl Table {
             origin: clock::now(),
             ended: OnceLock::new(),
             cut: AtomicU64::new(0),
-            wanted: AtomicU64::new(0),
-            answered: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             folded: AtomicU64::new(0),
         }
@@ -61,16 +55,6 @@ impl Table {
     /// Whether later values than one of connection `epoch` were missed, or nothing more comes at all.
     pub(super) fn is_cut(&self, epoch: u64) -> bool {
         epoch <= self.cut.load(Ordering::Acquire)
-    }
-
-    /// The topics have a new version: it asks the venue again for what was refused before.
-    pub(super) fn want(&self, version: u64) {
-        self.wanted.fetch_max(version, Ordering::AcqRel);
-    }
-
-    /// Whether the venue's answers are to what is wanted now.
-    pub(super) fn is_answered(&self) -> bool {
-        self.answered.load(Ordering::Acquire) >= self.wanted.load(Ordering::Acquire)
     }
 
     /// Lets everybody who waits look again.
@@ -121,21 +105,13 @@ impl Fold<MarketEvent> for Table {
         }
     }
 
-    fn answers(
-        &self,
-        version: u64,
-        topics: &mut dyn Iterator<Item = (&Topic, Standing)>,
-        refusal: Option<&Error>,
-    ) {
-        for (topic, standing) in topics {
-            match self.index.get(&topic.symbol) {
-                Some(cell) if topic.channel == QUOTES => cell.quote.settle(standing, refusal),
-                Some(cell) if topic.channel == TRADES => cell.trade.settle(standing, refusal),
-                _ => {}
-            }
+    fn told(&self, topic: &Topic, news: TopicNews<'_>) {
+        match self.index.get(&topic.symbol) {
+            Some(cell) if topic.channel == QUOTES => cell.quote.told(news),
+            Some(cell) if topic.channel == TRADES => cell.trade.told(news),
+            _ => {}
         }
-        self.answered.fetch_max(version, Ordering::AcqRel);
-        if refusal.is_some() {
+        if let TopicNews::Refused(_) = news {
             self.turn_all();
         }
     }
@@ -177,20 +153,9 @@ impl Fold<MarketEvent> for Table {
     /// It keeps the newest of each topic, like a queue that conflates and that nobody reads.
     fn health(&self, id: u64) -> SubscriptionHealth {
         let folded = self.folded.load(Ordering::Relaxed);
-        let (mut confirmed, mut pending, mut capacity) = (0, 0, 0);
-        self.index.each(|cell| {
-            if cell.is_member() {
-                capacity += 2;
-                let sides = [
-                    (cell.quote.is_confirmed(), cell.quote.refusal()),
-                    (cell.trade.is_confirmed(), cell.trade.refusal()),
-                ];
-                for (is_confirmed, refusal) in sides {
-                    confirmed += usize::from(is_confirmed);
-                    pending += usize::from(!is_confirmed && refusal.is_none());
-                }
-            }
-        });
+        let mut capacity = 0;
+        self.index
+            .each(|cell| capacity += 2 * usize::from(cell.is_member()));
         SubscriptionHealth {
             id,
             correlation: None,
@@ -206,8 +171,8 @@ impl Fold<MarketEvent> for Table {
             capacity_bytes: 0,
             overflow: Overflow::Conflate,
             lag: Duration::ZERO,
-            topics_confirmed: confirmed,
-            topics_pending: pending,
+            topics_confirmed: 0,
+            topics_pending: 0,
         }
     }
 }

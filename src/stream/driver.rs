@@ -49,8 +49,9 @@ use std::{
 use self::{failure::Failures, link::Link};
 use super::{
     Shared as _, Stream,
-    hub::{Hub, Word},
     meter::Meter,
+    router::{Router, Word},
+    topics::{self, TopicTable},
 };
 use crate::{
     ambient::Ambient,
@@ -71,14 +72,16 @@ pub(crate) struct Driver<V: Venue, T> {
     stream: Arc<Stream<V>>,
     transport: T,
     ambient: Box<dyn Ambient>,
-    hub: Hub<V::Event>,
+    router: Router<V::Event>,
     link: Link<V::Session>,
     /// The stream's share. Taken out when it stops.
     credentials: Option<Credentials>,
     out: Output<V::Event>,
-    /// The hub has changed: what it asks for is to be asked, and what it knows to be shown, once the output is settled.
+    /// What the venue said of topics in the frame at hand.
+    words: Vec<topics::Word>,
+    /// The topic table has changed: what follows is to be asked for and told, once the output is settled.
     is_changed: bool,
-    /// The hub has changed in this turn: what is expected of its topics is to be looked at.
+    /// Members were told of topics in this turn: what is expected of these is to be looked at.
     to_look: bool,
     epoch: u64,
     failures: Failures,
@@ -126,18 +129,19 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         credentials: Credentials,
     ) -> Self {
         let now = ambient.now();
+        stream.set_rules();
         let calendar = stream.venue.calendar();
         let meter = Meter::new(&stream.key, now);
-        let hub = Hub::new(&stream.key, stream.venue.symbol_budget());
         let asleep = ambient.asleep();
         Self {
             stream,
             transport,
             ambient,
-            hub,
+            router: Router::new(),
             link: Link::Waiting { until: now },
             credentials: Some(credentials),
             out: Output::new(now),
+            words: Vec::new(),
             is_changed: false,
             to_look: false,
             epoch: 0,
@@ -183,11 +187,17 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             matches!(self.link, Link::Live(_)),
             || self.stream.health(),
         );
-        let link = self.link.deadline(&self.stream.config);
-        [link, self.transport.deadline(), self.meter.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        let is_live = matches!(self.link, Link::Live(_));
+        let topics = is_live.then(|| self.stream.subscriptions.look(TopicTable::deadline));
+        [
+            self.link.deadline(),
+            topics.flatten(),
+            self.transport.deadline(),
+            self.meter.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// What can end the connection.
@@ -231,7 +241,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         if let Some(at) = &mut self.last_message {
             *at = clock::before(*at, slept);
         }
-        self.hub.slept(slept);
+        self.router.slept(slept);
+        self.stream
+            .subscriptions
+            .with_table(|table| table.slept(slept));
         self.link.slept(slept);
         if let Link::Waiting { until } = self.link {
             self.stream
@@ -241,13 +254,15 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     fn take_wishes(&mut self, now: Instant) -> Outcome {
-        let changes = self.stream.wishes.take_changes();
-        self.is_changed |= !changes.subscriptions.is_empty();
-        for (id, wish) in changes.subscriptions {
-            if wish.is_none() {
-                self.meter.retire(|| self.hub.health(id));
-            }
-            self.hub.update(id, wish, now);
+        let changes = self.stream.subscriptions.take_changes();
+        self.is_changed |= changes.is_changed;
+        for joined in changes.joined {
+            self.router.join(joined, now);
+        }
+        self.tell_news();
+        for id in changes.left {
+            self.meter.retire(|| self.router.health(id));
+            self.router.leave(id);
         }
         if let Some(stop) = changes.stop.filter(|_| self.credentials.is_some()) {
             record!(Info, "stopping", self.stream.key, for &stop.correlation; "asked to end by its last holder, or by a shutdown");
@@ -258,15 +273,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.settle(now)
     }
 
-    /// Shows what the hub knows.
-    fn publish(&mut self) {
-        self.tell();
-        *self.stream.standing.lock() = self.hub.standing();
-    }
-
-    /// What the hub told its members, for the records.
-    fn tell(&mut self) {
-        for told in self.hub.take_told() {
+    /// Records what members were told of their topics.
+    fn record(&mut self) {
+        for told in self.router.take_told() {
             let topics = list(&told.topics);
             match told.word {
                 Word::Confirmed => {
@@ -282,6 +291,19 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
     }
 
+    /// From here on the router keeps a log of what it hands out.
+    #[cfg(test)]
+    #[cfg(not(loom))]
+    pub(super) fn log_routed(&mut self) {
+        self.router.log = Some(Vec::new());
+    }
+
+    #[cfg(test)]
+    #[cfg(not(loom))]
+    pub(super) fn router(&mut self) -> &mut Router<V::Event> {
+        &mut self.router
+    }
+
     #[cfg(test)]
     pub(super) fn utc(&self) -> Timestamp {
         self.ambient.utc()
@@ -291,7 +313,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     #[cfg(test)]
     #[cfg(not(loom))]
     pub(super) fn restart(&mut self, topics: &[crate::Topic]) {
-        self.hub.restart(topics);
+        self.stream
+            .subscriptions
+            .with_table(|table| table.restart(topics));
         self.is_changed = true;
     }
 }

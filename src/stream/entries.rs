@@ -706,13 +706,24 @@ fn push_gap<E>(entries: &mut VecDeque<Entry<E>>, gap: Gap) {
     else {
         return entries.push_back(Entry::Gap(gap));
     };
-    // The first times are those to backfill from; the newest cause and connection are the ones that matter.
-    *earlier = Gap {
-        since: earlier.since.or(gap.since),
-        last: earlier.last,
-        breaks: earlier.breaks + gap.breaks,
-        ..gap
+    // The first times are those to backfill from; the newest cause and connection are the ones that matter, and those of a
+    // connection that broke more than those of one that goes on.
+    let topics = match (&earlier.topics[..], &gap.topics[..]) {
+        ([], _) | (_, []) => Box::default(),
+        (one, other) => {
+            let mut topics = [one, other].concat();
+            topics.sort_unstable();
+            topics.dedup();
+            topics.into()
+        }
     };
+    let (since, last) = (earlier.since.or(gap.since), earlier.last);
+    let breaks = earlier.breaks + gap.breaks;
+    if gap.breaks > 0 || earlier.breaks == 0 {
+        *earlier = gap;
+    }
+    (earlier.since, earlier.last) = (since, last);
+    (earlier.topics, earlier.breaks) = (topics, breaks);
     // What was said to be resumed in between broke again before it brought anything; why it was not live then is over.
     let mut behind = entries.split_off(at + 1);
     behind.retain(|entry| {

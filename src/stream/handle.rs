@@ -13,7 +13,8 @@ use super::{
     registry::{Released, claims},
     sink::{Attached, Fold, Sink},
     subscription::Subscription,
-    wishes::SubscriptionId,
+    subscriptions::Wishes,
+    topics::SubscriptionId,
 };
 use crate::{
     clock,
@@ -25,7 +26,7 @@ use crate::{
     phase::Phase,
     record,
     topic::{Overflow, Parts, Payload, QueueLimit, Topic, Topics},
-    venue::Venue,
+    venue::{Delivery, Venue},
 };
 
 /// A hold on a shared stream. Clones and subscriptions are further holds; the last one that is dropped ends the stream.
@@ -87,7 +88,7 @@ impl<V: Venue> StreamHandle<V> {
             let bytes = parts.queue_bytes.or(self.queue.bytes);
             let limit = QueueLimit {
                 bytes,
-                ..self.limit(parts.queue)?
+                ..self.limit(parts.queue, &parts.topics)?
             };
             limit.validate()?;
             let (queue, reader) = Queue::new(limit, &self.stream.key, lease.correlation.clone());
@@ -101,9 +102,12 @@ impl<V: Venue> StreamHandle<V> {
     }
 
     /// The queue of a subscription that chose one, or none.
-    fn limit(&self, chosen: Option<QueueLimit>) -> Result<QueueLimit> {
+    fn limit(&self, chosen: Option<QueueLimit>, topics: &[Topic]) -> Result<QueueLimit> {
         let limit = chosen.unwrap_or(self.queue);
-        if !self.stream.venue.is_lossless() || limit.overflow == Overflow::End {
+        let venue = &self.stream.venue;
+        let mut deliveries = topics.iter().map(|topic| venue.delivery(topic));
+        let may_drop = deliveries.all(|delivery| delivery == Delivery::Latest);
+        if may_drop || limit.overflow == Overflow::End {
             return Ok(limit);
         }
         match chosen {
@@ -136,13 +140,14 @@ impl<V: Venue> StreamHandle<V> {
     fn join(&self, sink: Sink<V::Event>, parts: Parts, lease: &Lease) -> Result<SubscriptionId> {
         let stream = &self.stream;
         stream.lifecycle.check_process()?;
-        parts
-            .topics
-            .iter()
-            .try_for_each(|topic| stream.venue.validate(topic))?;
+        let wishes = Wishes {
+            topics: stream.wanted(parts.topics)?,
+            expected: parts.expected,
+            priority: parts.priority,
+        };
         stream
-            .wishes
-            .subscribe(sink, parts, lease.correlation.clone())
+            .subscriptions
+            .subscribe(sink, wishes, lease.correlation.clone())
             .map_err(|reason| stream.lifecycle.ended(reason))
     }
 

@@ -1,5 +1,14 @@
 //! A shared stream: its parts, its thread, and how it starts and ends.
 //!
+//! # Walks
+//! - **A frame**: [`driver`] reads it (`flow.rs`) and gives it to the session, whose events go to the [`router`], which hands them
+//!   to the [`queue`] of each reader, or to a [`sink::Fold`]; the subscription takes them out.
+//! - **A wish**: a handle or a subscription writes it into the topic table ([`topics`], kept by [`subscriptions`]) and wakes the
+//!   thread, which asks the table for the next request and gives that to the session.
+//! - **An answer**: the session says what the venue said, the table decides what follows, and its news goes through the router to
+//!   those whom it concerns: first to folds, then to queues. Then it has arrived, and whoever waits for it is woken.
+//! - **A last drop**: [`handle`] gives the lease back to [`registry`], stops the thread and waits until its guard has freed the key.
+//!
 //! # Locks
 //! Each is private to its file. A thread holds one at a time, and never across I/O, a join, a send, a destructor or
 //! user code. (One exception is argued in `queue.rs`: the token of the end is sent under the tail.)
@@ -8,21 +17,19 @@
 //! |---|---|---|---|
 //! | claim table | `registry.rs` | which stream holds which key | the end of a draining stream |
 //! | lifecycle | `lifecycle.rs` | the phase | a change of it |
-//! | wishes | `wishes.rs` | what callers want | none: the waker |
+//! | subscriptions | `subscriptions.rs` | the topic table: what callers want, and what became of it | news that has arrived |
 //! | queue, tail | `queue.rs` | what the stream's thread pushed | the first of it; in `select!` the wake token |
-//! | queue, answers | `queue.rs` | what the venue confirmed | an answer |
 //! | refusal, reported | `price_book/cell.rs` | why a topic was refused, how the last trade was named | none |
 //! | gate | `price_book/gate.rs` | the number of an update | an update |
-//! | standing | here | the hub's view, for health | none |
+//! | unmatched | here | the topic of the newest event that matched nobody | none |
 //! | thread | here | the join handle | none |
-//! | hub | `rehearsal.rs` | the hub of a stream that a test feeds; the one that others are taken under | none |
+//! | router | `rehearsal.rs` | the router of a stream that a test feeds; the one that others are taken under | none |
 
 mod batch;
 mod behind;
 mod driver;
 mod entries;
 mod handle;
-mod hub;
 mod lifecycle;
 mod liveness;
 #[cfg(feature = "metrics")]
@@ -35,15 +42,17 @@ mod model;
 mod queue;
 mod registry;
 mod rehearsal;
+mod router;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod simulation;
 pub(crate) mod sink;
 mod subscription;
+mod subscriptions;
 #[cfg(test)]
 #[cfg(not(loom))]
 pub(crate) mod tests;
-mod wishes;
+mod topics;
 
 use std::{
     any::Any,
@@ -64,9 +73,14 @@ pub(crate) use self::{
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},
     rehearsal::rehearse,
-    wishes::{FIRST_VERSION, SubscriptionId},
+    topics::SubscriptionId,
 };
-use self::{driver::Driver, hub::Routing, wishes::Wishes};
+use self::{
+    driver::Driver,
+    router::Routing,
+    subscriptions::{Subscriptions, Waited},
+    topics::{Limits, TopicTable, Wanted},
+};
 pub use self::{
     handle::{LineClosed, StreamHandle},
     lifecycle::Phases,
@@ -86,12 +100,10 @@ use crate::{
     health::{CounterValues, Health, SubscriptionHealth},
     key::StreamKey,
     phase::Phase,
-    record,
-    symbol_budget::BudgetUse,
-    thread,
-    topic::Topic,
+    record, thread,
+    topic::{Overflow, Topic},
     transport::{Transport, websocket::WebSocketTransport},
-    venue::Venue,
+    venue::{Delivery, Venue},
 };
 
 /// What the handles, the subscriptions and the thread of one stream share.
@@ -101,22 +113,12 @@ pub(crate) struct Stream<V: Venue> {
     venue: V,
     config: Arc<Config>,
     lifecycle: Lifecycle,
-    wishes: Wishes<V::Event>,
+    subscriptions: Subscriptions<V::Event>,
     counters: Counters,
-    standing: Mutex<Standing>,
+    /// The topic of the newest event that matched nobody.
+    unmatched: Mutex<Option<Topic>>,
     thread: Mutex<Option<JoinHandle<()>>>,
     thread_id: OnceLock<ThreadId>,
-}
-
-/// What the hub published last.
-#[derive(Default)]
-struct Standing {
-    wanted: usize,
-    confirmed: usize,
-    missing: Vec<Topic>,
-    budget: Option<BudgetUse>,
-    /// The topic of the newest event that matched nobody.
-    unmatched: Option<Topic>,
 }
 
 /// A stream, whatever its venue.
@@ -134,8 +136,23 @@ pub(crate) trait Shared: Any + Send + Sync {
     fn join(&self);
     fn is_own_thread(&self) -> bool;
     fn unsubscribe(&self, id: SubscriptionId);
-    fn add_topics(&self, id: SubscriptionId, topics: Vec<Topic>) -> Result<u64>;
-    fn remove_topics(&self, id: SubscriptionId, topics: &[Topic]) -> Result<u64>;
+    /// Adds topics to a subscription, whose queue does this when it is full, if it has one. `also` runs under the lock, so that what
+    /// it does has the same order for all threads.
+    fn add_topics(
+        &self,
+        id: SubscriptionId,
+        topics: Vec<Topic>,
+        overflow: Option<Overflow>,
+        also: &mut dyn FnMut(),
+    ) -> Result<()>;
+    fn remove_topics(
+        &self,
+        id: SubscriptionId,
+        topics: &[Topic],
+        also: &mut dyn FnMut(),
+    ) -> Result<()>;
+    fn wait_confirmed(&self, id: SubscriptionId, deadline: Instant) -> Waited;
+    fn is_refused(&self, id: SubscriptionId, topic: &Topic) -> bool;
     /// `None` once the stream has ended, and in a forked child.
     fn health_of(&self, id: SubscriptionId) -> Option<SubscriptionHealth>;
     fn health(&self) -> Health;
@@ -145,13 +162,13 @@ impl<V: Venue> Stream<V> {
     pub(crate) fn new(key: StreamKey, generation: u64, venue: V, config: Arc<Config>) -> Arc<Self> {
         Arc::new(Self {
             lifecycle: Lifecycle::new(key.clone()),
+            subscriptions: Subscriptions::new(TopicTable::new(&key)),
             key,
             generation,
             venue,
             config,
-            wishes: Wishes::new(),
             counters: Counters::default(),
-            standing: Mutex::default(),
+            unmatched: Mutex::default(),
             thread: Mutex::new(None),
             thread_id: OnceLock::new(),
         })
@@ -170,6 +187,35 @@ impl<V: Venue> Stream<V> {
         differences.dedup();
         differences.extend(self.config.differences(config));
         differences
+    }
+
+    /// Tells the table the venue's rules, before it is asked for anything. Not where the stream is made: the venue is user code, and
+    /// the claim table is locked there.
+    fn set_rules(&self) {
+        let limits = Limits {
+            topics: self.venue.request_limit().max(1),
+            in_flight: 1,
+            per_topic: self.venue.answers_per_topic(),
+            timeout: self.config.request_timeout,
+        };
+        let plan = self.venue.symbol_budget();
+        self.subscriptions
+            .with_table(|table| table.set_rules(limits, plan));
+    }
+
+    /// Topics as the table takes them.
+    ///
+    /// # Errors
+    /// The venue does not have one of them.
+    fn wanted(&self, topics: Vec<Topic>) -> Result<Vec<Wanted>> {
+        topics
+            .iter()
+            .try_for_each(|topic| self.venue.validate(topic))?;
+        let wanted = topics.into_iter().map(|topic| Wanted {
+            builds: self.venue.delivery(&topic) == Delivery::Changes,
+            topic,
+        });
+        Ok(wanted.collect())
     }
 
     /// Starts the thread of a stream that was just claimed, if it is `admitted`.
@@ -195,7 +241,7 @@ impl<V: Venue> Stream<V> {
         record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}", credentials.redact(&self.venue.label(&credentials)));
         let spawned = WebSocketTransport::new(&self.config).and_then(|transport| {
             let ambient = System::new()?;
-            self.wishes.set_waker(transport.waker());
+            self.subscriptions.set_waker(transport.waker());
             let stream = Arc::clone(self);
             let name = format!("tl-{}", self.key.fingerprint());
             let (send_guard, receive_guard) = crossbeam_channel::bounded::<Guard<V>>(1);
@@ -234,19 +280,14 @@ impl<V: Venue> Stream<V> {
     /// The last thing that happens to a stream: it cuts what folds, frees the key and tells everybody who waits.
     fn conclude(&self, reason: &EndReason) {
         // Before anybody can learn of the end: also a thread that panicked leaves no price that looks fresh.
-        for (_, wish) in self.wishes.view() {
-            wish.sink.cut(u64::MAX);
+        for sink in self.subscriptions.sinks() {
+            sink.cut(u64::MAX);
         }
         // Then the key: whoever learns below that the stream has ended may open it again at once, and must not join
         // the dead one.
         claims().vacate(&self.key, self.generation);
         self.lifecycle.end(clock::now(), reason);
-        {
-            let mut standing = self.standing.lock();
-            (standing.wanted, standing.confirmed) = (0, 0);
-            standing.missing.clear();
-        }
-        for sink in self.wishes.close(reason) {
+        for sink in self.subscriptions.close(reason) {
             sink.end(reason);
         }
     }
@@ -352,7 +393,7 @@ impl<V: Venue> Shared for Stream<V> {
     }
 
     fn stop(&self, correlation: Option<&CorrelationId>) {
-        self.wishes.stop(correlation);
+        self.subscriptions.stop(correlation);
     }
 
     fn join(&self) {
@@ -368,29 +409,59 @@ impl<V: Venue> Shared for Stream<V> {
     }
 
     fn unsubscribe(&self, id: SubscriptionId) {
-        self.wishes.unsubscribe(id);
+        self.subscriptions.unsubscribe(id);
     }
 
-    fn add_topics(&self, id: SubscriptionId, topics: Vec<Topic>) -> Result<u64> {
+    fn add_topics(
+        &self,
+        id: SubscriptionId,
+        topics: Vec<Topic>,
+        overflow: Option<Overflow>,
+        also: &mut dyn FnMut(),
+    ) -> Result<()> {
         self.lifecycle.check_process()?;
-        topics
-            .iter()
-            .try_for_each(|topic| self.venue.validate(topic))?;
-        self.wishes
-            .edit(id, |wanted| wanted.extend(topics))
-            .map_err(|reason| self.lifecycle.ended(reason))
+        if let Some(overflow) = overflow.filter(|overflow| *overflow != Overflow::End) {
+            let mut deliveries = topics.iter().map(|topic| self.venue.delivery(topic));
+            if deliveries.any(|delivery| delivery != Delivery::Latest) {
+                let at = At::default();
+                return Err(Error::LossyQueue { at, overflow });
+            }
+        }
+        let wanted = self.wanted(topics)?;
+        let edit = |table: &mut TopicTable| {
+            table.add(id, wanted);
+            also();
+        };
+        let edited = self.subscriptions.edit(id, edit);
+        edited.map_err(|reason| self.lifecycle.ended(reason))
     }
 
-    fn remove_topics(&self, id: SubscriptionId, topics: &[Topic]) -> Result<u64> {
+    fn remove_topics(
+        &self,
+        id: SubscriptionId,
+        topics: &[Topic],
+        also: &mut dyn FnMut(),
+    ) -> Result<()> {
         self.lifecycle.check_process()?;
-        self.wishes
-            .edit(id, |wanted| wanted.retain(|topic| !topics.contains(topic)))
-            .map_err(|reason| self.lifecycle.ended(reason))
+        let edit = |table: &mut TopicTable| {
+            table.remove(id, topics);
+            also();
+        };
+        let edited = self.subscriptions.edit(id, edit);
+        edited.map_err(|reason| self.lifecycle.ended(reason))
+    }
+
+    fn wait_confirmed(&self, id: SubscriptionId, deadline: Instant) -> Waited {
+        self.subscriptions.wait_confirmed(id, deadline)
+    }
+
+    fn is_refused(&self, id: SubscriptionId, topic: &Topic) -> bool {
+        self.subscriptions.look(|table| table.is_refused(id, topic))
     }
 
     fn health_of(&self, id: SubscriptionId) -> Option<SubscriptionHealth> {
         self.lifecycle.check_process().ok()?;
-        Some(self.wishes.of(id)?.health(id))
+        self.subscriptions.health_of(id)
     }
 
     fn health(&self) -> Health {
@@ -428,16 +499,16 @@ impl<V: Venue> Shared for Stream<V> {
         let (leases, draining) = claims().holds(&self.key, self.generation);
         health.leases = leases;
         health.draining_for = draining.map(|since| now.saturating_duration_since(since));
-        let wishes = self.wishes.view();
-        health.subscriptions = wishes.iter().map(|(id, wish)| wish.health(*id)).collect();
-        let standing = self.standing.lock();
-        // All of one moment: what the stream's thread knew. A wish that it has not seen yet is not in it.
-        health.topics_wanted = standing.wanted;
-        health.topics_confirmed = standing.confirmed;
-        health.topics_missing.clone_from(&standing.missing);
-        health.budget = standing.budget;
-        health.newest_unmatched.clone_from(&standing.unmatched);
-        drop(standing);
+        health.subscriptions = self.subscriptions.health();
+        // All of one moment: what the stream's thread knew. What it has not seen yet is not in it.
+        if state.phase != Phase::Ended {
+            let (wanted, confirmed, missing, plan) = self.subscriptions.look(TopicTable::overview);
+            health.topics_wanted = wanted;
+            health.topics_confirmed = confirmed;
+            health.topics_missing = missing;
+            health.budget = plan;
+        }
+        health.newest_unmatched.clone_from(&self.unmatched.lock());
         health
     }
 }
@@ -468,6 +539,13 @@ impl Counters {
         self.repeats.add(routing.repeats);
         self.unmatched.add(routing.unmatched);
         self.unsettled.add(routing.unsettled);
+    }
+
+    /// So many events that had reached nobody were held back, and somebody was given them.
+    fn claim(&self, events: u64) {
+        self.unsettled
+            .set(self.unsettled.get().saturating_sub(events));
+        self.routed.add(events);
     }
 
     fn values(&self) -> CounterValues {

@@ -75,17 +75,6 @@ use crate::{
     venue::Routed,
 };
 
-/// What the venue has answered so far, for `wait_confirmed`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Answers {
-    /// Which version of the subscription's topics the stream's thread has seen.
-    pub(crate) version: u64,
-    pub(crate) pending: usize,
-    pub(crate) confirmed: usize,
-    pub(crate) refused: Option<Error>,
-    pub(crate) ended: Option<EndReason>,
-}
-
 /// Something is queued: what comes through the channel of [`Subscription::ready`](super::Subscription::ready). It carries
 /// no update.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,8 +154,6 @@ pub(crate) struct Queue<E> {
     tail: Mutex<Tail<E>>,
     filled: Condvar,
     channel: Channel,
-    answers: Mutex<Answers>,
-    answered: Condvar,
     stream: StreamKey,
     /// Whose subscription it is. Declarations are stamped with it when they are read, and events never.
     correlation: Option<CorrelationId>,
@@ -200,7 +187,11 @@ impl<E> Queue<E> {
     }
 
     pub(crate) fn conflates(&self) -> bool {
-        self.room.overflow == Overflow::Conflate
+        self.overflow() == Overflow::Conflate
+    }
+
+    pub(super) fn overflow(&self) -> Overflow {
+        self.room.overflow
     }
 }
 
@@ -224,8 +215,6 @@ impl<E: Routed> Queue<E> {
             }),
             filled: Condvar::new(),
             channel: Channel::new(),
-            answers: Mutex::new(Answers::default()),
-            answered: Condvar::new(),
             routed: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -249,20 +238,31 @@ impl<E: Routed> Queue<E> {
 
     // ---- the stream's thread ----
 
-    /// Takes in the picked events of a batch, as the limit allows. Not for one that conflates.
-    pub(crate) fn push(&self, batch: &Arc<Batch<E>>, picks: Picks, scratch: &mut Scratch<E>) {
+    /// Takes in the picked events of a batch, as the limit allows. Not for one that conflates. Says whether the queue has ended,
+    /// because it was full.
+    pub(crate) fn push(
+        &self,
+        batch: &Arc<Batch<E>>,
+        picks: Picks,
+        scratch: &mut Scratch<E>,
+    ) -> bool {
         debug_assert!(!self.conflates(), "a run is not of one topic");
         let run = Run::new(Arc::clone(batch), picks);
         let count = run.len();
         scratch.clear();
         scratch.heap = run.heap();
         scratch.load.push_back(Entry::Run(run));
-        self.insert(count, scratch);
+        self.insert(count, scratch)
     }
 
     /// The same with copies: few events must not keep a large batch alive for as long as they wait, and what conflates
     /// takes each by itself.
-    pub(crate) fn push_copies(&self, batch: &Batch<E>, picks: &[u32], scratch: &mut Scratch<E>) {
+    pub(crate) fn push_copies(
+        &self,
+        batch: &Batch<E>,
+        picks: &[u32],
+        scratch: &mut Scratch<E>,
+    ) -> bool {
         // Events are cloned before the lock is taken, and destroyed after it was let go.
         scratch.clear();
         for index in picks {
@@ -279,11 +279,11 @@ impl<E: Routed> Queue<E> {
             scratch.heap += copy.heap();
             scratch.load.push_back(Entry::One(copy));
         }
-        self.insert(picks.len(), scratch);
+        self.insert(picks.len(), scratch)
     }
 
     /// Takes in what the scratch is loaded with.
-    fn insert(&self, count: usize, scratch: &mut Scratch<E>) {
+    fn insert(&self, count: usize, scratch: &mut Scratch<E>) -> bool {
         let overflowed = self.change(|tail| {
             if tail.queue.is_ended() {
                 add(&self.dropped, count as u64);
@@ -303,9 +303,7 @@ impl<E: Routed> Queue<E> {
             inserted.overflowed
         });
         scratch.clear();
-        if overflowed {
-            self.end_answers(&EndReason::Failed(self.overflow_error()));
-        }
+        overflowed
     }
 
     /// Declares events dropped that never were.
@@ -340,19 +338,6 @@ impl<E: Routed> Queue<E> {
     /// Ends the subscription, behind what is queued. The first reason stays.
     pub(crate) fn end(&self, reason: &EndReason) {
         self.change(|tail| tail.queue.end(reason));
-        self.end_answers(reason);
-    }
-
-    /// Publishes what the venue has answered.
-    pub(crate) fn answer(&self, update: impl FnOnce(&mut Answers)) {
-        update(&mut self.answers.lock());
-        self.answered.notify_all();
-    }
-
-    fn end_answers(&self, reason: &EndReason) {
-        self.answer(|answers| {
-            answers.ended.get_or_insert_with(|| reason.clone());
-        });
     }
 
     /// One change of the tail, then the token if that made it non-empty, and a wake for a reader that waits. What is
@@ -384,36 +369,13 @@ impl<E: Routed> Queue<E> {
         result
     }
 
-    fn overflow_error(&self) -> Error {
+    pub(super) fn overflow_error(&self) -> Error {
         Error::Overflow {
             // Events are only taken in while it is.
             at: At::new(&self.stream, Phase::Live),
             capacity: self.room.events,
             capacity_bytes: self.room.bytes,
         }
-    }
-
-    /// Waits until the venue has answered for every topic of `version`, the end, or `deadline`.
-    pub(crate) fn wait_answered(&self, version: u64, deadline: Instant) -> Answers {
-        let mut answers = self.answers.lock();
-        let done = |answers: &Answers| {
-            answers.ended.is_some()
-                || (answers.version >= version
-                    && (answers.pending == 0 || answers.refused.is_some()))
-        };
-        while !done(&answers) {
-            if self.answered.wait_until(&mut answers, deadline).timed_out() {
-                break;
-            }
-        }
-        answers.clone()
-    }
-
-    fn answers(&self) -> Answers {
-        if self.process.is_parent() {
-            return Answers::default();
-        }
-        self.answers.lock().clone()
     }
 
     /// The subscription is gone: what is queued is destroyed, and nothing is taken in any more.
@@ -447,7 +409,6 @@ impl<E: Routed> Queue<E> {
     /// What health shows of it, as the subscription of this number.
     pub(crate) fn health(&self, id: u64) -> SubscriptionHealth {
         let counts = self.counts();
-        let answers = self.answers();
         SubscriptionHealth {
             id,
             correlation: self.correlation.clone(),
@@ -464,8 +425,8 @@ impl<E: Routed> Queue<E> {
             capacity_bytes: self.room.bytes,
             overflow: self.room.overflow,
             lag: Duration::from_nanos(self.lag.load(Ordering::Relaxed)),
-            topics_confirmed: answers.confirmed,
-            topics_pending: answers.pending,
+            topics_confirmed: 0,
+            topics_pending: 0,
         }
     }
 }

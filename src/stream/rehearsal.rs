@@ -1,9 +1,9 @@
-//! A stream whose events come from a test: the real claim table, hub and queues, and in place of the thread, the
+//! A stream whose events come from a test: the real claim table, topic table, router and queues, and in place of the thread, the
 //! session and the socket whoever calls [`TestFeed`]'s methods.
 //!
-//! **The lock.** What a stream's thread owns alone is shared here, so the hub lies under a Mutex. It is taken outermost:
-//! under it, wishes, lifecycle and queues lock for a moment each, and none of them calls back in here with a lock of
-//! its own held: the waker runs after the wishes were let go. The claim table is called after the hub was let go.
+//! **The lock.** What a stream's thread owns alone is shared here, so the router lies under a Mutex. It is taken outermost:
+//! under it, subscriptions, lifecycle and queues lock for a moment each, and none of them calls back in here with a lock of
+//! its own held: the waker runs after the subscriptions were let go. The claim table is called after the router was let go.
 
 use std::{
     fmt,
@@ -15,7 +15,12 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Acquired, Lease, ScopeId, Stream, claims, handle::StreamHandle, hub::Hub};
+use super::{
+    Acquired, Lease, ScopeId, Stream, claims,
+    handle::StreamHandle,
+    router::{Router, Telling},
+    topics::{TopicTable, Word},
+};
 use crate::{
     clock,
     config::Config,
@@ -25,7 +30,7 @@ use crate::{
     key::{Endpoint, StreamKey},
     phase::Phase,
     transport::Wake,
-    venue::{Confirmed, Events, Routed, Venue},
+    venue::{Events, Routed, Venue},
 };
 
 /// The venue's side of a stream without a socket: what is fed here reaches the subscriptions of its handle, as far as
@@ -121,21 +126,23 @@ pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<
     };
     let stage = Arc::new(Rehearsal {
         stream: Arc::clone(&stream),
-        hub: Mutex::new(Hub::new(&key, None)),
+        router: Mutex::new(Router::new()),
     });
     stream.lifecycle.change(clock::now(), |state| {
         state.phase = Phase::Live;
         state.epoch = 1;
     });
+    stream.set_rules();
+    stream.subscriptions.with_table(TopicTable::connected);
     // The stage holds the stream and the stream the stage, until either end of the line lets go: `end` takes it back.
-    stream.wishes.set_waker(Arc::clone(&stage) as _);
+    stream.subscriptions.set_waker(Arc::clone(&stage) as _);
     let handle = StreamHandle::new(stream, Lease::counted(shared, None), queue);
     (TestFeed { stage }, handle)
 }
 
 struct Rehearsal<V: Venue> {
     stream: Arc<Stream<V>>,
-    hub: Mutex<Hub<V::Event>>,
+    router: Mutex<Router<V::Event>>,
 }
 
 /// What a feed does, without knowing its venue.
@@ -150,19 +157,50 @@ trait Stage<E>: Send + Sync {
 
 impl<V: Venue> Rehearsal<V> {
     /// Takes over what callers want, and confirms it while the line is up. Says whether they want no more of it.
-    fn attend(&self, hub: &mut Hub<V::Event>) -> bool {
+    fn attend(&self, router: &mut Router<V::Event>) -> bool {
         let now = clock::now();
-        let changes = self.stream.wishes.take_changes();
-        for (id, wish) in changes.subscriptions {
-            hub.update(id, wish, now);
+        let subscriptions = &self.stream.subscriptions;
+        let changes = subscriptions.take_changes();
+        for joined in changes.joined {
+            router.join(joined, now);
         }
-        while self.is_live() && hub.next_request(usize::MAX, now).is_some() {
-            hub.confirm(Confirmed::Request, || self.lost());
+        subscriptions.with_table(|table| {
+            while self.is_live() && table.next(now).is_some() {
+                table.hear(vec![Word::Request(None, Ok(()))], now);
+            }
+        });
+        self.tell_news(router);
+        for id in changes.left {
+            router.leave(id);
         }
-        // Of a test's stream there are no records.
-        drop(hub.take_told());
-        *self.stream.standing.lock() = hub.standing();
         changes.stop.is_some()
+    }
+
+    fn tell_news(&self, router: &mut Router<V::Event>) {
+        let news = self.stream.subscriptions.with_table(TopicTable::take_news);
+        let telling = Telling {
+            gap: self.break_of(self.lost()),
+            epoch: self.epoch(),
+            now: clock::utc(),
+            asleep: clock::asleep(),
+            expects: &|_| None,
+        };
+        self.stream.counters.claim(router.apply(news, &telling));
+        self.stream.subscriptions.arrived();
+        // Of a test's stream there are no records.
+        drop(router.take_told());
+    }
+
+    fn break_of(&self, cause: Error) -> Gap {
+        Gap {
+            since: None,
+            last: Some(clock::utc()),
+            cause,
+            epoch: self.epoch(),
+            topics: Box::default(),
+            breaks: 1,
+            correlation: None,
+        }
     }
 
     fn is_live(&self) -> bool {
@@ -189,39 +227,36 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
             self.stream.counters.events.add(count);
             self.stream.counters.last_read.set(clock::now());
         }
-        let routing = self
-            .hub
-            .lock()
-            .dispatch(&mut events, self.epoch(), clock::asleep());
+        let mut router = self.router.lock();
+        let routing = router.dispatch(&mut events, self.epoch(), clock::asleep());
+        for id in router.take_overflowed() {
+            self.stream.subscriptions.end_full(id);
+        }
+        drop(router);
         if self.is_live() {
             self.stream.counters.add_routing(&routing);
         }
     }
 
     fn gap(&self) {
-        let mut hub = self.hub.lock();
+        let mut router = self.router.lock();
         if !self.is_live() {
             return;
         }
         let cause = self.lost();
-        hub.disconnected(Some(&Gap {
-            since: None,
-            last: Some(clock::utc()),
-            cause: cause.clone(),
-            epoch: self.epoch(),
-            breaks: 1,
-            correlation: None,
-        }));
+        router.disconnected(Some(&self.break_of(cause.clone())));
+        let subscriptions = &self.stream.subscriptions;
+        subscriptions.with_table(|table| table.disconnected(Some(&cause), clock::now()));
         self.stream.lifecycle.change(clock::now(), |state| {
             state.phase = Phase::Waiting;
             state.failures += 1;
             state.cause = Some(cause);
         });
-        self.attend(&mut hub);
+        self.attend(&mut router);
     }
 
     fn resume(&self) {
-        let mut hub = self.hub.lock();
+        let mut router = self.router.lock();
         if self.stream.lifecycle.phase() != Phase::Waiting {
             return;
         }
@@ -230,20 +265,20 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
             state.phase = Phase::Live;
             state.epoch += 1;
         });
-        hub.connected(now);
-        self.attend(&mut hub);
-        hub.resume(self.epoch(), clock::utc);
+        router.connected(now);
+        self.stream.subscriptions.with_table(TopicTable::connected);
+        self.attend(&mut router);
     }
 
     fn lose(&self, count: u64) {
-        self.hub.lock().lose(count);
+        self.router.lock().lose(count);
     }
 
     fn notice(&self, notice: &Notice) {
-        let hub = self.hub.lock();
+        let router = self.router.lock();
         match notice {
-            Notice::Unparsed(unparsed) => hub.unparsed(unparsed),
-            other => hub.notice(other),
+            Notice::Unparsed(unparsed) => router.unparsed(unparsed),
+            other => router.notice(other),
         }
     }
 
@@ -255,7 +290,7 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
 /// Called by whoever wants something else, with none of the stream's locks held.
 impl<V: Venue> Wake for Rehearsal<V> {
     fn wake(&self) {
-        let stop = self.attend(&mut self.hub.lock());
+        let stop = self.attend(&mut self.router.lock());
         if stop {
             self.end(&EndReason::Closed);
         }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{AnyStream, batch::Batch, handle::Lease, queue::Queue, wishes::SubscriptionId};
+use super::{AnyStream, batch::Batch, handle::Lease, queue::Queue, topics::SubscriptionId};
 use crate::{
     error::{Error, Result},
     event::{Concerns, EndReason, Gap, Notice},
@@ -24,14 +24,8 @@ pub(crate) trait Fold<E>: Send + Sync {
     /// Takes in the picked events of a batch, in order.
     fn fold(&self, batch: &Batch<E>, picks: &[u32]);
 
-    /// How the venue's answers stand, for all of its topics as of a version of them. `refusal` is why those are refused,
-    /// or displaced, that were not before.
-    fn answers(
-        &self,
-        version: u64,
-        topics: &mut dyn Iterator<Item = (&Topic, Standing)>,
-        refusal: Option<&Error>,
-    );
+    /// What became of one of its topics.
+    fn told(&self, topic: &Topic, news: TopicNews<'_>);
 
     /// Something that came could not be read: events of what this concerns may be missing. It never concerns nobody.
     fn missed(&self, concerns: &Concerns);
@@ -46,20 +40,15 @@ pub(crate) trait Fold<E>: Send + Sync {
     fn health(&self, id: u64) -> SubscriptionHealth;
 }
 
-/// The venue's answer to one topic of one member.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    Pending,
+/// What a fold is told of one of its topics.
+#[derive(Clone, Copy)]
+pub(crate) enum TopicNews<'a> {
+    /// Its events follow.
     Confirmed,
-    Refused,
-    /// Taken for a member that is worth more, until there is room.
-    Displaced,
-}
-
-impl<E> Sink<E> {
-    pub(crate) fn is_fold(&self) -> bool {
-        matches!(self, Self::Fold(_))
-    }
+    /// No more of it comes, until it is confirmed again.
+    Stopped,
+    /// The same, because it was refused, or had to make room.
+    Refused(&'a Error),
 }
 
 impl<E: Routed> Sink<E> {
@@ -142,15 +131,20 @@ impl Attached {
         error.told(self.stream().key(), None, self.lease.correlation())
     }
 
-    /// Adds topics; the version of them that the hub will answer for.
-    pub(crate) fn add(&self, topics: Vec<Topic>) -> Result<u64> {
-        let added = self.stream().add_topics(self.id, topics);
+    /// Adds topics. `also` is done in the same moment, so that two threads that add and remove the same agree on the order.
+    pub(crate) fn add(&self, topics: Vec<Topic>, also: &mut dyn FnMut()) -> Result<()> {
+        let added = self.stream().add_topics(self.id, topics, None, also);
         added.map_err(|error| self.lease.told(error))
     }
 
-    pub(crate) fn remove(&self, topics: &[Topic]) -> Result<u64> {
-        let removed = self.stream().remove_topics(self.id, topics);
+    pub(crate) fn remove(&self, topics: &[Topic], also: &mut dyn FnMut()) -> Result<()> {
+        let removed = self.stream().remove_topics(self.id, topics, also);
         removed.map_err(|error| self.lease.told(error))
+    }
+
+    /// Whether one of its topics was refused, and was not asked for anew since.
+    pub(crate) fn is_refused(&self, topic: &Topic) -> bool {
+        self.stream().is_refused(self.id, topic)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Subscription and its iterators: what a user sees of a queue's reader.
 
 use std::{
-    cell::Cell,
     fmt,
     marker::PhantomData,
     mem,
@@ -12,7 +11,8 @@ use std::{
 use super::{
     handle::Lease,
     queue::{Front, Reader, Ready},
-    wishes::{FIRST_VERSION, SubscriptionId},
+    subscriptions::Waited,
+    topics::SubscriptionId,
 };
 use crate::{
     clock,
@@ -62,19 +62,13 @@ use crate::{
 pub struct Subscription<T: Payload<Source: Routed>> {
     reader: Reader<T::Source>,
     id: SubscriptionId,
-    version: Cell<u64>,
     /// Below the reader on purpose: the lease goes last, after the subscription was taken off the stream.
     lease: Lease,
 }
 
 impl<T: Payload<Source: Routed>> Subscription<T> {
     pub(super) fn new(reader: Reader<T::Source>, id: SubscriptionId, lease: Lease) -> Self {
-        Self {
-            reader,
-            id,
-            version: Cell::new(FIRST_VERSION),
-            lease,
-        }
+        Self { reader, id, lease }
     }
 
     /// The next update. Blocks until there is one.
@@ -146,6 +140,11 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
         Drain::new(&self.reader)
     }
 
+    #[cfg(test)]
+    pub(super) fn id(&self) -> SubscriptionId {
+        self.id
+    }
+
     /// Whether the channel would fire, without asking for it.
     #[cfg(test)]
     pub(super) fn fires(&self) -> bool {
@@ -156,7 +155,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     ///
     /// # Errors
     /// [`Error::Refused`](crate::Error::Refused) (or another refusal) as soon as the venue refuses a topic,
-    /// [`Error::TimedOut`](crate::Error::TimedOut) with the stream's last cause, or the error the stream ended with.
+    /// [`Error::Displaced`](crate::Error::Displaced) if one had to make room, [`Error::TimedOut`](crate::Error::TimedOut) with the stream's last cause, or the error the stream ended with.
     pub fn wait_confirmed(&self, timeout: Duration) -> Result<()> {
         let waited = self.wait_answered(timeout);
         waited.map_err(|error| self.lease.told(error))
@@ -165,15 +164,12 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     fn wait_answered(&self, timeout: Duration) -> Result<()> {
         let lifecycle = self.lease.stream().lifecycle();
         lifecycle.check_process()?;
-        let answers = self
-            .reader
-            .queue()
-            .wait_answered(self.version.get(), clock::deadline(timeout));
-        match (answers.ended, answers.refused) {
-            (Some(reason), _) => Err(lifecycle.ended(reason)),
-            (None, Some(error)) => Err(error),
-            (None, None) if answers.version >= self.version.get() && answers.pending == 0 => Ok(()),
-            (None, None) => Err(lifecycle.timed_out(Doing::WaitingForConfirmation)),
+        let deadline = clock::deadline(timeout);
+        match self.lease.stream().wait_confirmed(self.id, deadline) {
+            Waited::Confirmed => Ok(()),
+            Waited::Failed(error) => Err(error),
+            Waited::Ended(reason) => Err(lifecycle.ended(reason)),
+            Waited::TimedOut => Err(lifecycle.timed_out(Doing::WaitingForConfirmation)),
         }
     }
 
@@ -190,12 +186,12 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
             ..
         } = topics.into_parts();
         let stream = self.lease.stream();
-        let version = stream.add_topics(self.id, topics).map_err(|error| {
+        let overflow = self.reader.queue().overflow();
+        let added = stream.add_topics(self.id, topics, Some(overflow), &mut || ());
+        added.map_err(|error| {
             let error = self.lease.told(error);
             error.told(stream.key(), None, correlation.as_ref())
-        })?;
-        self.version.set(version);
-        Ok(())
+        })
     }
 
     /// Removes topics. Events of theirs that are queued, or on their way, may still come.
@@ -204,10 +200,11 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// The end of the stream.
     pub fn remove<U: Payload<Source = T::Source>>(&self, topics: Topics<U>) -> Result<()> {
         let topics = topics.into_parts().topics;
-        let removed = self.lease.stream().remove_topics(self.id, &topics);
-        self.version
-            .set(removed.map_err(|error| self.lease.told(error))?);
-        Ok(())
+        let removed = self
+            .lease
+            .stream()
+            .remove_topics(self.id, &topics, &mut || ());
+        removed.map_err(|error| self.lease.told(error))
     }
 
     /// Asks the venue again for the topics that it refused. [`add`](Self::add) and [`remove`](Self::remove) do so, too.

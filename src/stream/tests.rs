@@ -18,7 +18,8 @@ use super::{
     driver::Driver,
     handle::Lease,
     registry::Released,
-    sink::{Fold, Sink, Standing},
+    sink::{Fold, Sink, TopicNews},
+    subscriptions::Wishes,
 };
 use crate::{
     Config, Credentials, EndReason, Error, Gap, Notice, Phase, Quote, Topics, Update,
@@ -56,7 +57,7 @@ pub(crate) fn drive<V: Venue>(
 pub(crate) struct Bench {
     pub(crate) peer: Peer,
     driver: Driver<MarketData, MemoryTransport>,
-    stream: Arc<Stream<MarketData>>,
+    pub(crate) stream: Arc<Stream<MarketData>>,
     next: Option<Instant>,
 }
 
@@ -512,13 +513,7 @@ impl EndSteps {
 impl Fold<crate::market::MarketEvent> for EndSteps {
     fn fold(&self, _: &Batch<crate::market::MarketEvent>, _: &[u32]) {}
 
-    fn answers(
-        &self,
-        _: u64,
-        _: &mut dyn Iterator<Item = (&crate::Topic, Standing)>,
-        _: Option<&Error>,
-    ) {
-    }
+    fn told(&self, _: &crate::Topic, _: TopicNews<'_>) {}
 
     fn missed(&self, _: &Concerns) {}
 
@@ -557,7 +552,12 @@ fn the_key_is_free_before_anybody_learns_of_the_end_and_prices_are_cut_before_th
     });
     let topics = alpaca::quotes(["A"]).into_parts();
     let sink = Sink::Fold(Arc::clone(&steps) as _);
-    stream.wishes.subscribe(sink, topics, None).unwrap();
+    let wishes = Wishes {
+        topics: stream.wanted(topics.topics).unwrap(),
+        expected: None,
+        priority: 0,
+    };
+    stream.subscriptions.subscribe(sink, wishes, None).unwrap();
     assert_eq!(claims().release(&key, generation), Released::Last);
 
     let (begin, begun) = crossbeam_channel::bounded(1);

@@ -57,7 +57,7 @@ impl<E> Events<E> {
     }
 
     #[cold]
-    fn odd_fields(&self, place: usize) -> OddFields {
+    pub(crate) fn odd_fields(&self, place: usize) -> OddFields {
         let found = self.odd.binary_search_by_key(&place, |(place, _)| *place);
         found.map_or_else(|_| OddFields::default(), |at| self.odd[at].1.clone())
     }

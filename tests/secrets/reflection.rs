@@ -199,9 +199,11 @@ fn no_error_of_the_venue_shows_the_secret_that_it_repeats() {
     for _ in CODES {
         let feed = manager.open(&server.venue(), &credentials).unwrap();
         let trades = feed.subscribe(alpaca::trades(["AAPL"])).unwrap();
-        let error = trades.wait_confirmed(WAIT).unwrap_err();
-        capture.error(&error);
-        seen.extend(innermost(&error));
+        // What says nothing of the request leaves it unanswered, and it is made once more.
+        if let Err(error) = trades.wait_confirmed(WAIT) {
+            capture.error(&error);
+            seen.extend(innermost(&error));
+        }
         capture.stream(&feed, &manager);
     }
     assert_eq!(
@@ -261,8 +263,7 @@ fn the_reason_of_a_close_frame_is_in_no_record_where_debug_is_the_level() {
     log::set_max_level(log::LevelFilter::Debug);
     let credentials = Credentials::new(PLAIN.key, PLAIN.secret).unwrap();
     let manager = Manager::with_config(server.config()).unwrap();
-    let feed = manager.open(&server.venue(), &credentials).unwrap();
-    feed.wait_live(WAIT).unwrap();
+    let _feed = manager.open(&server.venue(), &credentials).unwrap();
     support::eventually("the close frame is logged", || {
         let all = capture.0.lock();
         all.contains("DEBUG tungstenite::protocol: Received close frame")

@@ -17,7 +17,7 @@ pub(crate) const SHOWN: &str = "\
 /// What a venue says of markets and orders, value by value, and what is folded from it; choices among a few words;
 /// errors without content; names that users give. There is no place in them for a credential, and so nothing to show.
 pub(crate) const DATA: &str = "\
-    Account Aged Amendment AssetClass Bar BestPrice BudgetHolder BudgetUse Code Codec Concerns Conditions CorrelationId Counts CryptoFeed Feed Fill \
+    Account Aged Amendment AssetClass Bar BestPrice BudgetHolder BudgetUse Code Codec Concerns Conditions CorrelationId Counts CryptoFeed Delivery Feed Fill \
     Imbalance Interval Lack LastTrade LegFill LuldBand MarketEvent Missed News NotFresh Obstacle OddFields OptionFeed Order \
     OrderBookUpdate OrderClass OrderEvent OrderStatus OrderType OrderUpdate Overflow PerpetualPricing \
     PositionIntent Price PriceBook PriceLevel PriceSource Quote Reading RecvError RecvTimeoutError Side Sides \

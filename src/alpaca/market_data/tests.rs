@@ -17,7 +17,7 @@ enum Does {
 fn does(out: &mut Output<MarketEvent>) -> Does {
     match out.next_item().map(|(_, item)| item) {
         Some(Item::Down(Verdict::Rejected(rejection))) => Does::Down(rejection.kind),
-        Some(Item::Refused(rejection)) => Does::Refuse(rejection.kind),
+        Some(Item::Refused(_, rejection)) => Does::Refuse(rejection.kind),
         Some(Item::Up) => Does::Up,
         None => Does::Nothing,
         Some(_) => panic!("something else"),
@@ -262,7 +262,7 @@ impl Told {
                 Item::Resync(topics) => format!("resync {topics:?}"),
                 Item::Confirmed(Confirmed::State(topics)) => format!("state {topics:?}"),
                 Item::Down(Verdict::Rejected(rejection)) => format!("down {:?}", rejection.kind),
-                Item::Refused(rejection) => format!("refused {:?}", rejection.kind),
+                Item::Refused(_, rejection) => format!("refused {:?}", rejection.kind),
                 Item::Send(Message::Text(text)) => text,
                 _ => panic!("something else"),
             });

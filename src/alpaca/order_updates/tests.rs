@@ -98,7 +98,7 @@ impl Told {
                 Item::Up => "up".to_owned(),
                 Item::Confirmed(Confirmed::Request) => "confirmed".to_owned(),
                 Item::Confirmed(Confirmed::State(topics)) => format!("state {topics:?}"),
-                Item::Refused(rejection) => format!("refused: {rejection}"),
+                Item::Refused(_, rejection) => format!("refused: {rejection}"),
                 Item::Unparsed(unparsed) => format!("unparsed: {}", unparsed.why),
                 Item::Down(Verdict::Rejected(rejection)) => {
                     format!("down {:?}: {rejection}", rejection.kind)

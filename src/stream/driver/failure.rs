@@ -21,7 +21,7 @@ use crate::{
     event::{EndReason, Gap},
     phase::Phase,
     record,
-    stream::hub::Outage,
+    stream::{router::Outage, topics::TopicTable},
     transport::{Fault, Transport},
     venue::{Venue, Verdict},
 };
@@ -112,7 +112,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// The connection is over. Whether the stream is, too, follows from the reason.
     pub(super) fn end(&mut self, now: Instant, ending: Ending) {
         // Of what led to this, in front of the record of the loss.
-        self.tell();
+        self.record();
         let error = match ending {
             Ending::Stopped => return self.stop(now),
             Ending::Verdict(Verdict::Done) => return self.lose(now, EndReason::Done),
@@ -196,7 +196,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             Link::Live(live) => Some(now.saturating_duration_since(live.since)),
             _ => None,
         };
-        let worth = Worth::of(lived, self.hub.has_confirmed(), backoff);
+        let has_confirmed = self.stream.subscriptions.look(TopicTable::has_confirmed);
+        let worth = Worth::of(lived, has_confirmed, backoff);
         let random = || self.ambient.random();
         let judgment = self.failures.judge(&error, worth, now, backoff, random);
         if judgment.costs {
@@ -242,7 +243,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             cause: error.clone(),
             retry_at: clock::after(now, delay),
         };
-        self.hub.not_live(outage, was_live, now);
+        self.router.not_live(outage, was_live, now);
         self.stream.lifecycle.change(now, |state| {
             state.failures = failures;
             state.cause = Some(error);
@@ -264,7 +265,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.close(now, Next::End(reason));
     }
 
-    /// Tells the hub, and with it every subscriber, what the connection was worth. Behind what was already decoded.
+    /// Tells the router, and with it every subscriber, what the connection was worth. Behind what was already decoded.
     fn disconnected(&mut self, now: Instant, cause: &Error) {
         self.flush();
         let gap = matches!(self.link, Link::Live(_)).then(|| Gap {
@@ -273,14 +274,20 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             last: self.last_message.map(|at| self.ambient.utc_of(at)),
             cause: cause.clone(),
             epoch: self.epoch,
+            topics: Box::default(),
             breaks: 1,
             correlation: None,
         });
         if gap.is_some() {
             self.meter.lost(now);
         }
-        self.hub.disconnected(gap.as_ref());
-        self.publish();
+        self.words.clear();
+        self.router.disconnected(gap.as_ref());
+        let cause = gap.is_some().then_some(cause);
+        self.stream
+            .subscriptions
+            .with_table(|table| table.disconnected(cause, now));
+        self.tell_news();
     }
 
     /// Closes the connection in good order: never a second one while the peer may still count the first.
@@ -288,7 +295,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.out.clear();
         self.is_changed = false;
         self.to_look = false;
-        self.hub.cut(self.epoch);
+        self.router.cut(self.epoch);
         self.transport.close();
         self.link = Link::Closing {
             until: clock::after(now, self.stream.config.close_timeout),
@@ -320,7 +327,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 cause: error.clone(),
                 retry_at: clock::after(now, wait),
             };
-            self.hub.not_live(outage, false, now);
+            self.router.not_live(outage, false, now);
             self.stream
                 .lifecycle
                 .change(now, |state| state.cause = Some(error));

@@ -1,17 +1,20 @@
-//! What flows between the connection, its session and the hub: messages, events, requests and answers.
+//! What flows between the connection, its session, the topic table and the router: messages, events, requests and answers.
 
 use std::time::Instant;
 
 use super::{Driver, Ending, Link, Outcome};
 use crate::{
     clock,
-    error::{Error, Rejection, RejectionKind},
-    event::{Concerns, Notice, Unparsed},
+    error::Error,
+    event::{Concerns, Gap, Notice, Unparsed},
     phase::Phase,
     record,
-    stream::hub::Ask,
+    stream::{
+        router::Telling,
+        topics::{TopicTable, Verb, Verdict, Word},
+    },
     transport::{Close, Fault, Incoming, TURN, Transport},
-    venue::{Events, Item, Message, Output, Request, Routed as _, Session as _, Venue},
+    venue::{Confirmed, Events, Item, Message, Output, Request, Routed as _, Session as _, Venue},
 };
 
 impl<V: Venue, T: Transport> Driver<V, T> {
@@ -97,16 +100,18 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     pub(super) fn settle(&mut self, now: Instant) -> Outcome {
         loop {
             if let Err(ending) = self.take_items(now) {
+                self.hear(now);
+                self.tell_news();
                 // What stands behind the item that ended the connection is of a dead one.
                 self.out.clear();
                 return Err(ending);
             }
+            self.hear(now);
             if !std::mem::take(&mut self.is_changed) {
                 return Ok(());
             }
-            self.to_look = true;
             self.ask(now);
-            self.publish();
+            self.tell_news();
         }
     }
 
@@ -122,28 +127,28 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 Item::Send(message) => self.transport.send(message)?,
                 Item::SendSecret(message) => self.transport.send_secret(message)?,
                 Item::Up => self.up(now),
-                Item::Confirmed(confirmed) => {
-                    let left_out = self.left_out();
-                    if self.hub.confirm(confirmed, || left_out.clone()) {
-                        self.answered(now);
-                    }
-                    self.is_changed = true;
+                Item::Confirmed(Confirmed::Request) => self.words.push(Word::Request(None, Ok(()))),
+                Item::Confirmed(Confirmed::State(topics)) => self.words.push(Word::State(topics)),
+                Item::Confirmed(Confirmed::Subscribed(topic)) => {
+                    self.words
+                        .push(Word::Topic(topic, Verdict::Subscribed, None));
+                }
+                Item::Confirmed(Confirmed::Unsubscribed(topic)) => {
+                    self.words
+                        .push(Word::Topic(topic, Verdict::Unsubscribed, None));
+                }
+                Item::Refused(topic, rejection) => {
+                    let rejection = self.shown(rejection);
+                    self.words.push(match topic {
+                        Some(topic) => Word::Topic(topic, Verdict::Refused(rejection), None),
+                        None => Word::Request(None, Err(rejection)),
+                    });
                 }
                 Item::Resync(topics) => {
-                    self.hub.restart(&topics);
+                    self.stream
+                        .subscriptions
+                        .with_table(|table| table.restart(&topics));
                     self.is_changed = true;
-                }
-                Item::Refused(rejection) if self.hub.has_request() => {
-                    self.answered(now);
-                    let error = self.refusal(rejection);
-                    self.hub.refuse(error, now);
-                    self.is_changed = true;
-                }
-                Item::Refused(rejection) => {
-                    let text = rejection.to_string();
-                    // No event was in it.
-                    let unparsed = Unparsed::new(text.as_bytes(), "answers no request");
-                    self.unparsed(&unparsed.concerning(Concerns::Nobody));
                 }
                 Item::Down(verdict) => return Err(Ending::Verdict(verdict)),
             }
@@ -159,7 +164,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.out.reuse(events);
     }
 
-    /// Hands events to the hub, which leaves other memory in their place.
+    /// Hands events to the router, which leaves other memory in their place.
     fn deliver(&mut self, events: &mut Events<V::Event>) {
         if events.is_empty() {
             return;
@@ -170,10 +175,18 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .and_then(|newest| Some((newest.event.happened_at()?, newest.received)));
         self.stream.counters.events.add(events.len() as u64);
         self.stream.counters.odd.add(events.odd() as u64);
-        let routing = self.hub.dispatch(events, self.epoch, self.asleep);
+        let routing = self.router.dispatch(events, self.epoch, self.asleep);
         self.stream.counters.add_routing(&routing);
         if routing.newest.is_some() {
-            self.stream.standing.lock().unmatched = routing.newest;
+            *self.stream.unmatched.lock() = routing.newest;
+        }
+        self.end_overflowed();
+        let cut = self.router.take_cut();
+        if !cut.is_empty() {
+            self.stream
+                .subscriptions
+                .with_table(|table| table.restart_built(&cut));
+            self.is_changed = true;
         }
         if let (Some((happened, received)), Some(live)) = (newest, self.link.live()) {
             let arrived = self.ambient.utc_of(received);
@@ -184,7 +197,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.stream.counters.behind_nanos.set(behind);
             if let Some(by) = warning {
                 record!(Warn, "behind", self.stream.key; "events arrive {by:.1?} late");
-                self.hub.notice(&Notice::behind(by));
+                self.router.notice(&Notice::behind(by));
             }
         }
     }
@@ -210,48 +223,92 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             let shown: String = unparsed.to_string().chars().take(200).collect();
             *passed = Some(shown);
         }
-        self.hub.unparsed(&unparsed);
+        self.router.unparsed(&unparsed);
     }
 
     // ---- requests and answers ----
 
-    /// Makes the next request, if the connection is live and none is in flight. What the session puts out for it is
-    /// settled by the caller.
+    /// Hands the table all that was said of topics: of one frame, so that a frame with five errors refuses one request.
+    fn hear(&mut self, now: Instant) {
+        if self.words.is_empty() {
+            return;
+        }
+        let words = std::mem::take(&mut self.words);
+        self.is_changed = true;
+        let heard = self
+            .stream
+            .subscriptions
+            .with_table(|table| table.hear(words, now));
+        for asked in heard.answered {
+            self.meter.answered(now, asked);
+        }
+        for rejection in heard.unasked {
+            let text = rejection.to_string();
+            // No event was in it.
+            let unparsed = Unparsed::new(text.as_bytes(), "answers no request");
+            self.unparsed(&unparsed.concerning(Concerns::Nobody));
+        }
+    }
+
+    /// Makes the next request, if the connection is live and may have one more. What the session puts out for it is settled by
+    /// the caller.
     fn ask(&mut self, now: Instant) {
         let Some(live) = self.link.live() else {
             return;
         };
-        let limit = self.stream.venue.request_limit();
-        let Some(ask) = self.hub.next_request(limit, now) else {
-            let epoch = self.epoch;
-            self.hub.resume(epoch, || self.ambient.utc());
+        let Some(request) = self
+            .stream
+            .subscriptions
+            .with_table(|table| table.next(now))
+        else {
             return;
         };
-        live.asked = Some(now);
+        self.is_changed = true;
         self.stream.counters.requests.add(1);
-        let request = match &ask {
-            Ask::Subscribe(topics) => Request::Subscribe(topics),
-            Ask::Unsubscribe(topics) => Request::Unsubscribe(topics),
+        let request = match request.verb {
+            Verb::Subscribe => Request::Subscribe(&request.topics),
+            Verb::Unsubscribe => Request::Unsubscribe(&request.topics),
         };
         live.session.request(now, request, &mut self.out);
     }
 
-    fn answered(&mut self, now: Instant) {
-        if let Some(asked) = self.link.live().and_then(|live| live.asked.take()) {
-            self.meter.answered(now, asked);
+    /// Does what the table has decided, and tells those whom it concerns.
+    pub(super) fn tell_news(&mut self) {
+        let news = self.stream.subscriptions.with_table(TopicTable::take_news);
+        if news.is_empty() {
+            return;
         }
+        let venue = &self.stream.venue;
+        let telling = Telling {
+            gap: Gap {
+                since: None,
+                last: self.last_message.map(|at| self.ambient.utc_of(at)),
+                cause: Error::Lost {
+                    at: self.at(Phase::Live),
+                    why: "the venue sends these topics no longer, or begins them again".to_owned(),
+                    source: None,
+                },
+                epoch: self.epoch,
+                topics: Box::default(),
+                breaks: 0,
+                correlation: None,
+            },
+            epoch: self.epoch,
+            now: self.ambient.utc(),
+            asleep: self.asleep,
+            expects: &|topic| venue.expects(topic),
+        };
+        let claimed = self.router.apply(news, &telling);
+        self.stream.counters.claim(claimed);
+        self.end_overflowed();
+        self.stream.subscriptions.arrived();
+        self.to_look = true;
+        self.record();
     }
 
-    /// What those get whose topics the venue left out of its reply.
-    pub(super) fn left_out(&self) -> Error {
-        let why = "the venue left it out of its reply";
-        self.refusal(Rejection::new(RejectionKind::BadRequest, None, why))
-    }
-
-    pub(super) fn refusal(&self, rejection: Rejection) -> Error {
-        Error::Refused {
-            at: self.at(Phase::Live),
-            rejection: self.shown(rejection),
+    fn end_overflowed(&mut self) {
+        for id in self.router.take_overflowed() {
+            self.stream.subscriptions.end_full(id);
         }
     }
 

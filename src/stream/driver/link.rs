@@ -5,12 +5,11 @@ use std::time::{Duration, Instant};
 use super::{Driver, Ending, Outcome};
 use crate::{
     clock,
-    config::Config,
     error::Error,
     event::EndReason,
     phase::Phase,
     record,
-    stream::{behind::Behind, liveness::Liveness},
+    stream::{behind::Behind, liveness::Liveness, topics::TopicTable},
     transport::{Target, Transport},
     venue::{Session, Venue},
 };
@@ -42,8 +41,6 @@ pub(super) enum Link<S> {
 pub(super) struct Live<S> {
     pub(super) session: S,
     pub(super) since: Instant,
-    /// When the request in flight was sent.
-    pub(super) asked: Option<Instant>,
     pub(super) liveness: Liveness,
     pub(super) behind: Behind,
     /// The whole line has fallen silent, and was asked for again.
@@ -80,7 +77,7 @@ impl<S: Session> Link<S> {
         }
     }
 
-    pub(super) fn deadline(&self, config: &Config) -> Option<Instant> {
+    pub(super) fn deadline(&self) -> Option<Instant> {
         match self {
             Self::Waiting { until } | Self::Closing { until, .. } => Some(*until),
             Self::Connecting { deadline, .. } => Some(*deadline),
@@ -90,14 +87,10 @@ impl<S: Session> Link<S> {
                 .into_iter()
                 .flatten()
                 .min(),
-            Self::Live(live) => [
-                Some(live.liveness.deadline()),
-                live.answer_by(config),
-                live.session.deadline(),
-            ]
-            .into_iter()
-            .flatten()
-            .min(),
+            Self::Live(live) => [Some(live.liveness.deadline()), live.session.deadline()]
+                .into_iter()
+                .flatten()
+                .min(),
             Self::Over(_) => None,
         }
     }
@@ -113,7 +106,6 @@ impl<S: Session> Link<S> {
             } => [began, deadline].into_iter().for_each(move_back),
             Self::Live(live) => {
                 move_back(&mut live.since);
-                live.asked.iter_mut().for_each(move_back);
                 live.liveness.slept(slept);
             }
             Self::Closing { until, next } => {
@@ -124,14 +116,6 @@ impl<S: Session> Link<S> {
             }
             Self::Over(_) => {}
         }
-    }
-}
-
-impl<S> Live<S> {
-    /// When the request in flight has to be answered.
-    pub(super) fn answer_by(&self, config: &Config) -> Option<Instant> {
-        self.asked
-            .map(|asked| clock::after(asked, config.request_timeout))
     }
 }
 
@@ -239,7 +223,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.link = Link::Live(Box::new(Live {
             session,
             since: now,
-            asked: None,
             liveness: Liveness::new(now, ping_interval),
             behind: Behind::default(),
             is_silent: false,
@@ -251,7 +234,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             state.retry_at = None;
             state.gives_up_at = None;
         });
-        self.hub.connected(now);
+        self.router.connected(now);
+        self.stream.subscriptions.with_table(TopicTable::connected);
         record!(Info, "live", self.stream.key, epoch = epoch; "connection {epoch} is live");
         self.look_at_calendar();
         self.is_changed = true;

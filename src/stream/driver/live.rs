@@ -5,13 +5,13 @@ use std::{cell::Cell, time::Instant};
 use super::{Driver, Ending, Outcome};
 use crate::{
     calendar::TradingSession,
-    error::{Error, Rejection, RejectionKind},
+    error::Error,
     market::Timestamp,
     phase::Phase,
     record,
     stream::{
-        hub::Silence,
         liveness::{Due, Outlook, time_left},
+        router::Silence,
     },
     topic::list,
     transport::Transport,
@@ -29,8 +29,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.look(now)?;
         }
         self.listen(now)?;
-        self.time_out_request(now)?;
-        self.is_changed |= self.hub.asks_again(now);
+        self.time_out_requests(now)?;
         self.settle(now)?;
         let config = &self.stream.config;
         let due = self
@@ -41,7 +40,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             None => Ok(()),
             Some(Due::Ping) => {
                 // It has been quiet for long. What a burst took is given back.
-                self.hub.release_memory();
+                self.router.release_memory();
                 self.out.reuse(Events::new());
                 self.ping()?;
                 self.look_at_calendar();
@@ -68,26 +67,25 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         Ok(())
     }
 
-    fn time_out_request(&mut self, now: Instant) -> Outcome {
-        let config = &self.stream.config;
-        let is_late = |by: Instant| by <= now;
-        let late = self.link.live();
-        let Some(live) = late.filter(|live| live.answer_by(config).is_some_and(is_late)) else {
-            return Ok(());
-        };
-        live.asked = None;
-        if live.is_silent {
+    /// Requests that were not answered in time.
+    fn time_out_requests(&mut self, now: Instant) -> Outcome {
+        let (is_late, is_deaf) = self.stream.subscriptions.with_table(|table| {
+            let is_due = table.deadline().is_some_and(|at| at <= now);
+            self.is_changed |= is_due;
+            (is_due && table.tick(now), table.is_deaf())
+        });
+        if is_late && self.link.live().is_some_and(|live| live.is_silent) {
             // The line brings nothing, and what it was asked for is not answered either.
             return Err(self.mute());
         }
-        let why = format!(
-            "the venue did not answer within {:?}",
-            config.request_timeout
-        );
-        let error = self.refusal(Rejection::new(RejectionKind::Temporary, None, why));
-        let left_out = self.left_out();
-        self.hub.run_out(error, now, || left_out.clone());
-        self.is_changed = true;
+        if is_deaf {
+            let within = self.stream.config.request_timeout;
+            return Err(Ending::Lost(Error::Lost {
+                at: self.at(Phase::Live),
+                why: format!("the venue answers no requests, each within {within:?}"),
+                source: None,
+            }));
+        }
         Ok(())
     }
 
@@ -106,7 +104,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let (venue, calendar, utc) = (&self.stream.venue, &self.calendar, self.ambient.utc());
         let is_trading = || calendar.session_at(utc) == TradingSession::Regular;
         let silence = self
-            .hub
+            .router
             .silence(now, is_trading, |topic| venue.has_rhythm(topic));
         let Some(Silence {
             topics,
@@ -132,7 +130,9 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.enter(now, Phase::Mute);
             self.ping()?;
         }
-        self.hub.restart(&topics);
+        self.stream
+            .subscriptions
+            .with_table(|table| table.restart(&topics));
         self.is_changed = true;
         self.settle(now)
     }
@@ -142,22 +142,18 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Some(live) = self.link.live() else {
             return Ok(());
         };
-        let venue = &self.stream.venue;
         let (calendar, ambient) = (&self.calendar, &self.ambient);
         let utc = ambient.utc();
         if live.liveness.is_kept() && calendar.session_at(utc) != TradingSession::Regular {
             // What did not come on this day is not missed on the next.
-            self.hub.expect_anew(now);
+            self.router.expect_anew(now);
         }
         let (since, came) = (live.since, Cell::new(false));
-        let left = self.hub.least_left(
-            |topic| venue.expects(topic),
-            |within, heard| {
-                let left = time_left(calendar, ambient.utc_of(heard), utc, within);
-                came.set(came.get() || left.is_zero() && heard > since);
-                left
-            },
-        );
+        let left = self.router.least_left(|within, heard| {
+            let left = time_left(calendar, ambient.utc_of(heard), utc, within);
+            came.set(came.get() || left.is_zero() && heard > since);
+            left
+        });
         match live.liveness.expect(now, left, &self.stream.config) {
             Outlook::Fine | Outlook::Waiting => {}
             Outlook::Recovered if live.is_silent => {}

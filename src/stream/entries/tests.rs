@@ -32,6 +32,7 @@ fn gap(epoch: u64) -> Gap {
         last: Some(Timestamp::from_nanos(epoch as i64)),
         cause: error(),
         epoch,
+        topics: Box::default(),
         breaks: 1,
         correlation: None,
     }

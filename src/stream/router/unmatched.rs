@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Heard, Hub, Standing, Upstream};
+use super::{Heard, Router};
 use crate::{
     event::Notice,
     topic::{Channel, Topic},
@@ -28,7 +28,7 @@ pub(crate) struct Routing {
     pub(crate) newest: Option<Topic>,
 }
 
-/// What the hub remembers of topics for this.
+/// What the router remembers of topics for this.
 #[derive(Default)]
 pub(super) struct Unmatched {
     /// When topics were given back.
@@ -56,7 +56,7 @@ impl Unmatched {
     }
 }
 
-impl<E: Routed> Hub<E> {
+impl<E: Routed> Router<E> {
     /// Counts the events at these places of a batch, which matched nobody, and tells those who may miss them.
     #[cold]
     pub(super) fn count_unmatched(
@@ -75,7 +75,7 @@ impl<E: Routed> Hub<E> {
                 let left = self.unmatched.left.get(&topic);
                 let is_late = left
                     .is_some_and(|at| stamped.received.saturating_duration_since(*at) < ON_ITS_WAY);
-                is_late || self.peek(&topic).is_some()
+                is_late || self.peek(&topic).is_some() || self.holds.has(&topic)
             });
             if is_unsettled {
                 routing.unsettled += 1;
@@ -102,12 +102,11 @@ impl<E: Routed> Hub<E> {
                 continue;
             };
             let is_silent = !member.told_unmatched.contains(&channel)
-                && member.topics.iter().any(|(wanted, answer)| {
-                    wanted.channel == channel
-                        && answer.is(Standing::Confirmed)
-                        && self.peek(wanted).is_some_and(|entry| {
-                            entry.upstream == Upstream::Confirmed
-                                && entry.heard.get() == Heard::Never
+                && self.channels.iter().any(|(name, entries)| {
+                    let mut entries = entries.values();
+                    *name == channel
+                        && entries.any(|entry| {
+                            entry.heard.get() == Heard::Never && entry.members.contains(&slot)
                         })
                 });
             if let Some(member) = self.members[slot].as_mut().filter(|_| is_silent) {

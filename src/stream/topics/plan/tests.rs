@@ -399,7 +399,12 @@ impl Day {
                         let full = Some(used.used) == used.limit;
                         assert!(self.learns || used.limit == Some(LIMIT));
                         assert!(full, "there is room for {topic}");
-                        assert!(Some(reader.priority) <= lowest, "{topic} is worth more");
+                        let table = &self.bench.stream.subscriptions;
+                        let is_doubtful = table.look(|table| table.is_doubtful(topic));
+                        assert!(
+                            is_doubtful || Some(reader.priority) <= lowest,
+                            "{topic} is worth more"
+                        );
                     }
                     None => panic!("nothing was said of {topic}"),
                 }
@@ -429,7 +434,7 @@ impl Day {
 
 #[test]
 fn on_ten_thousand_days_nobody_is_displaced_in_silence_and_the_limit_holds() {
-    for seed in seeds() {
+    for seed in seeds(10_000) {
         let day = AssertUnwindSafe(|| Day::new(seed).run(24));
         assert!(catch_unwind(day).is_ok(), "TRUNKLINE_SEEDS={seed}");
     }
@@ -570,9 +575,12 @@ fn what_is_shared_counts_once_and_is_worth_what_its_highest_holder_is() {
     assert_eq!(words(&high).len(), 2, "another channel of a symbol is free");
     let middle = story.subscribe("middle", 3, quotes(&["B"]));
     assert!(words(&middle)[0].starts_with("refused: quotes:B"));
+    assert_eq!(words(&low), ["confirmed: quotes:A (correlation low)"]);
     drop(high);
     story.0.settle();
-    assert_eq!(words(&low), ["confirmed: quotes:A (correlation low)"]);
+    let told = words(&low);
+    assert!(told[0].starts_with("displaced: quotes:A"), "{told:?}");
+    assert_eq!(words(&middle), ["confirmed: quotes:B (correlation middle)"]);
     assert_eq!(
         story.0.bench.health().budget.unwrap().to_string(),
         "1 of 1 symbols"
@@ -812,7 +820,7 @@ fn a_learned_limit_is_asked_again_after_ten_minutes() {
     let low = story.subscribe("low", 0, quotes(&["A", "B"]));
     let high = story.subscribe("high", 1, quotes(&["C"]));
     let told = words(&low);
-    assert!(told[1].starts_with("displaced: quotes:A"), "{told:?}");
+    assert!(told[1].starts_with("displaced: quotes:B"), "{told:?}");
     let late = story.subscribe("late", 0, quotes(&["D"]));
     let told = words(&late);
     assert!(told[0].contains("2 symbols are all, held by high (1, priority 1), low (1, priority 0); the venue said: symbol limit exceeded (405)"), "{told:?}");
@@ -826,7 +834,7 @@ fn a_learned_limit_is_asked_again_after_ten_minutes() {
         assert!(passed < std::time::Duration::from_secs(700), "starved");
     }
     assert!(passed > std::time::Duration::from_secs(500), "{passed:?}");
-    assert_eq!(story.0.market.held.len(), 3);
+    assert_eq!(story.0.market.held.len(), 4);
     let later = story.subscribe("later", 0, quotes(&["E"]));
     assert_eq!(words(&later), ["confirmed: quotes:E (correlation later)"]);
     assert_eq!(story.0.market.refused, refused);

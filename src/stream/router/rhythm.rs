@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Heard, Hub};
+use super::{Heard, Router};
 use crate::{clock, topic::Topic, venue::Routed};
 
 #[derive(Default)]
@@ -78,7 +78,7 @@ pub(crate) struct Silence {
     pub(crate) is_over: bool,
 }
 
-impl<E: Routed> Hub<E> {
+impl<E: Routed> Router<E> {
     /// Looks for topics that have fallen silent, once a second at most. `learns` says whether a topic's past says anything
     /// of its future.
     pub(crate) fn silence(
@@ -99,17 +99,14 @@ impl<E: Routed> Hub<E> {
         };
         let mut rhythms = std::mem::take(&mut self.rhythms.topics);
         // Who left a topic does not wait for it.
-        rhythms.retain(|topic, _| {
-            self.peek(topic)
-                .is_some_and(|entry| !entry.members.is_empty())
-        });
+        rhythms.retain(|topic, _| self.peek(topic).is_some());
         for rhythm in rhythms.values_mut() {
             rhythm.silent = rhythm.silent.saturating_add(passed);
         }
         // Of a topic that had events, the last came then at the latest.
         let newest = self.rhythms.newest.unwrap_or(now);
         let ago = now.saturating_duration_since(newest).min(passed);
-        for (channel, entries) in &self.channels {
+        for (channel, entries) in self.channels.iter() {
             for (symbol, entry) in entries.iter() {
                 if entry.heard.get() != Heard::Now {
                     continue;
@@ -135,7 +132,7 @@ impl<E: Routed> Hub<E> {
             rhythm.silent = Duration::ZERO;
             rhythm.asked_after = None;
         }
-        for (_, entries) in &self.channels {
+        for (_, entries) in self.channels.iter() {
             for (_, entry) in entries.iter() {
                 if entry.heard.get() == Heard::Now {
                     entry.heard.set(Heard::Before);

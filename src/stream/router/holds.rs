@@ -1,0 +1,207 @@
+//! Events of topics that were asked for and have no answer yet. A venue may send them before it confirms the topic: they are held
+//! back until then, so that they follow the confirmation, or are let go with the refusal.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    hash::Hash,
+};
+
+use crate::topic::Topic;
+
+/// What is held back for topics, to be given to readers `R`.
+pub(in crate::stream) struct Holds<E, R> {
+    topics: HashMap<Topic, Hold<R>>,
+    /// The events, by a number that goes up. One of a symbol is held for its own topic, for the wildcard, or for both.
+    events: BTreeMap<u64, Held<E>>,
+    last: u64,
+    size: usize,
+    most: Most,
+}
+
+/// The bounds of what is held back for one stream.
+#[derive(Clone, Copy)]
+pub(in crate::stream) struct Most {
+    pub(in crate::stream) events: usize,
+    pub(in crate::stream) bytes: usize,
+}
+
+struct Hold<R> {
+    numbers: VecDeque<u64>,
+    /// Events that were let go because there were too many.
+    missed: u64,
+    /// From which number on a reader may have them: it was given the earlier ones by another topic.
+    from: HashMap<R, u64>,
+}
+
+struct Held<E> {
+    event: E,
+    size: usize,
+    holds: u8,
+    was_given: bool,
+}
+
+/// What a reader is given of a topic that was confirmed to it.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::stream) struct Given {
+    pub(in crate::stream) numbers: Vec<u64>,
+    /// How many more there were, and were not kept.
+    pub(in crate::stream) missed: u64,
+    /// How many of these nobody had been given before.
+    pub(in crate::stream) claimed: u64,
+}
+
+impl<E, R: Copy + Eq + Hash> Holds<E, R> {
+    pub(in crate::stream) fn new(most: Most) -> Self {
+        Self {
+            topics: HashMap::new(),
+            events: BTreeMap::new(),
+            last: 0,
+            size: 0,
+            most,
+        }
+    }
+
+    pub(in crate::stream) fn is_empty(&self) -> bool {
+        self.topics.is_empty()
+    }
+
+    pub(in crate::stream) fn has(&self, topic: &Topic) -> bool {
+        self.topics.contains_key(topic)
+    }
+
+    /// Begins to hold back the events of a topic. What was held of it before is let go.
+    pub(in crate::stream) fn begin(&mut self, topic: &Topic) {
+        self.settle(topic);
+        let hold = Hold {
+            numbers: VecDeque::new(),
+            missed: 0,
+            from: HashMap::new(),
+        };
+        self.topics.insert(topic.clone(), hold);
+    }
+
+    /// Ends a hold. What nobody was given is gone.
+    pub(in crate::stream) fn settle(&mut self, topic: &Topic) {
+        let hold = self.topics.remove(topic);
+        for number in hold.into_iter().flat_map(|hold| hold.numbers) {
+            self.let_go(number);
+        }
+    }
+
+    /// Ends all holds.
+    pub(in crate::stream) fn clear(&mut self) {
+        self.topics.clear();
+        self.events.clear();
+        self.size = 0;
+    }
+
+    /// Holds an event back for those of `topics` that are held back. `was_given` says that somebody
+    /// has it already. Returns the topics that lost their oldest event to the bounds.
+    pub(in crate::stream) fn take_in<'t>(
+        &mut self,
+        topics: impl Iterator<Item = &'t Topic>,
+        event: E,
+        size: usize,
+        was_given: bool,
+    ) -> Vec<Topic> {
+        self.last += 1;
+        let mut holds = 0;
+        for topic in topics {
+            if let Some(hold) = self.topics.get_mut(topic) {
+                hold.numbers.push_back(self.last);
+                holds += 1;
+            }
+        }
+        if holds > 0 {
+            self.size += size;
+            let held = Held {
+                event,
+                size,
+                holds,
+                was_given,
+            };
+            self.events.insert(self.last, held);
+        }
+        let mut cut = Vec::new();
+        while self.events.len() > self.most.events || self.size > self.most.bytes {
+            let Some((number, held)) = self.events.pop_first() else {
+                break;
+            };
+            self.size -= held.size;
+            for (topic, hold) in &mut self.topics {
+                if hold.numbers.front() == Some(&number) {
+                    hold.numbers.pop_front();
+                    hold.missed += 1;
+                    cut.push(topic.clone());
+                }
+            }
+        }
+        cut
+    }
+
+    /// What a reader is given of a topic that is held back and was confirmed to it. `has` says whether it was given an event
+    /// already, by another topic.
+    pub(in crate::stream) fn give(
+        &mut self,
+        topic: &Topic,
+        reader: R,
+        has: impl Fn(&E) -> bool,
+    ) -> Given {
+        let Some(hold) = self.topics.get(topic) else {
+            return Given {
+                numbers: Vec::new(),
+                missed: 0,
+                claimed: 0,
+            };
+        };
+        let from = hold.from.get(&reader).copied().unwrap_or(0);
+        let numbers = hold
+            .numbers
+            .iter()
+            .copied()
+            .filter(|number| *number >= from);
+        let is_new = |number: &u64| {
+            self.events
+                .get(number)
+                .is_some_and(|held| !has(&held.event))
+        };
+        let numbers: Vec<u64> = numbers.filter(is_new).collect();
+        let missed = hold.missed;
+        let mut claimed = 0;
+        for number in &numbers {
+            if let Some(held) = self.events.get_mut(number) {
+                claimed += u64::from(!std::mem::replace(&mut held.was_given, true));
+            }
+        }
+        Given {
+            numbers,
+            missed,
+            claimed,
+        }
+    }
+
+    /// An event that was given to somebody.
+    pub(in crate::stream) fn get(&self, number: u64) -> Option<&E> {
+        self.events.get(&number).map(|held| &held.event)
+    }
+
+    /// A reader no longer reads a topic. What it was given by it, a hold of an overlapping topic may have as well.
+    pub(in crate::stream) fn left(&mut self, topic: &Topic, reader: R) {
+        for (other, hold) in &mut self.topics {
+            let overlaps = other.is_wildcard() || topic.is_wildcard();
+            if other.channel == topic.channel && overlaps {
+                hold.from.insert(reader, self.last + 1);
+            }
+        }
+    }
+
+    fn let_go(&mut self, number: u64) {
+        if let Some(held) = self.events.get_mut(&number) {
+            held.holds -= 1;
+            if held.holds == 0 {
+                self.size -= held.size;
+                self.events.remove(&number);
+            }
+        }
+    }
+}

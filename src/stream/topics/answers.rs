@@ -1,0 +1,533 @@
+//! What the venue says of topics, and what follows from its silence.
+
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
+
+use super::{Cause, RequestId, TopicTable, Upstream, Verb, wildcard};
+use crate::{
+    clock,
+    error::{At, Error, Rejection, RejectionKind},
+    phase::Phase,
+    symbol_budget::Counts,
+    topic::Topic,
+};
+
+/// One thing that a venue says of topics.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    /// All that the venue sends on this connection.
+    State(Vec<Topic>),
+    /// Of one topic, with the request where the venue names it.
+    Topic(Topic, Verdict, Option<RequestId>),
+    /// Of a whole request: done as it was made, or refused.
+    Request(Option<RequestId>, Result<(), Rejection>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Subscribed,
+    Unsubscribed,
+    Refused(Rejection),
+}
+
+/// What was found in what the venue said.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// When the requests were made that have their answers.
+    pub(crate) answered: Vec<Instant>,
+    /// Refusals of no request.
+    pub(crate) unasked: Vec<Rejection>,
+}
+
+/// A request without its answer.
+pub(super) struct Outstanding {
+    pub(super) id: RequestId,
+    pub(super) verb: Verb,
+    topics: Vec<Topic>,
+    /// How many of them are not answered.
+    open: usize,
+    /// Refusals of one topic each that did not say which, and the last of them.
+    refusals: (usize, Option<Rejection>),
+    /// Connections ended over a request like this: nothing else is asked for meanwhile.
+    pub(super) is_deadly: bool,
+    sent: Instant,
+    pub(super) deadline: Instant,
+    /// Its time is over, or a wildcard stands for all of it. The answer may still come.
+    pub(super) late: bool,
+}
+
+impl Outstanding {
+    pub(super) fn new(
+        id: RequestId,
+        verb: Verb,
+        topics: Vec<Topic>,
+        is_deadly: bool,
+        sent: Instant,
+        deadline: Instant,
+    ) -> Self {
+        Self {
+            id,
+            verb,
+            open: topics.len(),
+            topics,
+            refusals: (0, None),
+            is_deadly,
+            sent,
+            deadline,
+            late: false,
+        }
+    }
+}
+
+impl TopicTable {
+    /// All that one frame says. No request can be made in between.
+    pub(crate) fn hear(&mut self, words: Vec<Word>, now: Instant) -> Heard {
+        for word in words {
+            match word {
+                Word::State(listed) => self.hear_state(listed, now),
+                Word::Topic(topic, verdict, request) => {
+                    self.hear_topic(&topic, verdict, request, now);
+                }
+                Word::Request(request, answer) => self.hear_request(request, answer, now),
+            }
+            self.count_refusals(now);
+        }
+        std::mem::take(&mut self.heard)
+    }
+
+    fn hear_topic(
+        &mut self,
+        topic: &Topic,
+        verdict: Verdict,
+        request: Option<RequestId>,
+        now: Instant,
+    ) {
+        use Upstream::{Absent, Asked, Confirmed, Leaving, Unknown};
+        self.strikes = 0;
+        if verdict == Verdict::Unsubscribed {
+            self.stopped(topic);
+        }
+        let Some(entry) = self.topics.get(topic) else {
+            // The venue sends what nobody asked for. With a request it is an old answer.
+            if verdict == Verdict::Subscribed && request.is_none() {
+                self.confirm(topic);
+            }
+            return;
+        };
+        // The answer to an older request for the same topic says nothing of the newer one.
+        let verb = match verdict {
+            Verdict::Subscribed | Verdict::Refused(_) => Verb::Subscribe,
+            Verdict::Unsubscribed => Verb::Unsubscribe,
+        };
+        let is_current = match request {
+            Some(id) => entry.last.is_some_and(|(last, _)| last == id),
+            None => entry.was_last(verb),
+        };
+        match (verdict, entry.upstream) {
+            (Verdict::Subscribed, Asked | Unknown) if is_current => self.confirm(topic),
+            (Verdict::Subscribed, Absent) if is_current => self.confirm(topic),
+            // Late, and an answer to a newer request may have come before.
+            (Verdict::Subscribed, Absent) if request.is_none() => self.move_to(topic, Unknown),
+            (Verdict::Unsubscribed, Leaving | Unknown) if is_current => self.absent(topic, now),
+            (Verdict::Unsubscribed, Confirmed) if request.is_none() => self.absent(topic, now),
+            (Verdict::Refused(rejection), Asked | Unknown)
+                if is_current && entry.was_last(Verb::Subscribe) =>
+            {
+                self.refused(std::slice::from_ref(topic), rejection, now);
+            }
+            _ => {}
+        }
+    }
+
+    fn hear_request(
+        &mut self,
+        request: Option<RequestId>,
+        answer: Result<(), Rejection>,
+        now: Instant,
+    ) {
+        let index = match request {
+            Some(id) => self.outstanding.iter().position(|other| other.id == id),
+            // Nobody can say whose answer it is. All of the requests are Unknown, and what they were for is asked for again.
+            None if self.outstanding.len() > 1 => {
+                for request in std::mem::take(&mut self.outstanding) {
+                    for topic in self.open_topics(&request) {
+                        self.unanswered(&topic, request.verb);
+                    }
+                }
+                return;
+            }
+            None => self.outstanding.len().checked_sub(1),
+        };
+        let Some(index) = index else {
+            self.heard.unasked.extend(answer.err());
+            return;
+        };
+        self.strikes = 0;
+        if let Err(rejection) = &answer
+            && self.limits.per_topic
+        {
+            let refusals = &mut self.outstanding[index].refusals;
+            *refusals = (refusals.0 + 1, Some(rejection.clone()));
+            return;
+        }
+        let request = self.outstanding.remove(index);
+        self.heard.answered.push(request.sent);
+        let topics = self.open_topics(&request);
+        if request.verb == Verb::Unsubscribe {
+            request.topics.iter().for_each(|topic| self.stopped(topic));
+        }
+        match (answer, request.verb) {
+            (Err(rejection), Verb::Subscribe) => self.refused(&topics, rejection, now),
+            // The venue may go on sending them.
+            (Err(_), Verb::Unsubscribe) => {
+                topics
+                    .iter()
+                    .for_each(|topic| self.unanswered(topic, request.verb));
+            }
+            (Ok(()), Verb::Subscribe) => topics.iter().for_each(|topic| self.confirm(topic)),
+            (Ok(()), Verb::Unsubscribe) => topics.iter().for_each(|topic| self.absent(topic, now)),
+        }
+    }
+
+    /// Requests of which as many topics are left as were refused without a name: now it is known which.
+    fn count_refusals(&mut self, now: Instant) {
+        let is_known = |request: &Outstanding| request.refusals.0 >= request.open;
+        let refused = |request: &Outstanding| request.refusals.0 > 0 && is_known(request);
+        while let Some(index) = self.outstanding.iter().position(refused) {
+            let request = self.outstanding.remove(index);
+            let topics = self.open_topics(&request);
+            for topic in &topics {
+                match (request.verb, &request.refusals.1) {
+                    (Verb::Subscribe, Some(rejection)) => {
+                        self.refused(std::slice::from_ref(topic), rejection.clone(), now);
+                    }
+                    (verb, _) => self.unanswered(topic, verb),
+                }
+            }
+        }
+    }
+
+    fn hear_state(&mut self, listed: Vec<Topic>, now: Instant) {
+        self.strikes = 0;
+        let sum = self.sum(&listed);
+        // The usual case: the state shows what is known, with or without what is in flight. A wildcard may stand for others.
+        let has_wildcard = |topic: &Topic| {
+            let wildcard = self.topics.get(&wildcard(topic));
+            let is_sent = wildcard.is_some_and(|entry| entry.upstream == Upstream::Confirmed);
+            is_sent || topic.is_wildcard()
+        };
+        match &self.outstanding[..] {
+            [] if sum == self.confirmed => return,
+            [request] if !request.late && !request.topics.iter().any(has_wildcard) => {
+                let verb = request.verb;
+                let topics = self.open_topics(request);
+                let mut after = self.confirmed;
+                topics
+                    .iter()
+                    .for_each(|topic| after.add(topic, self.hash(topic)));
+                match verb {
+                    Verb::Subscribe if sum == after => {
+                        return topics.iter().for_each(|topic| self.confirm(topic));
+                    }
+                    Verb::Unsubscribe if sum == self.confirmed => {
+                        return topics.iter().for_each(|topic| self.absent(topic, now));
+                    }
+                    _ if sum == self.confirmed || sum == after => {
+                        return topics.iter().for_each(|topic| self.hold_anew(topic));
+                    }
+                    _ => {}
+                }
+            }
+            _ => {}
+        }
+        self.reconcile(&listed.into_iter().collect(), now);
+    }
+
+    /// Compares a full state with all that is known.
+    fn reconcile(&mut self, listed: &BTreeSet<Topic>, now: Instant) {
+        use Upstream::{Absent, Asked, Confirmed, Leaving, Unknown};
+        let is_covered =
+            |topic: &Topic| listed.contains(topic) || listed.contains(&wildcard(topic));
+        // The newest request that the state is known to be younger than, because it shows something new of it.
+        let subscribes = self
+            .outstanding
+            .iter()
+            .filter(|request| request.verb == Verb::Subscribe);
+        let shows_new = |request: &&Outstanding| {
+            let mut topics = self.open_topics(request).into_iter();
+            topics.any(|topic| listed.contains(&topic))
+        };
+        let proven = subscribes
+            .clone()
+            .filter(shows_new)
+            .map(|request| request.id)
+            .max();
+        // A wildcard that was there before proves nothing. It will do where there is nothing else to wait for.
+        let is_done = |request: &&Outstanding| {
+            request.open > 0 && self.open_topics(request).iter().all(is_covered)
+        };
+        let done: Vec<RequestId> = subscribes
+            .filter(is_done)
+            .map(|request| request.id)
+            .collect();
+        for request in &mut self.outstanding {
+            let is_unproven = done.contains(&request.id) && Some(request.id) > proven;
+            request.late |= is_unproven;
+            self.is_vague |= is_unproven;
+        }
+        let topics: Vec<Topic> = self.topics.keys().cloned().collect();
+        for topic in topics {
+            let Some(entry) = self.topics.get(&topic) else {
+                continue;
+            };
+            let is_listed = listed.contains(&topic);
+            let is_done = entry.last.is_some_and(|(id, _)| done.contains(&id));
+            let is_proven = entry.last.is_some_and(|(id, _)| Some(id) <= proven);
+            match entry.upstream {
+                Asked if is_listed || (is_covered(&topic) && (is_proven || is_done)) => {
+                    self.confirm(&topic);
+                }
+                Asked if is_proven => {
+                    let error = self.refusal_error("the venue left it out of its reply".to_owned());
+                    self.refuse(&topic, Cause::LeftOut, error, now);
+                }
+                Unknown if is_covered(&topic) => {
+                    let is_shown = (is_listed || is_done) && entry.was_last(Verb::Subscribe);
+                    if is_proven || is_shown {
+                        self.confirm(&topic);
+                    }
+                }
+                Unknown if is_proven => self.absent(&topic, now),
+                Asked | Unknown => self.hold_anew(&topic),
+                Leaving if !is_listed => self.absent(&topic, now),
+                Confirmed if !is_covered(&topic) => self.absent(&topic, now),
+                // Listed late, or taken back by nobody.
+                Absent if is_listed => self.confirm(&topic),
+                Absent | Confirmed | Leaving => {}
+            }
+            self.set_covered(&topic, !is_listed);
+        }
+        for topic in listed {
+            if !self.topics.contains_key(topic) {
+                self.confirm(topic);
+            }
+        }
+    }
+
+    fn set_covered(&mut self, topic: &Topic, covered: bool) {
+        let hash = self.hash(topic);
+        if let Some(entry) = self.topics.get_mut(topic)
+            && entry.upstream == Upstream::Confirmed
+            && entry.covered != covered
+        {
+            entry.covered = covered;
+            if covered {
+                self.confirmed.remove(topic, hash);
+            } else {
+                self.confirmed.add(topic, hash);
+            }
+            self.refile(topic);
+        }
+    }
+
+    /// The venue sends it.
+    fn confirm(&mut self, topic: &Topic) {
+        let entry = self.entry(topic);
+        entry.misses = 0;
+        entry.unanswered = false;
+        entry.refused = None;
+        entry.no_room = false;
+        entry.suspicion = super::Suspicion::NONE;
+        // Where nothing was held back, its beginning was let go: it begins again before anybody is given it.
+        entry.restart |= entry.builds && !entry.held && !entry.readers.is_empty();
+        // Nobody knows where an earlier subscription ended: what is held may be of that.
+        let overlaps = |other: &Topic| {
+            other.channel == topic.channel && (other.is_wildcard() || topic.is_wildcard())
+        };
+        let is_unclear = |request: &Outstanding| {
+            request.verb == Verb::Unsubscribe && request.topics.iter().any(overlaps)
+        };
+        if self.outstanding.iter().any(is_unclear) {
+            self.hold_anew(topic);
+        }
+        self.move_to(topic, Upstream::Confirmed);
+        if let Some(plan) = &mut self.plan {
+            plan.granted(self.granted, self.confirmed.named);
+        }
+    }
+
+    /// The venue does not send it.
+    fn absent(&mut self, topic: &Topic, now: Instant) {
+        self.stopped(topic);
+        let entry = self.entry(topic);
+        entry.restart = false;
+        if std::mem::take(&mut entry.unanswered) {
+            entry.misses += 1;
+            if entry.misses >= 2 {
+                let error = Error::Refused {
+                    at: At::new(&self.stream, Phase::Live),
+                    rejection: Rejection::new(
+                        RejectionKind::Temporary,
+                        None,
+                        format!(
+                            "the venue did not answer within {:?}, twice",
+                            self.limits.timeout
+                        ),
+                    ),
+                };
+                return self.refuse(topic, Cause::NoAnswer, error, now);
+            }
+        }
+        self.move_to(topic, Upstream::Absent);
+    }
+
+    /// A request, or one topic of it, was refused.
+    fn refused(&mut self, topics: &[Topic], rejection: Rejection, now: Instant) {
+        let is_limit = rejection.kind == RejectionKind::SymbolLimit;
+        let has_learned = is_limit && self.learn(topics, &rejection, now);
+        if let [topic] = topics
+            && !has_learned
+        {
+            let at = At::new(&self.stream, Phase::Live);
+            let error = Error::Refused { at, rejection };
+            let is_sure = !is_limit && !self.is_vague;
+            let cause = if is_sure { Cause::Said } else { Cause::Guessed };
+            return self.refuse(topic, cause, error, now);
+        }
+        if !has_learned {
+            self.halve(topics);
+        }
+        topics
+            .iter()
+            .for_each(|topic| self.move_to(topic, Upstream::Absent));
+    }
+
+    /// The venue refused these for its limit. Says whether less of it is to be asked for. A wildcard is no symbol, and whether
+    /// the plan grants it has nothing to do with their number: it is asked for alone.
+    fn learn(&mut self, topics: &[Topic], said: &Rejection, now: Instant) -> bool {
+        if self.plan.is_none() {
+            return false;
+        }
+        if topics.iter().any(Topic::is_wildcard) {
+            for topic in topics.iter().filter(|topic| topic.is_wildcard()) {
+                self.entry(topic).suspicion.at_most = 1;
+            }
+            return topics.len() > 1;
+        }
+        let used = self.used;
+        let Some(plan) = &mut self.plan else {
+            return false;
+        };
+        if plan.refused(used, said, now) {
+            return true;
+        }
+        if plan.counts() == Counts::Topics {
+            return false;
+        }
+        plan.count_topics();
+        self.recount();
+        let used = self.used;
+        let plan = self.plan.as_mut();
+        plan.is_some_and(|plan| plan.refused(used, said, now))
+    }
+
+    /// Requests whose time is over.
+    /// Says whether there were any.
+    pub(crate) fn tick(&mut self, now: Instant) -> bool {
+        let mut is_late = false;
+        let is_due = |request: &Outstanding| !request.late && request.deadline <= now;
+        while let Some(index) = self.outstanding.iter().position(is_due) {
+            let topics = self.open_topics(&self.outstanding[index]);
+            let request = &mut self.outstanding[index];
+            let verb = request.verb;
+            request.late = true;
+            let is_partly = request.refusals.0 > 0;
+            self.is_vague = true;
+            self.strikes += u32::from(verb == Verb::Unsubscribe);
+            if verb == Verb::Subscribe && is_partly {
+                // Some were refused without a name, and more than those are unanswered.
+                self.halve(&topics);
+            }
+            topics.iter().for_each(|topic| self.unanswered(topic, verb));
+            is_late = true;
+        }
+        is_late
+    }
+
+    /// The machine slept for so long, and the clock stood still meanwhile.
+    pub(crate) fn slept(&mut self, slept: Duration) {
+        for request in &mut self.outstanding {
+            request.sent = clock::before(request.sent, slept);
+            request.deadline = clock::before(request.deadline, slept);
+        }
+    }
+
+    fn unanswered(&mut self, topic: &Topic, verb: Verb) {
+        self.entry(topic).unanswered |= verb == Verb::Subscribe;
+        self.move_to(topic, Upstream::Unknown);
+    }
+
+    /// What a request named and was not answered for.
+    pub(super) fn open_topics(&self, request: &Outstanding) -> Vec<Topic> {
+        use Upstream::{Asked, Leaving, Unknown};
+        let is_open = |topic: &&Topic| {
+            self.topics.get(topic).is_some_and(|entry| {
+                entry.last.is_some_and(|(id, _)| id == request.id)
+                    && matches!(entry.upstream, Asked | Leaving | Unknown)
+            })
+        };
+        request.topics.iter().filter(is_open).cloned().collect()
+    }
+
+    /// One topic of this request has its answer, or needs none because it is asked for otherwise.
+    pub(super) fn answered(&mut self, id: RequestId) {
+        let index = self.outstanding.iter().position(|request| request.id == id);
+        if let Some(index) = index {
+            let request = &mut self.outstanding[index];
+            request.open -= 1;
+            if request.open == 0 {
+                let request = self.outstanding.remove(index);
+                self.heard.answered.push(request.sent);
+            }
+        }
+    }
+
+    // ---- what is held back ----
+
+    /// Up to here, events that this topic covers or that cover it may have been sent for it.
+    fn stopped(&mut self, topic: &Topic) {
+        if !topic.is_wildcard() {
+            return self.hold_anew(&wildcard(topic));
+        }
+        let asked = self.outstanding.iter().flat_map(|request| &request.topics);
+        let covered = asked.filter(|other| other.channel == topic.channel);
+        let covered: Vec<Topic> = covered.cloned().collect();
+        covered.iter().for_each(|topic| self.hold_anew(topic));
+    }
+
+    /// The venue said something that shows that it does not send the topic yet. What is held of it was sent for an earlier
+    /// subscription or for a wildcard, and a hole may follow.
+    fn hold_anew(&mut self, topic: &Topic) {
+        let is_held = |entry: &super::Entry| {
+            entry.held && matches!(entry.upstream, Upstream::Asked | Upstream::Unknown)
+        };
+        if self.topics.get(topic).is_some_and(is_held) {
+            self.announce(None, super::News::Hold(topic.clone()));
+        }
+    }
+
+    fn hash(&self, topic: &Topic) -> u64 {
+        use std::hash::BuildHasher as _;
+        self.hasher.hash_one(topic)
+    }
+
+    fn sum(&self, topics: &[Topic]) -> super::SetSum {
+        let mut sum = super::SetSum::default();
+        topics
+            .iter()
+            .for_each(|topic| sum.add(topic, self.hash(topic)));
+        sum
+    }
+}

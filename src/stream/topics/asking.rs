@@ -1,0 +1,255 @@
+//! What to ask the venue for next. Nothing is queued: each request follows from what is wanted and what is confirmed.
+
+use std::{cmp::Reverse, collections::HashSet, time::Instant};
+
+use super::{RequestId, TopicTable, Turn, Upstream, Verb, Worth, answers::Outstanding, plan::Plan};
+use crate::{
+    error::{At, Error},
+    phase::Phase,
+    symbol_budget::BudgetHolder,
+    topic::Topic,
+};
+
+/// A request to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Request {
+    pub(crate) id: RequestId,
+    pub(crate) verb: Verb,
+    pub(crate) topics: Vec<Topic>,
+}
+
+impl TopicTable {
+    /// The next request. To be called when all that was read has been heard: what is asked for here is in flight from the next
+    /// frame on, so one frame with five errors refuses one request.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<Request> {
+        self.wake(now);
+        let in_flight = self.outstanding.iter().filter(|request| !request.late);
+        let is_alone = in_flight.clone().any(|request| request.is_deadly);
+        let in_flight = in_flight.count();
+        if !self.connected || self.is_deaf() || is_alone || in_flight >= self.limits.in_flight {
+            return None;
+        }
+        let request = self
+            .give_back(now)
+            .or_else(|| self.ask(in_flight, now))
+            .or_else(|| self.displace(now));
+        if request.is_none() && in_flight == 0 {
+            self.turn_away();
+        }
+        request
+    }
+
+    /// What has rested long enough is tried again.
+    fn wake(&mut self, now: Instant) {
+        if let Some(plan) = &mut self.plan
+            && plan.expires().is_some_and(|at| at <= now)
+        {
+            plan.forget();
+            self.recount();
+            let (granted, topics) = (self.granted, self.confirmed.named);
+            let plan = self.plan.iter_mut();
+            plan.for_each(|plan| plan.granted(granted, topics));
+        }
+        while let Some((at, topic)) = self.resting.first().cloned()
+            && at <= now
+        {
+            self.asked_anew(&topic);
+        }
+    }
+
+    fn give_back(&mut self, now: Instant) -> Option<Request> {
+        let topics = self.to_return.iter().take(self.limits.topics);
+        let topics: Vec<Topic> = topics.cloned().collect();
+        for topic in &topics {
+            self.move_to(topic, Upstream::Leaving);
+        }
+        self.send(Verb::Unsubscribe, topics, now)
+    }
+
+    fn ask(&mut self, in_flight: usize, now: Instant) -> Option<Request> {
+        let mut room = self.room();
+        let mut topics: Vec<Topic> = Vec::new();
+        let mut fresh = HashSet::new();
+        let mut most = self.limits.topics;
+        // In the order of their turns. What has no room and knows it waits apart, so that it costs nothing here.
+        let mut to_ask = self.to_ask.iter().peekable();
+        let has_room = room > 0;
+        let mut waiting = self.waiting.iter().filter(|_| has_room).peekable();
+        loop {
+            let turn = match (to_ask.peek(), waiting.peek()) {
+                (Some(one), Some(other)) if one < other => to_ask.next(),
+                (Some(_), None) => to_ask.next(),
+                (_, Some(_)) => waiting.next(),
+                (None, None) => None,
+            };
+            let Some(turn) = turn else { break };
+            // Whoever is under suspicion is asked for with few others.
+            let at_most = turn.at_most as usize;
+            if topics.len() >= most.min(at_most) || (turn.deaths > 0 && in_flight > 0) {
+                break;
+            }
+            if let Some(unit) = self.unit(&turn.topic)
+                && !fresh.contains(&unit)
+                && !self.units.get(&unit).is_some_and(|unit| unit.counted.solid)
+            {
+                if room == 0 {
+                    continue;
+                }
+                room -= 1;
+                fresh.insert(unit);
+            }
+            most = most.min(at_most);
+            topics.push(turn.topic.clone());
+        }
+        for topic in &topics {
+            let entry = self.entry(topic);
+            entry.no_room = false;
+            entry.displaced_by = None;
+            self.move_to(topic, Upstream::Asked);
+        }
+        self.send(Verb::Subscribe, topics, now)
+    }
+
+    fn room(&self) -> usize {
+        let plan = self.plan.as_ref();
+        plan.map_or(usize::MAX, |plan| plan.room(self.used))
+    }
+
+    /// Takes the places of the lowest for those that are worth more and find no room. Nobody gives way twice for one newcomer: a
+    /// place that is being given back is waited for.
+    fn displace(&mut self, now: Instant) -> Option<Request> {
+        if self.room() > 0 || (self.to_ask.is_empty() && self.waiting.is_empty()) {
+            return None;
+        }
+        let mut coming = self.departing;
+        let mut newcomers: Vec<&Turn> = self.to_ask.iter().chain(&self.waiting).collect();
+        newcomers.sort_unstable_by_key(|turn| (turn.priority, *turn));
+        let mut places = self.places().into_iter();
+        let mut seen = HashSet::new();
+        let mut leaving: Vec<(Topic, SubscriptionOf)> = Vec::new();
+        for turn in newcomers {
+            let entry = &self.topics[&turn.topic];
+            let is_new = self.unit(&turn.topic).is_some_and(|unit| seen.insert(unit));
+            // Nobody gives way for a topic that once went unanswered, or over which connections ended.
+            if !is_new || entry.misses > 0 || turn.deaths > 0 {
+                continue;
+            }
+            if coming > 0 {
+                coming -= 1;
+                continue;
+            }
+            let Some((worth, topics)) = places.next() else {
+                break;
+            };
+            let is_full = leaving.len() + topics.len() > self.limits.topics;
+            if turn.priority.0 <= worth.priority || (!leaving.is_empty() && is_full) {
+                break;
+            }
+            let by = entry
+                .readers
+                .iter()
+                .max()
+                .map(|(worth, id)| (*id, worth.priority));
+            leaving.extend(topics.into_iter().map(|topic| (topic, by)));
+        }
+        for (topic, by) in &leaving {
+            let by = by.map(|(id, priority)| {
+                let subscription = self.subscriptions.get(&id);
+                (subscription.and_then(|by| by.correlation.clone()), priority)
+            });
+            let entry = self.entry(topic);
+            entry.no_room = true;
+            entry.displaced_by = by;
+            self.move_to(topic, Upstream::Leaving);
+        }
+        let topics = leaving.into_iter().map(|(topic, _)| topic).collect();
+        self.send(Verb::Unsubscribe, topics, now)
+    }
+
+    /// Units that could make room, the lowest first.
+    fn places(&self) -> Vec<(Worth, Vec<Topic>)> {
+        let settled = self.units.values().filter(|unit| unit.counted.used);
+        let mut places: Vec<_> = settled
+            .filter_map(|unit| {
+                let entries = || {
+                    unit.topics
+                        .iter()
+                        .filter_map(|topic| self.topics.get(topic))
+                };
+                let is_settled =
+                    |upstream| matches!(upstream, Upstream::Absent | Upstream::Confirmed);
+                if !entries().all(|entry| is_settled(entry.upstream)) {
+                    return None;
+                }
+                let wanted = entries().filter(|entry| entry.refused.is_none());
+                let worth = wanted.filter_map(super::Entry::best).max()?;
+                let is_sent = |topic: &&Topic| self.topics[*topic].upstream == Upstream::Confirmed;
+                Some((worth, unit.topics.iter().filter(is_sent).cloned().collect()))
+            })
+            .collect();
+        places.sort_unstable();
+        places
+    }
+
+    /// Nothing can be asked for: those that wait for room are told, once.
+    fn turn_away(&mut self) {
+        if self.room() > 0 || self.departing > 0 {
+            return;
+        }
+        let turned_away: Vec<Topic> = self.to_ask.iter().map(|turn| turn.topic.clone()).collect();
+        for topic in &turned_away {
+            self.entry(topic).no_room = true;
+            self.tell_all(topic);
+            self.refile(topic);
+        }
+    }
+
+    fn send(&mut self, verb: Verb, topics: Vec<Topic>, now: Instant) -> Option<Request> {
+        if topics.is_empty() {
+            return None;
+        }
+        self.last_request.0 += 1;
+        let id = self.last_request;
+        let mut is_deadly = false;
+        for topic in &topics {
+            let entry = self.entry(topic);
+            entry.last = Some((id, verb));
+            is_deadly |= verb == Verb::Subscribe && entry.suspicion.is_deadly;
+        }
+        let deadline = crate::clock::after(now, self.limits.timeout);
+        let request = Outstanding::new(id, verb, topics.clone(), is_deadly, now, deadline);
+        self.outstanding.push(request);
+        Some(Request { id, verb, topics })
+    }
+
+    /// What those get whose topics find no room: who holds the plan, those that are worth most first.
+    pub(super) fn over_plan(&self) -> Error {
+        let plan = self.plan.as_ref();
+        let mut holders: Vec<BudgetHolder> = Vec::new();
+        for subscription in self.subscriptions.values() {
+            let used = subscription.rows.keys().filter(|topic| {
+                let entry = self.topics.get(topic);
+                entry.is_some_and(|entry| entry.upstream != Upstream::Absent)
+            });
+            let units: HashSet<_> = used.filter_map(|topic| self.unit(topic)).collect();
+            if !units.is_empty() {
+                holders.push(BudgetHolder {
+                    correlation: subscription.correlation.clone(),
+                    priority: subscription.priority,
+                    holds: units.len(),
+                });
+            }
+        }
+        holders.sort_by_key(|holder| Reverse((holder.priority, holder.holds)));
+        Error::OverBudget {
+            at: At::new(&self.stream, Phase::Live),
+            limit: plan.and_then(Plan::limit).unwrap_or_default(),
+            counts: plan.map(Plan::counts).unwrap_or_default(),
+            holders,
+            said: plan.and_then(Plan::said).cloned(),
+        }
+    }
+}
+
+/// Who takes a place, and with which priority.
+type SubscriptionOf = Option<(super::SubscriptionId, i32)>;
