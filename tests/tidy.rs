@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test: it panics")]
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::{Path, PathBuf},
 };
 
+#[path = "tidy/paths.rs"]
+mod paths;
 #[path = "secrets/types.rs"]
 mod types;
 
@@ -160,115 +162,111 @@ fn names(line: &str, word: &str) -> bool {
         .any(|(at, _)| !line[..at].ends_with(part) && !line[at + word.len()..].starts_with(part))
 }
 
-/// The modules of this crate that the code names, in paths and in `use crate::{…}`.
-fn modules(lines: &[String]) -> Vec<String> {
-    let text = lines.join(" ");
-    let mut found = Vec::new();
-    for (at, _) in text.match_indices("crate::") {
-        let rest = &text[at + "crate::".len()..];
-        let list = rest
-            .strip_prefix('{')
-            .map_or_else(|| vec![rest.to_owned()], top_level);
-        for path in list {
-            let name: String = path
-                .trim()
-                .chars()
-                .take_while(|character| character.is_alphanumeric() || *character == '_')
-                .collect();
-            found.push(name);
-        }
-    }
-    found
-}
-
-/// The entries of a brace list, up to its end.
-fn top_level(list: &str) -> Vec<String> {
-    let mut entries = vec![String::new()];
-    let mut depth = 1;
-    for character in list.chars() {
-        match character {
-            '{' => depth += 1,
-            '}' => depth -= 1,
-            ',' if depth == 1 => {
-                entries.push(String::new());
-                continue;
-            }
-            _ => {}
-        }
-        if depth == 0 {
-            break;
-        }
-        entries.last_mut().unwrap().push(character);
-    }
-    entries
-}
-
 fn module(name: &str) -> &str {
     let name = name.strip_prefix("src/").unwrap_or(name);
     name.split(['/', '.']).next().unwrap()
 }
 
-#[test]
-fn modules_name_only_those_below_them() {
-    const VALUES: &[&str] = &[
-        "ambient",
-        "attempts",
-        "backoff",
-        "calendar",
-        "clock",
-        "config",
+/// The modules of the crate, the lowest first: each names only those that stand in a line above its own.
+const ORDER: &[&[&str]] = &[
+    &[
         "correlation",
-        "credentials",
-        "error",
-        "event",
-        "health",
-        "key",
-        "market",
-        "order",
+        "performance",
         "phase",
-        "price",
         "process",
-        "record",
         "resolver",
-        "symbol_budget",
         "sync",
         "thread",
-        "topic",
-    ];
-    // What each module may name besides the values.
-    let allowed = |module: &str| -> Option<&[&str]> {
-        Some(match module {
-            "lib" => return None,
-            "manager" => &["stream", "venue", "transport"],
-            "stream" => &["transport", "venue"],
-            "transport" => &["venue"],
-            // A member of the hub. The stream does not know it.
-            "price_book" => &["stream", "venue"],
-            "alpaca" => &["venue"],
-            "testing" => &["stream", "venue"],
-            // It asks events where they belong.
-            "sim" => &["alpaca", "venue"],
-            "venue" => &[],
-            // An event says where it belongs, in the venue's terms.
-            "market" | "order" => &["venue"],
-            _ => &[],
-        })
-    };
+    ],
+    VALUES,
+    &["ambient", "attempts", "health", "order", "record"],
+    &["transport"],
+    &["stream"],
+    &["price_book", "alpaca"],
+    &["manager", "sim", "testing"],
+    &["lib"],
+];
+
+/// An error names the values that it is about, and each of them says with an error what is wrong with it: they name each other.
+const VALUES: &[&str] = &[
+    "backoff",
+    "calendar",
+    "clock",
+    "config",
+    "credentials",
+    "error",
+    "event",
+    "key",
+    "market",
+    "price",
+    "symbol_budget",
+    "topic",
+    "venue",
+];
+
+#[test]
+fn modules_name_only_those_above_them_in_the_list() {
+    let place = |module: &str| ORDER.iter().position(|line| line.contains(&module));
     let mut wrong = Vec::new();
     for source in sources(&["src"]) {
         let from = module(&source.name);
-        let Some(allowed) = allowed(from) else {
+        if from == "build" {
+            continue;
+        }
+        let Some(here) = place(from) else {
+            wrong.push(format!("{from} stands nowhere in the list"));
             continue;
         };
-        for to in modules(&source.outer) {
-            let is_module = to.starts_with(|first: char| first.is_lowercase());
-            if is_module && to != from && !VALUES.contains(&to.as_str()) && !allowed.contains(&&*to)
-            {
+        for path in paths::named(&paths::module_of(&source.name), &source.outer.join("\n")) {
+            let Some(to) = path.first().filter(|to| *to != from) else {
+                continue;
+            };
+            let may = |there: usize| there < here || (there == here && VALUES.contains(&from));
+            if place(to).is_some_and(|there| !may(there)) {
                 wrong.push(format!("{} names {to}", source.name));
             }
         }
     }
+    wrong.dedup();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What stands beside each other in a folder of the stream can be read in some order: nothing has to be understood at once.
+#[test]
+fn no_files_of_the_stream_name_each_other_in_a_circle() {
+    let sources = sources(&["src/stream"]);
+    let outside_tests = sources.iter().filter(|source| !source.outer.is_empty());
+    let files: BTreeMap<paths::Path, String> = outside_tests
+        .map(|source| (paths::module_of(&source.name), source.outer.join("\n")))
+        .collect();
+    let aliases = paths::aliases(files.iter().map(|(module, code)| (module, code.as_str())));
+    let mut edges: BTreeMap<paths::Path, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (from, code) in &files {
+        for path in paths::named(from, code) {
+            let path = paths::resolve(path, &aliases);
+            let is_file = |end: &usize| files.contains_key(&path[..*end]);
+            let Some(to) = (1..=path.len()).rev().find(is_file).map(|end| &path[..end]) else {
+                continue;
+            };
+            let common = from
+                .iter()
+                .zip(to)
+                .take_while(|(one, other)| one == other)
+                .count();
+            // A module names its children, and a child names its module.
+            if let (Some(from), Some(to)) = (from.get(common), to.get(common)) {
+                let edges = edges.entry(path[..common].to_vec()).or_default();
+                edges.entry(from.clone()).or_default().insert(to.clone());
+            }
+        }
+    }
+    assert!(edges.len() > 2, "the folders of the stream: {edges:#?}");
+    let circles = edges.iter().flat_map(|(folder, edges)| {
+        let circles = paths::circles(edges).into_iter();
+        circles.map(move |circle| format!("{}: {circle}", folder.join("/")))
+    });
+    let circles: Vec<String> = circles.collect();
+    assert!(circles.is_empty(), "{circles:#?}");
 }
 
 #[test]
@@ -501,11 +499,17 @@ fn the_scanner_sees_code_and_only_code() {
     let code = bare(concat!(
         "let a = \"crate::x // no\"; // crate::y\n",
         "let b = r#\"crate::z \"quoted\" \"#; let c = '\"'; let d: &'static str = b\"\\\"\";\n",
-        "/* crate::w */ use crate::{real::{A, B}, other};\n",
+        "/* crate::w */ use crate::{real::{A, B}, other}; use super::{a, b::C};\n",
     ));
     let lines: Vec<_> = code.lines().map(ToOwned::to_owned).collect();
     assert_eq!(lines.len(), 3);
-    assert_eq!(modules(&lines), ["real", "other"]);
+    let module = paths::module_of("src/one/two.rs");
+    let named = paths::named(&module, &lines.join("\n"));
+    let named: Vec<String> = named.iter().map(|path| path.join("::")).collect();
+    assert_eq!(
+        named,
+        ["real::A", "real::B", "other", "one::a", "one::b::C"]
+    );
     let tests = ["#[cfg(test)]", "mod tests {", "a {", "}", "}", "kept"].map(ToOwned::to_owned);
     assert_eq!(without_tests(&tests), ["kept"]);
     assert!(names("a mio::b", "mio") && !names("a_mio", "mio"));

@@ -1,16 +1,13 @@
-//! StreamHandle: the counted lease.
+//! StreamHandle: what callers hold of a shared stream.
 
-use std::{
-    fmt,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    AnyStream, Stream,
+    Stream,
+    lease::Lease,
     lifecycle::Phases,
     queue::Queue,
-    registry::{Released, claims},
+    registry::Released,
     sink::{Attached, Fold, Sink},
     subscription::Subscription,
     subscriptions::Wishes,
@@ -24,7 +21,6 @@ use crate::{
     health::Health,
     key::StreamKey,
     phase::Phase,
-    record,
     topic::{Overflow, Parts, Payload, QueueLimit, Topic, Topics},
     venue::{Delivery, Venue},
 };
@@ -53,17 +49,17 @@ impl<V: Venue> StreamHandle<V> {
     /// inherits the scope.
     #[must_use]
     pub fn correlated(&self, id: impl fmt::Display) -> Self {
-        let mut handle = self.clone();
-        if let Some(id) = CorrelationId::of(id) {
-            handle.lease.correlation = Some(id);
+        Self {
+            stream: Arc::clone(&self.stream),
+            lease: self.lease.scoped(CorrelationId::of(id)),
+            queue: self.queue,
         }
-        handle
     }
 
     /// The id of this scope, if it has one.
     #[must_use]
     pub fn correlation(&self) -> Option<&str> {
-        self.lease.correlation.as_ref().map(CorrelationId::as_str)
+        self.lease.correlation().map(CorrelationId::as_str)
     }
 
     /// Subscribes to topics. Returns at once; the venue's confirmation, or refusal, comes as a
@@ -79,11 +75,7 @@ impl<V: Venue> StreamHandle<V> {
         topics: Topics<T>,
     ) -> Result<Subscription<T>> {
         let mut parts = topics.into_parts();
-        let mut lease = self.lease.clone();
-        lease.correlation = parts
-            .correlation
-            .take()
-            .or_else(|| lease.correlation.take());
+        let lease = self.lease.scoped(parts.correlation.take());
         let subscribe = || {
             let bytes = parts.queue_bytes.or(self.queue.bytes);
             let limit = QueueLimit {
@@ -91,7 +83,7 @@ impl<V: Venue> StreamHandle<V> {
                 ..self.limit(parts.queue, &parts.topics)?
             };
             limit.validate()?;
-            let (queue, reader) = Queue::new(limit, &self.stream.key, lease.correlation.clone());
+            let (queue, reader) = Queue::new(limit, &self.stream.key, lease.correlation().cloned());
             let id = self.join(Sink::Queue(queue), parts, &lease)?;
             Ok((reader, id))
         };
@@ -147,7 +139,7 @@ impl<V: Venue> StreamHandle<V> {
         };
         stream
             .subscriptions
-            .subscribe(sink, wishes, lease.correlation.clone())
+            .subscribe(sink, wishes, lease.correlation().cloned())
             .map_err(|reason| stream.lifecycle.ended(reason))
     }
 
@@ -187,7 +179,7 @@ impl<V: Venue> StreamHandle<V> {
     #[must_use]
     pub fn end_reason(&self) -> Option<EndReason> {
         let reason = self.stream.lifecycle.snapshot().ended?;
-        Some(reason.told(&self.stream.key, self.lease.correlation.as_ref()))
+        Some(reason.told(&self.stream.key, self.lease.correlation()))
     }
 
     /// What the stream is named by.
@@ -258,100 +250,4 @@ impl<V: Venue> fmt::Debug for StreamHandle<V> {
 pub struct LineClosed {
     /// How long that took.
     pub took: Duration,
-}
-
-/// One of the leases that the claim table counts, and whose it is.
-pub(crate) struct Lease {
-    stream: AnyStream,
-    correlation: Option<CorrelationId>,
-    given_back: std::sync::atomic::AtomicBool,
-}
-
-impl Lease {
-    /// Stands for a lease that the claim table has already counted.
-    pub(crate) fn counted(stream: AnyStream, correlation: Option<CorrelationId>) -> Self {
-        Self {
-            stream,
-            correlation,
-            given_back: false.into(),
-        }
-    }
-
-    pub(crate) fn stream(&self) -> &AnyStream {
-        &self.stream
-    }
-
-    pub(crate) fn correlation(&self) -> Option<&CorrelationId> {
-        self.correlation.as_ref()
-    }
-
-    /// An error of the stream's as the holder of this lease gets it.
-    pub(crate) fn told(&self, error: Error) -> Error {
-        let phase = self.stream.lifecycle().phase();
-        error.told(self.stream.key(), Some(phase), self.correlation())
-    }
-
-    /// Gives the lease back, once.
-    fn give_back(&self) -> Released {
-        if self.stream.lifecycle().check_process().is_err() {
-            return Released::Stale;
-        }
-        if self
-            .given_back
-            .swap(true, std::sync::atomic::Ordering::Relaxed)
-        {
-            return Released::Stale;
-        }
-        claims().release(self.stream.key(), self.stream.generation())
-    }
-
-    /// Ends the stream, of which this was the last lease, or waits for whoever does.
-    fn end(&self, deadline: Instant) -> bool {
-        end(&self.stream, self.correlation(), deadline)
-    }
-}
-
-impl Clone for Lease {
-    fn clone(&self) -> Self {
-        if self.stream.lifecycle().check_process().is_ok() {
-            claims().retain(self.stream.key(), self.stream.generation());
-        }
-        Self::counted(Arc::clone(&self.stream), self.correlation.clone())
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if self.give_back() == Released::Last {
-            self.end(clock::deadline(self.stream.release_timeout()));
-        }
-    }
-}
-
-/// Stops a stream that drains, in the name of whoever let go of it, and waits for its thread until `deadline`; says
-/// whether it is gone. The stream's own thread only stops it: it cannot wait for itself.
-pub(crate) fn end(
-    stream: &AnyStream,
-    correlation: Option<&CorrelationId>,
-    deadline: Instant,
-) -> bool {
-    stream.stop(correlation);
-    if stream.is_own_thread() {
-        return false;
-    }
-    let (key, generation) = (stream.key(), stream.generation());
-    let gone = claims().wait_gone(key, generation, deadline);
-    if gone {
-        // Its guard has run, which is the last thing the thread does, so this join is short.
-        stream.join();
-        return true;
-    }
-    // The key stays taken, and is freed when the thread ends.
-    let (_, since) = claims().holds(key, generation);
-    let waited = since.map_or(Duration::ZERO, |since| {
-        clock::now().saturating_duration_since(since)
-    });
-    let phase = stream.lifecycle().phase();
-    record!(Error, "stuck", key, for correlation, phase = phase; "has been ending for {waited:.1?}, stuck in phase {phase}");
-    false
 }

@@ -7,7 +7,7 @@
 //!   thread, which asks the table for the next request and gives that to the session.
 //! - **An answer**: the session says what the venue said, the table decides what follows, and its news goes through the router to
 //!   those whom it concerns: first to folds, then to queues. Then it has arrived, and whoever waits for it is woken.
-//! - **A last drop**: [`handle`] gives the lease back to [`registry`], stops the thread and waits until its guard has freed the key.
+//! - **A last drop**: [`lease`] gives the lease back to [`registry`], stops the thread and waits until its guard has freed the key.
 //!
 //! # Locks
 //! Each is private to its file. A thread holds one at a time, and never across I/O, a join, a send, a destructor or
@@ -30,6 +30,7 @@ mod behind;
 mod driver;
 mod entries;
 mod handle;
+mod lease;
 mod lifecycle;
 mod liveness;
 #[cfg(feature = "metrics")]
@@ -69,7 +70,7 @@ use parking_lot::Mutex;
 
 pub(crate) use self::{
     batch::Batch,
-    handle::{Lease, end},
+    lease::{Lease, end},
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},
     rehearsal::rehearse,

@@ -33,7 +33,7 @@ use super::{
     Acquired, Phases, Ready, RecvTimeoutError, ScopeId, Shared, Stream, StreamHandle, Subscription,
     TryRecvError, claims,
     driver::Driver,
-    handle::Lease,
+    lease::Lease,
     router::Handed,
     tests::{drive, may_follow},
     topics::{SubscriptionId, TopicTable},

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{AnyStream, batch::Batch, handle::Lease, queue::Queue, topics::SubscriptionId};
+use super::{AnyStream, batch::Batch, lease::Lease, queue::Queue, topics::SubscriptionId};
 use crate::{
     error::{Error, Result},
     event::{Concerns, EndReason, Gap, Notice},

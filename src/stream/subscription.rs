@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    handle::Lease,
+    lease::Lease,
     queue::{Front, Reader, Ready},
     subscriptions::Waited,
     topics::SubscriptionId,

@@ -16,7 +16,7 @@ use super::{
     batch::Batch,
     claims,
     driver::Driver,
-    handle::Lease,
+    lease::Lease,
     registry::Released,
     sink::{Fold, Sink, TopicNews},
     subscriptions::Wishes,

@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Cause, RequestId, TopicTable, Upstream, Verb, wildcard};
+use super::{
+    News, RequestId, TopicTable, Verb,
+    state::{Cause, Suspicion, TopicState, Upstream},
+    wildcard,
+};
 use crate::{
     clock,
     error::{At, Error, Rejection, RejectionKind},
@@ -339,7 +343,7 @@ impl TopicTable {
         entry.unanswered = false;
         entry.refused = None;
         entry.no_room = false;
-        entry.suspicion = super::Suspicion::NONE;
+        entry.suspicion = Suspicion::NONE;
         // Where nothing was held back, its beginning was let go: it begins again before anybody is given it.
         entry.restart |= entry.builds && !entry.held && !entry.readers.is_empty();
         // Nobody knows where an earlier subscription ended: what is held may be of that.
@@ -510,24 +514,11 @@ impl TopicTable {
     /// The venue said something that shows that it does not send the topic yet. What is held of it was sent for an earlier
     /// subscription or for a wildcard, and a hole may follow.
     fn hold_anew(&mut self, topic: &Topic) {
-        let is_held = |entry: &super::Entry| {
+        let is_held = |entry: &TopicState| {
             entry.held && matches!(entry.upstream, Upstream::Asked | Upstream::Unknown)
         };
         if self.topics.get(topic).is_some_and(is_held) {
-            self.announce(None, super::News::Hold(topic.clone()));
+            self.announce(None, News::Hold(topic.clone()));
         }
-    }
-
-    fn hash(&self, topic: &Topic) -> u64 {
-        use std::hash::BuildHasher as _;
-        self.hasher.hash_one(topic)
-    }
-
-    fn sum(&self, topics: &[Topic]) -> super::SetSum {
-        let mut sum = super::SetSum::default();
-        topics
-            .iter()
-            .for_each(|topic| sum.add(topic, self.hash(topic)));
-        sum
     }
 }

@@ -2,7 +2,12 @@
 
 use std::{cmp::Reverse, collections::HashSet, time::Instant};
 
-use super::{RequestId, TopicTable, Turn, Upstream, Verb, Worth, answers::Outstanding, plan::Plan};
+use super::{
+    RequestId, SubscriptionId, TopicTable, Verb,
+    answers::Outstanding,
+    plan::Plan,
+    state::{TopicState, Turn, Upstream, Worth},
+};
 use crate::{
     error::{At, Error},
     phase::Phase,
@@ -182,7 +187,7 @@ impl TopicTable {
                     return None;
                 }
                 let wanted = entries().filter(|entry| entry.refused.is_none());
-                let worth = wanted.filter_map(super::Entry::best).max()?;
+                let worth = wanted.filter_map(TopicState::best).max()?;
                 let is_sent = |topic: &&Topic| self.topics[*topic].upstream == Upstream::Confirmed;
                 Some((worth, unit.topics.iter().filter(is_sent).cloned().collect()))
             })
@@ -252,4 +257,4 @@ impl TopicTable {
 }
 
 /// Who takes a place, and with which priority.
-type SubscriptionOf = Option<(super::SubscriptionId, i32)>;
+type SubscriptionOf = Option<(SubscriptionId, i32)>;

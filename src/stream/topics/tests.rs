@@ -257,7 +257,7 @@ impl Table {
             let confirmed = owner
                 .rows
                 .iter()
-                .filter(|(_, row)| row.told == super::Told::Confirmed);
+                .filter(|(_, row)| row.told == super::rows::Told::Confirmed);
             rows.extend(confirmed.map(|(topic, _)| (*sub, short(topic))));
         }
         rows
@@ -1165,7 +1165,7 @@ impl World {
             let confirmed = owner
                 .rows
                 .iter()
-                .filter(|(_, row)| row.told == super::Told::Confirmed);
+                .filter(|(_, row)| row.told == super::rows::Told::Confirmed);
             told.extend(confirmed.map(|(topic, _)| (short(topic), *sub)));
         }
         if routes != told {
@@ -1293,7 +1293,7 @@ impl World {
 
     /// Nobody can be given it.
     fn is_out(&self, topic: Topic) -> bool {
-        let is_refused = |entry: &super::Entry| entry.refused.is_some();
+        let is_refused = |entry: &super::state::TopicState| entry.refused.is_some();
         let entry = self.table.0.topics.get(&real(topic));
         self.character.is_bad(topic) || entry.is_some_and(is_refused)
     }

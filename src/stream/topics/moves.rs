@@ -1,0 +1,225 @@
+//! What becomes of a topic: the steps from one state to another.
+
+use std::time::Instant;
+
+use super::{
+    News, TopicTable, Verb,
+    state::{Cause, Refusal, Suspicion, TopicState, Upstream},
+    wildcard,
+};
+use crate::{
+    error::{At, Error, Rejection, RejectionKind},
+    phase::Phase,
+    topic::Topic,
+};
+
+impl TopicTable {
+    pub(super) fn entry(&mut self, topic: &Topic) -> &mut TopicState {
+        if !self.topics.contains_key(topic) {
+            if let Some(unit) = self.unit(topic) {
+                self.units
+                    .entry(unit)
+                    .or_default()
+                    .topics
+                    .push(topic.clone());
+            }
+            self.topics.insert(topic.clone(), TopicState::default());
+        }
+        self.topics.get_mut(topic).expect("it was inserted")
+    }
+
+    /// The only way from one upstream state to another.
+    pub(super) fn move_to(&mut self, topic: &Topic, to: Upstream) {
+        use Upstream::{Absent, Asked, Confirmed, Leaving, Unknown};
+        let hash = self.hash(topic);
+        let entry = self.entry(topic);
+        let from = std::mem::replace(&mut entry.upstream, to);
+        let last = entry.last;
+        let begins_hold = to == Asked && !entry.held;
+        entry.held |= begins_hold;
+        let was_listed = from == Confirmed && !std::mem::replace(&mut entry.covered, false);
+        if was_listed {
+            self.confirmed.remove(topic, hash);
+        }
+        if to == Confirmed {
+            self.confirmed.add(topic, hash);
+            #[cfg(test)]
+            (self.served += usize::from(!self.has_confirmed));
+            self.has_confirmed = true;
+        }
+        if begins_hold {
+            self.announce(None, News::Hold(topic.clone()));
+        }
+        if matches!(from, Asked | Leaving | Unknown)
+            && to != Unknown
+            && let Some((id, _)) = last
+        {
+            self.answered(id);
+        }
+        self.tell_all(topic);
+        let entry = self.entry(topic);
+        if matches!(to, Absent | Confirmed | Leaving) && std::mem::replace(&mut entry.held, false) {
+            self.announce(None, News::Settled(topic.clone()));
+        }
+        self.refile(topic);
+    }
+
+    /// Forgets that a topic was refused, or that there was no room. It is asked for again, without neighbours that it could harm.
+    pub(super) fn asked_anew(&mut self, topic: &Topic) {
+        let entry = self.entry(topic);
+        entry.no_room = false;
+        if entry.refused.take().is_some() {
+            entry.suspicion.at_most = 1;
+        }
+        self.refile(topic);
+    }
+
+    pub(super) fn refuse(&mut self, topic: &Topic, cause: Cause, error: Error, now: Instant) {
+        let entry = self.entry(topic);
+        entry.refused = Some(Box::new(Refusal {
+            cause,
+            error,
+            at: now,
+        }));
+        entry.unanswered = false;
+        entry.suspicion = Suspicion::NONE;
+        if matches!(cause, Cause::LeftOut | Cause::NoAnswer) {
+            // From here on one more is enough, and nobody gives way for it.
+            entry.misses = 1;
+        }
+        self.move_to(topic, Upstream::Absent);
+    }
+
+    /// The connection ended before these topics were answered for. That happens, and proves nothing. When the next connection ends
+    /// the same way the request is halved. A topic that was asked for alone then, and over which connections end although the
+    /// venue confirms others, is refused.
+    pub(super) fn died_with(&mut self, mut topics: Vec<Topic>, cause: &Error, now: Instant) {
+        topics.retain(|topic| self.topics.contains_key(topic));
+        let mut deaths = u8::MAX;
+        for topic in &topics {
+            let suspicion = &mut self.entry(topic).suspicion;
+            suspicion.deaths = suspicion.deaths.saturating_add(1);
+            deaths = deaths.min(suspicion.deaths);
+            self.refile(topic);
+        }
+        if deaths < DEATHS {
+            return;
+        }
+        for topic in &topics {
+            self.entry(topic).suspicion.is_deadly = true;
+        }
+        match &*topics {
+            [] => {}
+            [alone] if self.entry(alone).suspicion.at_most == 1 => {
+                // A line that dies before it confirms anything says nothing of the topic.
+                if self.has_confirmed {
+                    let why = format!(
+                        "{DEATHS} connections in a row ended when it was asked for alone: {}",
+                        cause.for_record()
+                    );
+                    let error = self.refusal_error(why);
+                    self.refuse(alone, Cause::Closed, error, now);
+                }
+            }
+            _ => self.halve(&topics),
+        }
+    }
+
+    /// From here on requests with any of these name half as many.
+    pub(super) fn halve(&mut self, topics: &[Topic]) {
+        let half = u32::try_from(topics.len().div_ceil(2)).unwrap_or(u32::MAX);
+        for topic in topics {
+            let suspicion = &mut self.entry(topic).suspicion;
+            suspicion.at_most = half;
+            suspicion.deaths = 0;
+            self.refile(topic);
+        }
+    }
+
+    pub(super) fn refusal_error(&self, why: String) -> Error {
+        Error::Refused {
+            at: At::new(&self.stream, Phase::Live),
+            rejection: Rejection::new(RejectionKind::BadRequest, None, why),
+        }
+    }
+}
+
+/// A topic begins again.
+impl TopicTable {
+    /// Events of these topics build on each other, and one of them was missed. A wildcard may be what brings them.
+    pub(crate) fn restart(&mut self, topics: &[Topic]) {
+        for topic in topics {
+            self.restart_one(&wildcard(topic));
+            self.restart_one(topic);
+        }
+    }
+
+    /// The same for those of these topics whose events build on each other.
+    pub(crate) fn restart_built(&mut self, topics: &[Topic]) {
+        for topic in topics {
+            if self.topics.get(topic).is_some_and(|entry| entry.builds) {
+                self.restart_one(topic);
+            }
+        }
+    }
+
+    pub(super) fn restart_one(&mut self, topic: &Topic) {
+        use Upstream::{Asked, Confirmed, Unknown};
+        if let Some(entry) = self.topics.get_mut(topic)
+            && matches!(entry.upstream, Asked | Confirmed | Unknown)
+        {
+            entry.restart = true;
+            self.tell_all(topic);
+            self.refile(topic);
+        }
+    }
+}
+
+/// A connection ends.
+impl TopicTable {
+    /// The connection is gone. Where it was live, `cause` says why: every subscription is told by a gap of the whole line, which is
+    /// not the table's to make.
+    pub(crate) fn disconnected(&mut self, cause: Option<&Error>, now: Instant) {
+        self.connected = false;
+        self.strikes = 0;
+        self.is_vague = false;
+        let mut suspects = Vec::new();
+        for request in std::mem::take(&mut self.outstanding) {
+            if request.verb == Verb::Subscribe && !request.late {
+                suspects.push(self.open_topics(&request));
+            }
+        }
+        if let Some(plan) = &mut self.plan {
+            plan.forget();
+            self.recount();
+        }
+        let made = self.news.len();
+        let topics: Vec<Topic> = self.topics.keys().cloned().collect();
+        for topic in topics {
+            let entry = self.entry(&topic);
+            entry.misses = 0;
+            entry.unanswered = false;
+            entry.restart = false;
+            self.move_to(&topic, Upstream::Absent);
+        }
+        // The gap of the whole line stands for the losses of its topics.
+        let mut index = 0;
+        self.news.retain(|news| {
+            index += 1;
+            index <= made || !matches!(news, News::Lost(..))
+        });
+        if let Some(cause) = cause {
+            for (id, subscription) in &mut self.subscriptions {
+                subscription.broken = true;
+                self.broken.insert(*id);
+            }
+            suspects
+                .into_iter()
+                .for_each(|topics| self.died_with(topics, cause, now));
+        }
+        self.has_confirmed = false;
+    }
+}
+
+/// So many connections have to end in a row before a request is taken for the cause.
+const DEATHS: u8 = 2;

@@ -1,0 +1,152 @@
+//! What readers are told: the difference between what they were told and what is so.
+
+use smallvec::SmallVec;
+
+use super::{
+    News, SubscriptionId, TopicTable,
+    rows::Told,
+    state::{Cause, Standing, TopicState, Upstream},
+};
+use crate::{
+    correlation::CorrelationId,
+    error::{At, Error},
+    phase::Phase,
+    topic::Topic,
+};
+
+impl TopicTable {
+    pub(super) fn tell_all(&mut self, topic: &Topic) {
+        let readers: SmallVec<[SubscriptionId; 4]> = self
+            .entry(topic)
+            .readers
+            .iter()
+            .map(|(_, id)| *id)
+            .collect();
+        for id in readers {
+            self.tell(id, topic);
+        }
+    }
+
+    /// Tells one reader the difference between what it was told and what is so.
+    pub(super) fn tell(&mut self, id: SubscriptionId, topic: &Topic) {
+        let row = self
+            .subscriptions
+            .get(&id)
+            .and_then(|subscription| subscription.rows.get(topic));
+        let (Some(row), Some(entry)) = (row, self.topics.get(topic)) else {
+            return;
+        };
+        let topic = topic.clone();
+        let (told, news) = match (entry.standing(), row.told) {
+            (Standing::Confirmed, Told::Confirmed) | (Standing::NoRoom, Told::Displaced) => return,
+            (Standing::NoRoom, Told::Refused(Cause::NoRoom)) => return,
+            (Standing::Confirmed, told) => {
+                let again = told == Told::Lost;
+                (Told::Confirmed, News::Confirmed { id, topic, again })
+            }
+            (Standing::Pending, Told::Confirmed) => (Told::Lost, News::Lost(id, topic)),
+            (Standing::Pending, _) => return,
+            (Standing::Refused(refusal), Told::Refused(known)) if refusal.cause == known => return,
+            (Standing::Refused(refusal), _) => {
+                let error = refusal.error.clone();
+                (
+                    Told::Refused(refusal.cause),
+                    News::Refused(id, topic, error),
+                )
+            }
+            (Standing::NoRoom, Told::Confirmed | Told::Lost)
+                if let Some((by, priority)) = self.displacer(id, entry) =>
+            {
+                let at = At::new(&self.stream, Phase::Live);
+                let error = Error::Displaced { at, by, priority };
+                (Told::Displaced, News::Displaced(id, topic, error))
+            }
+            (Standing::NoRoom, _) => {
+                let error = self.full.get_or_init(|| self.over_plan()).clone();
+                (
+                    Told::Refused(Cause::NoRoom),
+                    News::Refused(id, topic, error),
+                )
+            }
+        };
+        let (topic, why) = match &news {
+            News::Refused(_, topic, why) | News::Displaced(_, topic, why) => (topic, Some(why)),
+            News::Confirmed { topic, .. } | News::Lost(_, topic) => (topic, None),
+            _ => return,
+        };
+        let (topic, why) = (topic.clone(), why.cloned().map(Box::new));
+        self.set_told(id, &topic, told, why);
+        if told == Told::Lost
+            && let Some(subscription) = self.subscriptions.get_mut(&id)
+        {
+            subscription.broken = true;
+            self.broken.insert(id);
+        }
+        self.announce(Some(id), news);
+    }
+
+    /// Who took the place of a topic: whoever was given it, or, after a break, the least of those that are worth more.
+    pub(super) fn displacer(
+        &self,
+        id: SubscriptionId,
+        entry: &TopicState,
+    ) -> Option<(Option<CorrelationId>, i32)> {
+        if entry.displaced_by.is_some() {
+            return entry.displaced_by.clone();
+        }
+        let priority = self.subscriptions.get(&id)?.priority;
+        let sent = self
+            .topics
+            .values()
+            .filter(|entry| entry.upstream != Upstream::Absent);
+        let readers = sent.flat_map(|entry| &entry.readers);
+        let more = readers.filter(|(worth, _)| worth.priority > priority);
+        let (worth, by) = more.min()?;
+        let by = self.subscriptions.get(by)?;
+        Some((by.correlation.clone(), worth.priority))
+    }
+
+    pub(super) fn set_told(
+        &mut self,
+        id: SubscriptionId,
+        topic: &Topic,
+        told: Told,
+        why: Option<Box<Error>>,
+    ) {
+        let subscription = self.subscriptions.get_mut(&id);
+        let before = subscription.and_then(|subscription| {
+            subscription.change(topic, |row| {
+                row.why = why;
+                std::mem::replace(&mut row.told, told)
+            })
+        });
+        if let (Some(before), Some(entry)) = (before, self.topics.get_mut(topic)) {
+            let lost = |told| usize::from(told == Told::Lost);
+            entry.lost = entry.lost + lost(told) - lost(before);
+        }
+    }
+
+    pub(super) fn announce(&mut self, id: Option<SubscriptionId>, news: News) {
+        self.made += 1;
+        if let Some(subscription) = id.and_then(|id| self.subscriptions.get_mut(&id)) {
+            subscription.news = self.made;
+        }
+        self.news.push(news);
+    }
+
+    /// Subscriptions that had a gap, and an answer to all that they want since.
+    pub(super) fn resume(&mut self) {
+        let is_over = |id: &SubscriptionId| {
+            let subscription = self.subscriptions.get(id);
+            subscription.is_none_or(|subscription| subscription.unsettled == 0)
+        };
+        let over: Vec<SubscriptionId> = self.broken.iter().copied().filter(is_over).collect();
+        for id in over {
+            self.broken.remove(&id);
+            if let Some(subscription) = self.subscriptions.get_mut(&id) {
+                subscription.broken = false;
+                self.announce(Some(id), News::Resumed(id));
+            }
+        }
+    }
+}
