@@ -240,18 +240,15 @@ pub use self::{
     market::{
         BARS, Bar, Code, Conditions, DAILY_BARS, IMBALANCES, Imbalance, Interval, LULDS, LuldBand,
         MarketEvent, NEWS, News, ORDERBOOKS, OrderBookUpdate, PRICING, PerpetualPricing,
-        PriceLevel, QUOTES, Quote, STATUSES, Symbol, TRADES, Timestamp, Trade, TradeCancel,
-        TradeCorrection, TradeEvent, TradingStatus, UPDATED_BARS, topics,
+        PriceLevel, QUOTES, Quote, STATUSES, Sides, Symbol, TRADES, Timestamp, TopOfBook, Trade,
+        TradeCancel, TradeCorrection, TradeEvent, TradingStatus, UPDATED_BARS, topics,
     },
     order::{
         Amendment, AssetClass, Fill, LegFill, Order, OrderClass, OrderEvent, OrderStatus,
         OrderType, OrderUpdate, PositionIntent, Side, TRADE_UPDATES, TimeInForce,
     },
     phase::Phase,
-    price::{
-        Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, PriceSource, Reading, Sides,
-        TopOfBook,
-    },
+    price::{Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, PriceSource, Reading},
     price_book::{Price, PriceBook},
     resolver::{PendingLookup, Resolver},
     stream::{
