@@ -32,7 +32,7 @@ fn main() -> ExitCode {
 #[allow(clippy::disallowed_methods, reason = "a program of its own")]
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let symbol = &arguments.symbol;
-    let (venue, credentials, _sim) = arguments.source.open(&[symbol.clone()])?;
+    let (venue, credentials, _sim) = arguments.source.open(&[symbol])?;
     let feed = Manager::new().open(&venue, &credentials)?;
     let book = feed.prices([symbol])?;
 

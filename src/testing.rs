@@ -163,6 +163,7 @@ impl<E: Routed> Session for Nothing<E> {
     fn request(&mut self, _: Instant, _: Request<'_>, _: &mut Output<E>) {}
 }
 
-#[cfg(all(test, feature = "serde"))]
+#[cfg(test)]
+#[cfg(feature = "serde")]
 #[cfg(not(loom))]
 mod tests;

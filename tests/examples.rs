@@ -165,10 +165,7 @@ fn tail_refuses_arguments_that_make_no_sense() {
 
 #[test]
 fn tail_keeps_trying_where_nobody_listens_and_says_so() {
-    let url = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("ws://{}/v2/iex", listener.local_addr().unwrap())
-    };
+    let url = nowhere();
     let ran = run(
         example("tail")
             .args(["--symbols", "AAPL", "--seconds", "1", "--url", &url])
@@ -402,8 +399,9 @@ fn an_example_that_is_asked_for_no_symbol_of_this_world_says_so() {
 
 /// An address at which nobody listens.
 fn nowhere() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    format!("ws://{}/v2/iex", listener.local_addr().unwrap())
+    let listener = TcpListener::bind("127.0.0.1:0");
+    let address = listener.and_then(|listener| listener.local_addr());
+    format!("ws://{}/v2/iex", address.expect("loopback has a free port"))
 }
 
 #[test]

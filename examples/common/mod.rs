@@ -57,7 +57,7 @@ impl Source {
     /// As that of [`Stocks`], for symbols that stand elsewhere.
     pub(crate) fn open(
         &self,
-        symbols: &[String],
+        symbols: &[impl AsRef<str>],
     ) -> trunkline::Result<(MarketData, Credentials, Option<Sim>)> {
         let venue = alpaca::stocks(self.feed);
         if let Some(url) = &self.url {
@@ -68,7 +68,10 @@ impl Source {
         }
         let mut config = SimConfig::default();
         config.rate = 1_000;
-        config.symbols = symbols.iter().map(Symbol::from).collect();
+        config.symbols = symbols
+            .iter()
+            .map(|name| Symbol::from(name.as_ref()))
+            .collect();
         let sim = Sim::start(config)?;
         Ok((sim.venue(venue), sim.credentials(), Some(sim)))
     }

@@ -52,7 +52,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     let start = |name: &str, body: fn(&Line) -> Result<Part>| {
         let (line, done) = (line.clone(), done.clone());
         let thread = thread::Builder::new().name(name.to_owned());
-        thread.spawn(move || done.send(body(&line)))
+        thread.spawn(move || done.send(body(&line)).is_ok())
     };
     start("quotes", |line| read(line, alpaca::quotes(&line.2)))?;
     start("trades", |line| read(line, alpaca::trades(&line.2)))?;
