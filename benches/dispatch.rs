@@ -11,7 +11,7 @@
 
 use divan::{Bencher, counter::ItemsCount};
 use trunkline::{
-    Code, Decimal, MarketEvent, Overflow, Quote, StreamHandle, Subscription, Timestamp,
+    MarketEvent, Overflow, Quote, StreamHandle, Subscription,
     alpaca::{self, Feed, MarketData},
     testing,
 };
@@ -57,17 +57,5 @@ fn symbol(number: usize) -> String {
 }
 
 fn quote(number: usize) -> MarketEvent {
-    MarketEvent::Quote(Quote {
-        symbol: symbol(number).into(),
-        bid_exchange: "V".into(),
-        bid_price: Decimal::new(15_025, 2),
-        bid_size: Decimal::ONE,
-        ask_exchange: "V".into(),
-        ask_price: Decimal::new(15_027, 2),
-        ask_size: Decimal::TWO,
-        exchange: Code::default(),
-        conditions: ["R"].iter().collect(),
-        tape: "C".into(),
-        timestamp: Timestamp::from_nanos(1_773_757_805_123_456_789),
-    })
+    testing::quote(symbol(number), "150.25", "150.27").into()
 }

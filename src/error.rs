@@ -70,6 +70,13 @@ pub enum Error {
         why: String,
     },
 
+    /// A subscription to nothing, which would never receive an event. Nothing was sent.
+    #[error("{at}no topics: name at least one symbol, or `*` for all of them")]
+    NoTopics {
+        /// The stream that it was asked of.
+        at: At,
+    },
+
     /// Every event of this venue counts, and the subscription's queue was to drop some. Nothing was sent.
     #[error("{at}no event of this venue may be dropped, which `{overflow}` does: use `end`")]
     LossyQueue {
@@ -401,6 +408,7 @@ impl Error {
             Self::InvalidCredentials { .. } => "invalid_credentials",
             Self::InvalidEndpoint { .. } => "invalid_endpoint",
             Self::InvalidTopic { .. } => "invalid_topic",
+            Self::NoTopics { .. } => "no_topics",
             Self::LossyQueue { .. } => "lossy_queue",
             Self::InvalidConfig { .. } => "invalid_config",
             Self::WrongAccount { .. } => "wrong_account",
@@ -527,6 +535,7 @@ impl Error {
             Self::InvalidCredentials { at, .. }
             | Self::InvalidEndpoint { at, .. }
             | Self::InvalidTopic { at, .. }
+            | Self::NoTopics { at }
             | Self::LossyQueue { at, .. }
             | Self::InvalidConfig { at, .. }
             | Self::WrongAccount { at, .. }
@@ -565,6 +574,7 @@ impl Error {
             Self::InvalidCredentials { at, .. }
             | Self::InvalidEndpoint { at, .. }
             | Self::InvalidTopic { at, .. }
+            | Self::NoTopics { at }
             | Self::LossyQueue { at, .. }
             | Self::InvalidConfig { at, .. }
             | Self::WrongAccount { at, .. }

@@ -151,6 +151,21 @@ impl<T: Payload> Update<T> {
     }
 }
 
+/// In plain words, one line: the event itself, or what is missing here and why.
+impl<T: fmt::Display> fmt::Display for Update<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Event(event) => event.fmt(f),
+            Self::Gap(gap) => write!(f, "events may be missing: {gap}"),
+            Self::Dropped(dropped) => {
+                write!(f, "events are missing, the reader was too slow: {dropped}")
+            }
+            Self::Notice(notice) => notice.fmt(f),
+            Self::Ended(ended) => ended.fmt(f),
+        }
+    }
+}
+
 /// Data, and how it came here. Derefs to the data.
 ///
 /// With the feature `serde` it is serialized as the data, with `epoch`, and with `odd_fields` where there are some.

@@ -178,14 +178,18 @@
 //! # Features
 //! - `tls` (default): `wss://`, by rustls with ring. Without it only `ws://` works.
 //! - `sim`: [`sim`], the simulator.
-//! - `serde`: `Serialize` for events, updates and health.
+//! - `serde`: `Serialize` for events, updates and health; `Deserialize` for events of the market, orders and order updates.
 //! - `metrics`: counters, gauges and histograms, for any exporter.
 //!
 //! # Versions
 //! The minimum supported Rust version is 1.95, and is raised in minor releases only. Semantic versioning covers all
 //! public items; [`Update`] is closed, so a new way of losing data is a breaking change. Linux is tested; nothing is
 //! known to keep macOS or Windows from working.
-
+//!
+#![cfg_attr(feature = "sim", doc = "[`sim`]: crate::sim")]
+#![cfg_attr(not(feature = "sim"), doc = "[`sim`]: #features")]
+// Says of each item which feature it needs, where the compiler can: on docs.rs.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 // Of times alone: `clippy.toml` says why.
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
@@ -240,18 +244,15 @@ pub use self::{
     market::{
         BARS, Bar, Code, Conditions, DAILY_BARS, IMBALANCES, Imbalance, Interval, LULDS, LuldBand,
         MarketEvent, NEWS, News, ORDERBOOKS, OrderBookUpdate, PRICING, PerpetualPricing,
-        PriceLevel, QUOTES, Quote, STATUSES, Symbol, TRADES, Timestamp, Trade, TradeCancel,
-        TradeCorrection, TradeEvent, TradingStatus, UPDATED_BARS, topics,
+        PriceLevel, QUOTES, Quote, STATUSES, Sides, Symbol, TRADES, Timestamp, TopOfBook, Trade,
+        TradeCancel, TradeCorrection, TradeEvent, TradingStatus, UPDATED_BARS, topics,
     },
     order::{
         Amendment, AssetClass, Fill, LegFill, Order, OrderClass, OrderEvent, OrderStatus,
         OrderType, OrderUpdate, PositionIntent, Side, TRADE_UPDATES, TimeInForce,
     },
     phase::Phase,
-    price::{
-        Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, PriceSource, Reading, Sides,
-        TopOfBook,
-    },
+    price::{Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, PriceSource, Reading},
     price_book::{Price, PriceBook},
     resolver::{PendingLookup, Resolver},
     stream::{

@@ -2,6 +2,8 @@
 //!
 //! Prices and quantities are exact decimals; times are UTC, whatever offset the venue wrote them with.
 
+#[cfg(feature = "serde")]
+mod read;
 mod words;
 
 use std::{collections::BTreeMap, fmt};
@@ -23,6 +25,7 @@ use crate::{
 /// Fields that the venue leaves out of some events are options, and empty then.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct OrderUpdate {
     /// What happened.
     #[cfg_attr(feature = "serde", serde(flatten))]
@@ -101,6 +104,7 @@ pub enum OrderEvent {
 /// An execution.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Fill {
     /// Price per share or unit of this execution. The average of the order so far is [`Order::filled_avg_price`].
     pub price: Decimal,
@@ -121,6 +125,7 @@ pub struct Fill {
 /// The execution of one leg.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct LegFill {
     /// The venue's unique id of it.
     pub execution_id: Option<Code>,
@@ -139,6 +144,7 @@ pub struct LegFill {
 /// What became of an earlier execution.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Amendment {
     /// The execution that no longer holds.
     pub previous_execution_id: Option<Code>,
@@ -152,9 +158,11 @@ pub struct Amendment {
 
 /// An order, with every field that the venue has for it.
 ///
-/// Prices are per share or unit, in the quote currency; quantities are shares or units.
+/// Prices are per share or unit, in the quote currency; quantities are shares or units. With the feature `serde` it is
+/// read from the JSON that the venue's REST interface answers with, too.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
 pub struct Order {
     /// The venue's id.
     pub id: Code,
@@ -234,6 +242,9 @@ pub struct Order {
     pub subtag: Option<Code>,
 }
 
+/// What the venue writes for the asset of an order that has several.
+pub(crate) const NO_ASSET: &str = "00000000-0000-0000-0000-000000000000";
+
 /// Order updates of the account.
 pub const TRADE_UPDATES: Channel = Channel::new("trade_updates");
 
@@ -276,6 +287,37 @@ impl OrderEvent {
             Self::TradeBust(_) => "trade_bust",
             Self::TradeCorrect(_) => "trade_correct",
             Self::Other(word) => word,
+        }
+    }
+}
+
+/// The event that the venue has this word for, in any case. What is known of that kind alone is empty.
+impl From<&str> for OrderEvent {
+    fn from(word: &str) -> Self {
+        match word.to_ascii_lowercase().as_str() {
+            "accepted" => Self::Accepted,
+            "pending_new" => Self::PendingNew,
+            "new" => Self::New,
+            "partial_fill" => Self::PartialFill(Fill::default()),
+            "fill" => Self::Fill(Fill::default()),
+            "canceled" => Self::Canceled,
+            "expired" => Self::Expired,
+            "done_for_day" => Self::DoneForDay,
+            "replaced" => Self::Replaced,
+            "rejected" => Self::Rejected,
+            "stopped" => Self::Stopped,
+            "pending_cancel" => Self::PendingCancel,
+            "pending_replace" => Self::PendingReplace,
+            "pending_review" => Self::PendingReview,
+            "calculated" => Self::Calculated,
+            "suspended" => Self::Suspended,
+            "held" => Self::Held,
+            "order_cancel_rejected" => Self::OrderCancelRejected,
+            "order_replace_rejected" => Self::OrderReplaceRejected,
+            "restated" => Self::Restated,
+            "trade_bust" => Self::TradeBust(Amendment::default()),
+            "trade_correct" => Self::TradeCorrect(Amendment::default()),
+            _ => Self::Other(word.into()),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     backoff::NextAttempt,
     calendar::TradingSession,
     error::{Error, Result},
-    market::{Symbol, Timestamp},
+    market::{Sides, Symbol, Timestamp},
 };
 
 /// A value of a [`PriceBook`](crate::PriceBook), by what may be made of it.
@@ -129,117 +129,6 @@ impl<T> Deref for Aged<T> {
 impl<T: fmt::Display> fmt::Display for Aged<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}, {:.1?} old", self.symbol, self.data, self.age)
-    }
-}
-
-/// The newest best bid and ask of a symbol.
-///
-/// A side without a price is zero, as the venue sent it, and is never made up from the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
-#[non_exhaustive]
-pub struct TopOfBook {
-    /// The bid, in the quote currency. Zero where there is none: see [`bid`](Self::bid).
-    pub bid_price: Decimal,
-    /// The bid's size, in the venue's units.
-    pub bid_size: Decimal,
-    /// The ask, in the quote currency. Zero where there is none: see [`ask`](Self::ask).
-    pub ask_price: Decimal,
-    /// The ask's size, in the venue's units.
-    pub ask_size: Decimal,
-    /// When it was made, UTC, by the exchange's or the tape's clock.
-    pub timestamp: Timestamp,
-}
-
-impl TopOfBook {
-    /// Which sides it has, and how they stand to each other.
-    #[must_use]
-    pub fn sides(&self) -> Sides {
-        match (self.bid(), self.ask()) {
-            (None, None) => Sides::Neither,
-            (Some(_), None) => Sides::BidOnly,
-            (None, Some(_)) => Sides::AskOnly,
-            (Some(bid), Some(ask)) if bid < ask => Sides::Both,
-            (Some(bid), Some(ask)) if bid == ask => Sides::Locked,
-            (Some(_), Some(_)) => Sides::Crossed,
-        }
-    }
-
-    /// The bid, if there is one: a price above zero.
-    #[must_use]
-    pub fn bid(&self) -> Option<Decimal> {
-        Some(self.bid_price).filter(|price| *price > Decimal::ZERO)
-    }
-
-    /// The ask, if there is one: a price above zero.
-    #[must_use]
-    pub fn ask(&self) -> Option<Decimal> {
-        Some(self.ask_price).filter(|price| *price > Decimal::ZERO)
-    }
-
-    /// Half-way between bid and ask, of a quote that has both and is not crossed.
-    #[must_use]
-    pub fn mid(&self) -> Option<Decimal> {
-        let half = self.spread()?.checked_div(Decimal::TWO)?;
-        Some(half.checked_add(self.bid_price)?.normalize())
-    }
-
-    /// Ask minus bid, of a quote that has both and is not crossed. Zero if it is locked.
-    #[must_use]
-    pub fn spread(&self) -> Option<Decimal> {
-        match self.sides() {
-            Sides::Both | Sides::Locked => self.ask_price.checked_sub(self.bid_price),
-            Sides::Crossed | Sides::BidOnly | Sides::AskOnly | Sides::Neither => None,
-        }
-    }
-}
-
-impl fmt::Display for TopOfBook {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} x {} / {} x {}",
-            self.bid_price, self.bid_size, self.ask_price, self.ask_size
-        )?;
-        match self.sides() {
-            Sides::Both => Ok(()),
-            sides => write!(f, " ({sides})"),
-        }
-    }
-}
-
-/// Which sides a quote has, and how they stand to each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize),
-    serde(rename_all = "snake_case")
-)]
-pub enum Sides {
-    /// A bid below an ask.
-    Both,
-    /// A bid at the ask.
-    Locked,
-    /// A bid above the ask: neither is to be trusted.
-    Crossed,
-    /// No ask.
-    BidOnly,
-    /// No bid.
-    AskOnly,
-    /// No price at all.
-    Neither,
-}
-
-impl fmt::Display for Sides {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Both => "two-sided",
-            Self::Locked => "locked",
-            Self::Crossed => "crossed",
-            Self::BidOnly => "no ask",
-            Self::AskOnly => "no bid",
-            Self::Neither => "empty",
-        })
     }
 }
 

@@ -4,16 +4,28 @@
 //! Needs no feature. For whole connections (a login, a reconnect, a refused second connection) there is the simulator,
 //! `trunkline::sim`, behind the feature `sim`.
 //!
+//! # Values
+//! An event of each kind is made in one line, with plausible values for what is not said, all at the same time:
+//! 2026-03-17T14:30:05Z, a Tuesday, in the market's regular session. Numbers are whatever prints as one: `"60.02"`, `60`, a
+//! [`Decimal`]. Fields are public, so a test changes what it is about:
+//! ```
+//! use trunkline::testing;
+//! let mut quote = testing::quote("KO", "60.00", "60.02");
+//! quote.bid_size = 7.into();
+//! assert_eq!(quote.to_string(), "KO quote 60.00 x 7 / 60.02 x 100 at 2026-03-17T14:30:05Z");
+//! ```
+//!
 //! # Examples
 //! A strategy that takes a subscription:
 //! ```
-//! # use trunkline::{Code, MarketEvent, Quote, Subscription, Update, alpaca, testing, Conditions, Decimal};
+//! use trunkline::{Decimal, Quote, Subscription, Update, alpaca, testing};
+//!
 //! /// The mid price of the last quote, or nothing once a quote may be missing.
 //! fn last_mid(quotes: &Subscription<Quote>) -> Option<Decimal> {
 //!     let mut mid = None;
 //!     while let Ok(update) = quotes.try_recv() {
 //!         mid = match update {
-//!             Update::Event(quote) => Some((quote.bid_price + quote.ask_price) / Decimal::TWO),
+//!             Update::Event(quote) => quote.mid(),
 //!             Update::Gap(_) | Update::Dropped(_) | Update::Ended(_) => None,
 //!             Update::Notice(_) => mid,
 //!         };
@@ -21,58 +33,75 @@
 //!     mid
 //! }
 //!
-//! # fn quote(bid: i64, ask: i64) -> MarketEvent {
-//! #     MarketEvent::Quote(Quote {
-//! #         symbol: "KO".into(), bid_exchange: "V".into(), bid_price: bid.into(), bid_size: 1.into(),
-//! #         ask_exchange: "V".into(), ask_price: ask.into(), ask_size: 1.into(), exchange: Code::default(), conditions: Conditions::default(),
-//! #         tape: "A".into(), timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
-//! #     })
-//! # }
 //! let (feed, quotes) = testing::subscription(alpaca::quotes(["KO"]));
-//! feed.event(quote(60, 62));
+//! feed.event(testing::quote("KO", 60, 62));
 //! assert_eq!(last_mid(&quotes), Some(61.into()));
 //! feed.gap();
 //! assert_eq!(last_mid(&quotes), None);
 //! feed.resume();
-//! feed.event(quote(62, 64));
+//! feed.event(testing::quote("KO", 62, 64));
 //! assert_eq!(last_mid(&quotes), Some(63.into()));
 //! feed.drop_events(7);
 //! assert_eq!(last_mid(&quotes), None);
 //! ```
 //! One that subscribes for itself, by the handle of a stream:
 //! ```
-//! # use trunkline::{EndReason, Result, StreamHandle, Subscription, Trade, TradeEvent, alpaca::{self, Feed, MarketData}, testing};
+//! use trunkline::{
+//!     EndReason, Result, StreamHandle, Subscription, TradeEvent,
+//!     alpaca::{self, Feed, MarketData},
+//!     testing,
+//! };
+//!
 //! struct Counter {
 //!     trades: Subscription<TradeEvent>,
 //! }
 //!
 //! impl Counter {
 //!     fn new(feed: &StreamHandle<MarketData>) -> Result<Self> {
-//!         Ok(Self { trades: feed.subscribe(alpaca::trades(["KO"]))? })
+//!         let trades = feed.subscribe(alpaca::trades(["KO"]))?;
+//!         Ok(Self { trades })
 //!     }
 //!
-//!     /// How many updates there were until the end, which has to be a good one, without a loss before it.
+//!     /// How many trades there were until the end, which has to be
+//!     /// a good one, without a loss before it.
 //!     fn run(self) -> Result<usize> {
-//!         self.trades.iter().map(|update| update.strict().map(|event| usize::from(event.is_some()))).sum()
+//!         let mut count = 0;
+//!         for update in &self.trades {
+//!             count += usize::from(update.strict()?.is_some());
+//!         }
+//!         Ok(count)
 //!     }
 //! }
 //!
 //! let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
 //! let counter = Counter::new(&handle)?;
-//! # let trade = |symbol: &str| trunkline::MarketEvent::Trade(Trade {
-//! #     symbol: symbol.into(), id: Some(1), exchange: "V".into(), price: 61.into(), size: 1.into(),
-//! #     taker_side: trunkline::Code::default(), update: trunkline::Code::default(),
-//! #     conditions: trunkline::Conditions::default(), tape: "A".into(),
-//! #     timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
-//! # });
-//! feed.events([trade("KO"), trade("PEP")]); // nobody has asked for PEP
+//! feed.event(testing::trade("KO", "61.28", 100));
+//! feed.event(testing::trade("PEP", "150.10", 5)); // nobody has asked for it
 //! feed.end(EndReason::Done);
 //! assert_eq!(counter.run()?, 1);
 //! # Ok::<(), trunkline::Error>(())
 //! ```
+//! Orders, from the first report to the last fill:
+//! ```
+//! use trunkline::{OrderEvent, Side, alpaca, testing};
+//! let (account, updates) = testing::subscription(alpaca::orders());
+//! let order = testing::order("KO", Side::Buy, 100);
+//! account.event(testing::order_update(&order, OrderEvent::New));
+//! let first = testing::fill(&order, 40, "61.28");
+//! account.event(testing::fill(&first.order, 60, "61.29"));
+//! assert_eq!(updates.drain().count(), 3); // confirmed, new, fill
+//! ```
+
+mod values;
 
 use std::{marker::PhantomData, time::Instant};
 
+pub use self::values::{
+    bar, cancel, correction, fill, imbalance, luld_band, news, order, order_book, order_update,
+    perpetual_pricing, quote, status, trade,
+};
+#[cfg(doc)]
+use crate::Decimal;
 pub use crate::stream::TestFeed;
 use crate::{
     credentials::Credentials,
@@ -133,3 +162,8 @@ impl<E: Routed> Session for Nothing<E> {
     fn handle_frame(&mut self, _: Instant, _: Frame<'_>, _: &mut Output<E>) {}
     fn request(&mut self, _: Instant, _: Request<'_>, _: &mut Output<E>) {}
 }
+
+#[cfg(test)]
+#[cfg(feature = "serde")]
+#[cfg(not(loom))]
+mod tests;

@@ -21,24 +21,16 @@ use support::{
 };
 use trunkline::{
     EndReason, Error, Manager, MarketEvent, Notice, Overflow, Phase, StreamHandle, Subscription,
-    Trade, TradeEvent, Update,
+    TradeEvent, Update,
     alpaca::{self, Account, MarketData},
     sim::Accept,
+    testing,
 };
 
 fn trade(id: i64) -> MarketEvent {
-    MarketEvent::Trade(Trade {
-        symbol: "AAPL".into(),
-        id: Some(id),
-        exchange: "V".into(),
-        price: 150.into(),
-        size: 10.into(),
-        taker_side: trunkline::Code::default(),
-        update: trunkline::Code::default(),
-        conditions: ["@"].iter().collect(),
-        tape: "C".into(),
-        timestamp: trunkline::Timestamp::from_nanos(0),
-    })
+    let mut trade = testing::trade("AAPL", 150, 10);
+    trade.id = Some(id);
+    trade.into()
 }
 
 /// The next update that is not an event.

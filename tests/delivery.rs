@@ -16,12 +16,13 @@ use std::{
 
 use support::{WAIT, credentials, eventually, quick, sim};
 use trunkline::{
-    Code, Decimal, Drain, EndReason, Error, Event, Iter, Manager, MarketEvent, Notice, Overflow,
-    Payload, Quote, RecvError, RejectionKind, StreamHandle, Subscription, Symbol, Timestamp,
-    Topics, Trade, TradeCancel, TradeCorrection, TradeEvent, TryRecvError, Update,
+    Decimal, Drain, EndReason, Error, Event, Iter, Manager, MarketEvent, Notice, Overflow, Payload,
+    Quote, RecvError, RejectionKind, StreamHandle, Subscription, Symbol, Timestamp, Topics, Trade,
+    TradeEvent, TryRecvError, Update,
     alpaca::{self, MarketData},
     select,
     sim::Sim,
+    testing,
 };
 
 // ------------------------------------------------------------------------------------------------------- what it takes
@@ -44,34 +45,18 @@ fn confirmed<T: Payload<Source = MarketEvent>>(
 }
 
 fn trade(symbol: &str, id: i64) -> MarketEvent {
-    MarketEvent::Trade(Trade {
-        symbol: symbol.into(),
-        id: Some(id),
-        exchange: "V".into(),
-        price: Decimal::new(15_025, 2),
-        size: Decimal::from(10),
-        taker_side: Code::default(),
-        update: Code::default(),
-        conditions: ["@"].iter().collect(),
-        tape: "C".into(),
-        timestamp: "2026-03-17T14:30:05.123456789Z".parse().unwrap(),
-    })
+    trade_of(symbol, id).into()
+}
+
+fn trade_of(symbol: &str, id: i64) -> Trade {
+    let mut trade = testing::trade(symbol, "150.25", 10);
+    trade.id = Some(id);
+    trade.timestamp = "2026-03-17T14:30:05.123456789Z".parse().unwrap();
+    trade
 }
 
 fn quote(symbol: &str, bid: &str) -> MarketEvent {
-    MarketEvent::Quote(Quote {
-        symbol: symbol.into(),
-        bid_exchange: "V".into(),
-        bid_price: bid.parse().unwrap(),
-        bid_size: Decimal::from(2),
-        ask_exchange: Code::default(),
-        ask_price: Decimal::ZERO,
-        ask_size: Decimal::ZERO,
-        exchange: Code::default(),
-        conditions: ["R"].iter().collect(),
-        tape: "C".into(),
-        timestamp: "2026-03-17T14:30:05.12Z".parse().unwrap(),
-    })
+    testing::quote(symbol, bid, 0).into()
 }
 
 fn next<T: Payload<Source = MarketEvent>>(subscription: &Subscription<T>) -> Update<T> {
@@ -548,34 +533,13 @@ fn subscriptions_yield_what_their_topics_are() {
             .and(alpaca::quotes(["AAPL"]))
             .and(alpaca::trades(["AAPL"])),
     );
-    let timestamp: Timestamp = "2026-03-17T14:30:05.000000001Z".parse().unwrap();
+    let mut correction = testing::correction(&trade_of("AAPL", 1), "150.26", 11);
+    correction.corrected_conditions = ["@", " "].iter().collect();
     let sent = [
         quote("AAPL", "150.1"),
         trade("AAPL", 1),
-        MarketEvent::Correction(Box::new(TradeCorrection {
-            symbol: "AAPL".into(),
-            exchange: "V".into(),
-            original_id: Some(1),
-            original_price: Decimal::new(15_025, 2),
-            original_size: Decimal::from(10),
-            original_conditions: ["@", " "].iter().collect(),
-            corrected_id: Some(2),
-            corrected_price: Decimal::new(15_026, 2),
-            corrected_size: Decimal::from(11),
-            corrected_conditions: ["I"].iter().collect(),
-            tape: "C".into(),
-            timestamp,
-        })),
-        MarketEvent::Cancel(Box::new(TradeCancel {
-            symbol: "AAPL".into(),
-            id: Some(2),
-            exchange: "V".into(),
-            price: Decimal::new(15_026, 2),
-            size: Decimal::from(11),
-            action: "C".into(),
-            tape: "C".into(),
-            timestamp,
-        })),
+        correction.into(),
+        testing::cancel(&trade_of("AAPL", 2)).into(),
         trade("MSFT", 1),
         quote("AAPL", "150.2"),
     ];

@@ -3,6 +3,8 @@
 #![allow(clippy::panic, reason = "a test says what it found")]
 
 mod example;
+#[path = "../examples/price_watch/screen.rs"]
+mod screen;
 
 use std::{
     io::{BufRead as _, BufReader, Read as _},
@@ -52,7 +54,11 @@ fn quickstart_proves_what_it_claims() {
     let shown = ran
         .stdout
         .lines()
-        .filter(|line| line.contains(" s  "))
+        .filter(|line| {
+            ["quotes ", "trades ", "health "]
+                .iter()
+                .any(|name| line.starts_with(name))
+        })
         .count();
     assert!((8..=30).contains(&shown), "{}", ran.stdout);
 }
@@ -159,10 +165,7 @@ fn tail_refuses_arguments_that_make_no_sense() {
 
 #[test]
 fn tail_keeps_trying_where_nobody_listens_and_says_so() {
-    let url = {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("ws://{}/v2/iex", listener.local_addr().unwrap())
-    };
+    let url = nowhere();
     let ran = run(
         example("tail")
             .args(["--symbols", "AAPL", "--seconds", "1", "--url", &url])
@@ -356,11 +359,308 @@ fn every_example_explains_itself() {
         ("stress", "--no-faults"),
         ("price_watch", "--max-age"),
         ("bot", "--paper"),
+        ("select", "--seconds"),
+        ("price_once", "--within"),
+        ("orders", "Exit code"),
+        ("echo_venue", "<AGENT>"),
     ] {
         let ran = run(example(name).arg("--help"), BOUND);
         assert_eq!(ran.code(), Some(0), "{ran:?}");
         assert!(ran.stdout.contains(flag), "{ran:?}");
+        let ran = run(example(name).arg("--gossip"), BOUND);
+        assert_eq!(
+            (ran.code(), ran.stdout.as_str()),
+            (Some(2), ""),
+            "{name}: {ran:?}"
+        );
+        assert!(
+            ran.stderr.contains("unexpected argument '--gossip'"),
+            "{ran:?}"
+        );
     }
+}
+
+/// What is asked wrongly is told as wrong arguments are, with what to do.
+#[test]
+fn an_example_that_is_asked_for_no_symbol_of_this_world_says_so() {
+    for (name, arguments) in [
+        ("quickstart", &["--symbols", "aapl"][..]),
+        ("select", &["--symbols", "aapl"]),
+        ("price_watch", &["--symbols", "aapl"]),
+        ("price_once", &["aapl"]),
+    ] {
+        let ran = run(example(name).args(arguments), BOUND);
+        assert_eq!(ran.code(), Some(2), "{name}: {ran:?}");
+        for part in ["`aapl`", "what to do: correct"] {
+            assert!(ran.stderr.contains(part), "{name}: {ran:?}");
+        }
+    }
+}
+
+/// An address at which nobody listens.
+fn nowhere() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0");
+    let address = listener.and_then(|listener| listener.local_addr());
+    format!("ws://{}/v2/iex", address.expect("loopback has a free port"))
+}
+
+#[test]
+fn an_example_that_cannot_connect_says_why_while_it_tries() {
+    for (name, arguments, code, reason) in [
+        (
+            "quickstart",
+            &["--seconds", "1"][..],
+            1,
+            "connecting, attempt 1: cannot connect",
+        ),
+        (
+            "select",
+            &["--seconds", "1"],
+            0,
+            "connecting, attempt 1: cannot connect",
+        ),
+        (
+            "price_once",
+            &["AAPL", "--within", "3"],
+            3,
+            "connecting: cannot connect",
+        ),
+    ] {
+        let ran = run(
+            example(name)
+                .args(arguments)
+                .args(["--url", &nowhere()])
+                .env("APCA_API_KEY_ID", "PKNOWHERE")
+                .env("APCA_API_SECRET_KEY", "nowhere-secret"),
+            BOUND,
+        );
+        assert_eq!(ran.code(), Some(code), "{name}: {ran:?}");
+        let first = ran.stderr.lines().next().unwrap_or_default();
+        assert!(
+            first.starts_with(reason) && first.contains("refused"),
+            "{name}: {ran:?}"
+        );
+    }
+}
+
+#[test]
+fn price_watch_says_why_there_is_no_price() {
+    let ran = run(
+        example("price_watch")
+            .args(["--seconds", "1", "--symbols", "AAPL", "--url", &nowhere()])
+            .env("APCA_API_KEY_ID", "PKNOWHERE")
+            .env("APCA_API_SECRET_KEY", "nowhere-secret"),
+        BOUND,
+    );
+    assert_eq!((ran.code(), ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let row = ran.stdout.lines().last().unwrap();
+    assert!(row.starts_with("AAPL     cannot connect"), "{row}");
+    assert!(row.contains("refused"), "{row}");
+}
+
+/// As `NAME | head -1` does.
+#[test]
+fn every_example_ends_quietly_when_nobody_reads_any_more() {
+    for (name, arguments) in [
+        ("quickstart", &["--seconds", "20"][..]),
+        ("select", &["--seconds", "20"]),
+        ("price_watch", &["--seconds", "20"]),
+        ("bot", &["--seconds", "20"]),
+        ("orders", &[]),
+    ] {
+        let child = example(name)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut running = Running(child);
+        let mut line = String::new();
+        BufReader::new(running.0.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        assert!(!line.is_empty(), "{name}");
+        let mut stderr = String::new();
+        let mut pipe = running.0.stderr.take().unwrap();
+        pipe.read_to_string(&mut stderr).unwrap();
+        let status = running.0.wait().unwrap();
+        assert_eq!((status.code(), stderr.as_str()), (Some(0), ""), "{name}");
+    }
+}
+
+/// Whoever stops it early gets what there is.
+#[test]
+#[cfg(unix)]
+fn ctrl_c_ends_an_example_with_its_summary() {
+    for (name, code, summary) in [
+        ("select", 0, " trades"),
+        ("quickstart", 0, "proved: one connection, "),
+    ] {
+        let mut command = example(name);
+        command.args(["--seconds", "50"]).stdout(Stdio::piped());
+        let mut running = Running(command.spawn().unwrap());
+        let stdout = BufReader::new(running.0.stdout.take().unwrap());
+        let mut lines = stdout.lines().map(Result::unwrap);
+        // Trades and quotes come once both were confirmed, and so the line is whole.
+        assert!(lines.any(|line| line.contains("ask")));
+        assert!(lines.any(|line| line.contains("trade")));
+        let interrupted = Command::new("kill")
+            .args(["-INT", &running.0.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(interrupted.success());
+        let last = lines.last().unwrap();
+        assert_eq!(running.0.wait().unwrap().code(), Some(code), "{name}");
+        assert!(last.contains(summary), "{name}: {last}");
+    }
+}
+
+#[test]
+fn select_prints_what_both_subscriptions_bring() {
+    let ran = run(example("select").args(["--seconds", "2"]), BOUND);
+    assert_eq!((ran.code(), ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let shown = |word: &str| {
+        ran.stdout
+            .lines()
+            .filter(|line| line.contains(word))
+            .count()
+    };
+    let (quoted, traded) = (shown(" ask "), shown(" traded "));
+    assert!(quoted > 10 && traded > 10, "{ran:?}");
+    let last = ran.stdout.lines().last().unwrap();
+    assert!(
+        last.starts_with(&format!("{quoted} quotes and ")),
+        "{last}, not {quoted}"
+    );
+    assert!(ran.stdout.lines().all(|line| line.len() <= 60), "{ran:?}");
+}
+
+#[test]
+fn price_once_prints_a_price_and_nothing_else() {
+    let ran = run(example("price_once").arg("AAPL"), BOUND);
+    assert_eq!((ran.code(), ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let price: trunkline::Decimal = ran.stdout.trim_end().parse().unwrap();
+    assert!(price > 0.into());
+}
+
+#[test]
+fn orders_tells_what_to_do_when_the_line_broke() {
+    let ran = run(&mut example("orders"), BOUND);
+    assert_eq!((ran.code(), ran.stderr.as_str()), (Some(0), ""), "{ran:?}");
+    let told: Vec<_> = ran.stdout.lines().collect();
+    assert_eq!(
+        told,
+        [
+            "filled: 100 at 150, position 100",
+            "the line broke: no orders until I know my position",
+            "it is back: GET https://paper-api.alpaca.markets/v2/positions",
+            "filled: 40 at 151, position 60",
+            "2 fills, 1 break of the line",
+        ]
+    );
+}
+
+mod price_watch_on_a_terminal {
+    use ratatui::{Terminal, backend::TestBackend};
+
+    use super::screen::{HEADER, Row, draw};
+
+    fn prices(symbol: &str, state: &'static str) -> Row {
+        Row::Prices {
+            symbol: symbol.to_owned(),
+            bid: "404.63".to_owned(),
+            ask: "404.67".to_owned(),
+            last: "404.6512".to_owned(),
+            spread: "0.04".to_owned(),
+            age: "12.5ms".to_owned(),
+            state,
+        }
+    }
+
+    /// What the terminal shows, line by line.
+    fn shown(width: u16, height: u16, rows: &[Row], first: usize, line: &str) -> Vec<String> {
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        terminal
+            .draw(|frame| draw(frame, rows, first, line))
+            .unwrap();
+        let cells = terminal.backend().buffer().content();
+        cells
+            .chunks(width.into())
+            .map(|cells| {
+                let text: String = cells.iter().map(ratatui::buffer::Cell::symbol).collect();
+                text.trim_end().to_owned()
+            })
+            .collect()
+    }
+
+    const SIZES: [(u16, u16); 3] = [(60, 15), (80, 24), (200, 50)];
+
+    #[test]
+    fn every_row_is_one_line_on_a_terminal_of_any_size() {
+        let why = "cannot resolve the host name: failed to lookup address information: Temporary failure in name \
+            resolution, which is longer than any terminal is wide: it goes on and on and on, and is to be cut where it ends";
+        let rows = [
+            prices("AAPL", ""),
+            prices("MSFT", "missed"),
+            Row::Nothing {
+                symbol: "NVDA".to_owned(),
+                why: why.to_owned(),
+            },
+            prices("TSLA", ""),
+        ];
+        for (width, height) in SIZES {
+            let shown = shown(width, height, &rows, 0, "waiting: cannot connect");
+            assert_eq!(shown[0], HEADER, "{width}");
+            for (row, line) in rows.iter().zip(&shown[1..]) {
+                let cut: String = row.text().chars().take(width.into()).collect();
+                assert_eq!(*line, cut.trim_end(), "{width}");
+            }
+            assert!(shown[2].ends_with(" missed"), "{width}: {shown:?}");
+            assert!(shown[3].starts_with("NVDA     cannot resolve the host name"));
+            assert_eq!(
+                shown[usize::from(height) - 1],
+                "waiting: cannot connect; q ends"
+            );
+        }
+    }
+
+    #[test]
+    fn more_symbols_than_rows_can_be_walked_through() {
+        let rows: Vec<_> = (0..100).map(|n| prices(&format!("S{n}"), "")).collect();
+        for (width, height) in SIZES {
+            // Header, what is left out, and how the line is.
+            let room = usize::from(height) - 3;
+            for first in [0, 1, 99] {
+                let shown = shown(width, height, &rows, first, "live, 7 events");
+                let seen = shown[1..=room].iter().filter(|line| !line.is_empty());
+                let count = room.min(100 - first);
+                assert_eq!(seen.count(), count, "{width}");
+                assert!(shown[1].starts_with(&format!("S{first} ")), "{width}");
+                assert_eq!(
+                    shown[room + 1],
+                    format!("{} of 100 symbols are not shown: up, down", 100 - count)
+                );
+            }
+        }
+        for (width, height) in [(1, 1), (5, 2), (20, 3)] {
+            shown(width, height, &rows, 0, "live");
+        }
+    }
+}
+
+#[test]
+fn bot_says_what_it_does_not_know_the_worth_of() {
+    let mut bot = Running(example("bot").stdout(Stdio::piped()).spawn().unwrap());
+    let stdout = BufReader::new(bot.0.stdout.take().unwrap());
+    let mut lines = stdout.lines().map(Result::unwrap);
+    // The simulator's orders are in symbols that no strategy watches. From the first fill on they are watched.
+    let fill = lines.find(|line| line.contains("worth unknown")).unwrap();
+    let symbol = fill.split(' ').next().unwrap();
+    assert!(!["AAPL", "MSFT"].contains(&symbol), "{fill}");
+    assert!(lines.any(|line| {
+        line.contains("position") && line.contains("worth") && !line.contains("unknown")
+    }));
 }
 
 #[test]

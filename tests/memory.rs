@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use peak_alloc::PeakAlloc;
 use support::{WAIT, credentials, quick};
 use trunkline::{
-    Code, Conditions, Decimal, Manager, MarketEvent, Overflow, Quote,
+    Manager, MarketEvent, Overflow,
     alpaca::{self, Feed},
     testing,
 };
@@ -103,17 +103,5 @@ fn an_event_that_waits_keeps_itself_and_not_the_batch_it_came_in() {
 }
 
 fn quote(symbol: &str) -> MarketEvent {
-    MarketEvent::Quote(Quote {
-        symbol: symbol.into(),
-        bid_exchange: "V".into(),
-        bid_price: Decimal::ONE,
-        bid_size: Decimal::ONE,
-        ask_exchange: "V".into(),
-        ask_price: Decimal::TWO,
-        ask_size: Decimal::ONE,
-        exchange: Code::default(),
-        conditions: Conditions::default(),
-        tape: "A".into(),
-        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
-    })
+    testing::quote(symbol, 1, 2).into()
 }

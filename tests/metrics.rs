@@ -21,9 +21,7 @@ use metrics::{
 };
 use parking_lot::Mutex;
 use support::{WAIT, credentials, eventually, quick, sim};
-use trunkline::{
-    Code, Manager, MarketEvent, Overflow, StreamKey, Timestamp, Trade, Update, alpaca,
-};
+use trunkline::{Manager, MarketEvent, Overflow, StreamKey, Update, alpaca, testing};
 
 /// All that was handed on, by name and labels.
 #[derive(Default)]
@@ -124,18 +122,9 @@ fn times(stream: &StreamKey, name: &str) -> usize {
 }
 
 fn trade(id: i64) -> MarketEvent {
-    MarketEvent::Trade(Trade {
-        symbol: "AAPL".into(),
-        id: Some(id),
-        exchange: "V".into(),
-        price: 150.into(),
-        size: 10.into(),
-        taker_side: Code::default(),
-        update: Code::default(),
-        conditions: ["@"].iter().collect(),
-        tape: "C".into(),
-        timestamp: Timestamp::from_nanos(0),
-    })
+    let mut trade = testing::trade("AAPL", 150, 10);
+    trade.id = Some(id);
+    trade.into()
 }
 
 #[test]

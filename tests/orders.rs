@@ -13,10 +13,11 @@ use std::{net::TcpStream, time::Duration};
 use common::{GENEROUS, Peer, Venue, credentials, patient, until};
 use crossbeam_channel::Receiver;
 use trunkline::{
-    Code, Config, Credentials, Decimal, EndReason, Endpoint, Error, Manager, Notice, OrderEvent,
-    OrderUpdate, Overflow, Side, StreamHandle, Subscription, Update,
+    Config, Credentials, Decimal, EndReason, Endpoint, Error, Manager, Notice, OrderEvent,
+    OrderStatus, OrderUpdate, Overflow, Side, StreamHandle, Subscription, Update,
     alpaca::{self, Account, Codec, OrderUpdates},
     sim::{Sim, SimConfig},
+    testing,
 };
 
 // ------------------------------------------------------------------------------------------------------- what it takes
@@ -596,11 +597,20 @@ fn a_fault_of_the_server_is_a_gap() {
 /// What a bot needs of an update, without a stream: event types can be built by hand.
 #[test]
 fn updates_can_be_made_by_hand() {
-    let update = OrderUpdate {
-        event: OrderEvent::Canceled,
-        execution_id: Some(Code::from("e1")),
-        ..OrderUpdate::default()
-    };
-    assert_eq!(update.fill(), None);
-    assert!(update.to_string().contains("canceled"));
+    let order = testing::order("KO", Side::Sell, 100);
+    let canceled = testing::order_update(&order, OrderEvent::Canceled);
+    assert_eq!(canceled.fill(), None);
+    assert!(canceled.to_string().contains("canceled"));
+
+    let first = testing::fill(&order, 40, "61.28");
+    assert!(matches!(first.event, OrderEvent::PartialFill(_)));
+    assert_eq!(first.order.status, OrderStatus::PartiallyFilled);
+    let last = testing::fill(&first.order, 60, "61.33");
+    assert!(matches!(last.event, OrderEvent::Fill(_)));
+    assert_eq!(last.order.status, OrderStatus::Filled);
+    assert_eq!(last.order.filled_qty, 100.into());
+    assert_eq!(last.order.filled_avg_price, Some("61.31".parse().unwrap()));
+    let fill = last.fill().unwrap();
+    assert_eq!(fill.position_qty, Some((-100).into()));
+    assert_ne!(first.execution_id, last.execution_id);
 }

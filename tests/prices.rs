@@ -21,9 +21,9 @@ use std::{
 
 use common::{GENEROUS, Peer, credentials, patient, quiet_sim, until, until_no_thread};
 use trunkline::{
-    BARS, Channel, Code, Concerns, Conditions, Config, Credentials, Decimal, EndReason, Endpoint,
-    Error, Lack, Manager, MarketEvent, Notice, Obstacle, Phase, PriceBook, PriceSource, QUOTES,
-    Quote, Reading, StreamHandle, TRADES, Topic, Trade, Unparsed,
+    BARS, Channel, Concerns, Config, Credentials, Decimal, EndReason, Endpoint, Error, Lack,
+    Manager, MarketEvent, Notice, Obstacle, Phase, PriceBook, PriceSource, QUOTES, Reading,
+    StreamHandle, TRADES, Topic, Trade, Unparsed,
     alpaca::{self, Feed, MarketData},
     sim::{Sim, SimConfig},
     testing,
@@ -285,34 +285,18 @@ fn the_last_clone_ends_the_stream_and_a_symbols_handle_is_one() {
 }
 
 fn quote_event(symbol: &str, bid: i64) -> MarketEvent {
-    MarketEvent::Quote(Quote {
-        symbol: symbol.into(),
-        bid_exchange: "V".into(),
-        bid_price: bid.into(),
-        bid_size: Decimal::ONE,
-        ask_exchange: "V".into(),
-        ask_price: (bid + 1).into(),
-        ask_size: Decimal::ONE,
-        exchange: Code::default(),
-        conditions: Conditions::default(),
-        tape: "A".into(),
-        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
-    })
+    testing::quote(symbol, bid, bid + 1).into()
 }
 
 fn trade_event(symbol: &str, price: i64) -> MarketEvent {
-    MarketEvent::Trade(Trade {
-        symbol: symbol.into(),
-        id: Some(price),
-        exchange: "V".into(),
-        price: price.into(),
-        size: Decimal::ONE,
-        taker_side: Code::default(),
-        update: Code::default(),
-        conditions: Conditions::default(),
-        tape: "A".into(),
-        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
-    })
+    trade_of(symbol, price).into()
+}
+
+/// A trade by the price that is its id.
+fn trade_of(symbol: &str, price: i64) -> Trade {
+    let mut trade = testing::trade(symbol, price, 1);
+    trade.id = Some(price);
+    trade
 }
 
 /// Which of the readings of A and B are not fresh for something that could not be read.
@@ -413,21 +397,7 @@ fn an_amendment_does_not_make_up_for_what_could_not_be_read() {
     feed.notice(Notice::Unparsed(
         Unparsed::new(b"{}", "odd").concerning(concerns),
     ));
-    let correction = trunkline::TradeCorrection {
-        symbol: "A".into(),
-        exchange: "V".into(),
-        original_id: Some(5),
-        original_price: 5.into(),
-        original_size: Decimal::ONE,
-        original_conditions: Conditions::default(),
-        corrected_id: Some(6),
-        corrected_price: 6.into(),
-        corrected_size: Decimal::ONE,
-        corrected_conditions: Conditions::default(),
-        tape: "A".into(),
-        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
-    };
-    feed.event(MarketEvent::Correction(Box::new(correction)));
+    feed.event(testing::correction(&trade_of("A", 5), 6, 1));
     let reading = book.trade("A", LONG);
     assert!(
         matches!(&reading, Reading::Missed(trade) if trade.price == 6.into()),
@@ -458,21 +428,12 @@ fn a_trade_that_may_have_been_amended_is_not_fresh() {
     for (traded, amended, expected) in names {
         let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
         let book = handle.prices(["A"]).unwrap();
-        let MarketEvent::Trade(mut trade) = trade_event("A", 5) else {
-            panic!()
-        };
+        let mut trade = trade_of("A", 5);
+        let mut cancel = testing::cancel(&trade);
         (trade.id, trade.exchange) = (traded.0, traded.1.into());
-        feed.event(MarketEvent::Trade(trade));
-        feed.event(MarketEvent::Cancel(Box::new(trunkline::TradeCancel {
-            symbol: "A".into(),
-            id: amended.0,
-            exchange: amended.1.into(),
-            price: 5.into(),
-            size: Decimal::ONE,
-            action: "C".into(),
-            tape: "A".into(),
-            timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
-        })));
+        feed.event(trade);
+        (cancel.id, cancel.exchange) = (amended.0, amended.1.into());
+        feed.event(cancel);
         let is = match book.trade("A", LONG) {
             Reading::Fresh(_) => Is::Fresh,
             Reading::Missed(_) => Is::Missed,

@@ -18,9 +18,10 @@ use support::{
 };
 use trunkline::{
     Calendar, Config, Credentials, EndReason, Error, Health, Manager, MarketEvent, Phase,
-    StreamHandle, StreamKey, Trade, Update,
+    StreamHandle, StreamKey, Update,
     alpaca::{self, Account, Feed, MarketData},
     sim::{Accept, Sim},
+    testing,
 };
 
 fn open(sim: &Sim, credentials: &Credentials) -> (Manager, StreamHandle<MarketData>) {
@@ -31,18 +32,9 @@ fn open(sim: &Sim, credentials: &Credentials) -> (Manager, StreamHandle<MarketDa
 }
 
 fn trade(id: i64) -> MarketEvent {
-    MarketEvent::Trade(Trade {
-        symbol: "AAPL".into(),
-        id: Some(id),
-        exchange: "V".into(),
-        price: 150.into(),
-        size: 10.into(),
-        taker_side: trunkline::Code::default(),
-        update: trunkline::Code::default(),
-        conditions: ["@"].iter().collect(),
-        tape: "C".into(),
-        timestamp: trunkline::Timestamp::from_nanos(0),
-    })
+    let mut trade = testing::trade("AAPL", 150, 10);
+    trade.id = Some(id);
+    trade.into()
 }
 
 // --------------------------------------------------------------------------------------------------------------- records

@@ -12,28 +12,15 @@ use std::{sync::Arc, thread, time::Duration};
 
 use support::WAIT;
 use trunkline::{
-    Code, Conditions, Config, Decimal, EndReason, Error, Manager, MarketEvent, Notice,
-    OrderBookUpdate, Overflow, Phase, PriceLevel, Quote, Ready, RecvTimeoutError, Subscription,
-    TryRecvError, Update,
+    Config, Decimal, EndReason, Error, Manager, MarketEvent, Notice, OrderBookUpdate, Overflow,
+    Phase, Quote, Ready, RecvTimeoutError, Subscription, TryRecvError, Update,
     alpaca::{self, Feed},
     crossbeam_channel::Receiver,
     select, testing,
 };
 
 fn quote(symbol: &str, bid: i64) -> MarketEvent {
-    MarketEvent::Quote(Quote {
-        symbol: symbol.into(),
-        bid_exchange: "V".into(),
-        bid_price: bid.into(),
-        bid_size: Decimal::ONE,
-        ask_exchange: "V".into(),
-        ask_price: (bid + 1).into(),
-        ask_size: Decimal::ONE,
-        exchange: Code::default(),
-        conditions: Conditions::default(),
-        tape: "A".into(),
-        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
-    })
+    testing::quote(symbol, bid, bid + 1).into()
 }
 
 /// What is queued, in a word each.
@@ -124,18 +111,8 @@ fn the_queue_is_the_real_one_with_its_policy() {
 
 /// A whole book, of so many levels on each side.
 fn book(symbol: &str, levels: usize) -> MarketEvent {
-    let level = PriceLevel {
-        price: Decimal::ONE,
-        size: Decimal::ONE,
-    };
-    MarketEvent::OrderBook(Box::new(OrderBookUpdate {
-        symbol: symbol.into(),
-        reset: true,
-        bids: vec![level; levels].into(),
-        asks: vec![level; levels].into(),
-        exchange: Code::default(),
-        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
-    }))
+    let side = || vec![("1", "1"); levels];
+    testing::order_book(symbol, side(), side()).into()
 }
 
 /// The sizes of the books that are queued, and what was dropped where.
@@ -276,6 +253,13 @@ fn a_handle_subscribes_adds_and_removes_as_on_a_real_line() {
     handle.wait_live(Duration::ZERO).unwrap();
     let error = handle.subscribe(alpaca::quotes(["ko"])).unwrap_err();
     assert!(matches!(error, Error::InvalidTopic { .. }), "{error}");
+    let error = handle.subscribe(alpaca::quotes::<&str>([])).unwrap_err();
+    assert!(matches!(error, Error::NoTopics { .. }), "{error}");
+    assert!(
+        error
+            .to_string()
+            .ends_with("at least one symbol, or `*` for all of them")
+    );
     let quotes = handle.subscribe(alpaca::quotes(["KO"])).unwrap();
     let other = handle.subscribe(alpaca::quotes(["PEP"])).unwrap();
     quotes.add(alpaca::quotes(["PEP"])).unwrap();

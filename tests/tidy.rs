@@ -444,6 +444,66 @@ fn the_repository_holds_nothing_but_what_belongs_there() {
     assert!(extra.is_empty(), "{extra:?}");
 }
 
+/// The first example that is compiled and not run, of a page or of a module's documentation.
+fn first_example(text: &str) -> Vec<&str> {
+    let lines = text.lines().map(|line| {
+        let line = line.strip_prefix("//!").unwrap_or(line);
+        line.strip_prefix(" ")
+            .filter(|_| text.starts_with("//!"))
+            .unwrap_or(line)
+    });
+    let code = lines.skip_while(|line| !line.ends_with("no_run")).skip(1);
+    code.take_while(|line| *line != "```").collect()
+}
+
+/// It is read from top to bottom in the first hour, and what it says is there.
+#[test]
+fn the_readme_is_short_and_names_what_there_is() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let readme = read("README.md");
+    let lines = readme.lines().count();
+    assert!(lines < 200, "{lines} lines");
+    // Every file that it names, as a whole path in backticks.
+    let named = readme.split('`').skip(1).step_by(2);
+    let paths = named.filter(|name| {
+        let folders = ["src/", "tests/", "examples/", "benches/"];
+        folders.iter().any(|folder| name.starts_with(folder))
+    });
+    let missing: Vec<_> = paths.filter(|path| !root().join(path).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+    // Its example is that of the documentation's first page, word for word.
+    let page = read("src/lib.rs");
+    let first = first_example(&readme);
+    assert!(first.len() > 10, "{first:?}");
+    assert_eq!(first, first_example(&page));
+}
+
+#[test]
+fn every_example_stands_in_the_readme_and_those_that_teach_are_short() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.join("main.rs").exists() {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        assert!(
+            readme.contains(&format!("\n| `{name}` | ")),
+            "{name} is not in the table of examples"
+        );
+    }
+    for (path, most) in [
+        ("select.rs", 70),
+        ("price_once.rs", 70),
+        ("orders.rs", 70),
+        ("quickstart/main.rs", 120),
+    ] {
+        let text = fs::read_to_string(root().join("examples").join(path)).unwrap();
+        let lines = text.lines().count();
+        assert!(lines < most, "{path} has {lines} lines");
+    }
+}
+
 /// Two versions in one program would be two claim tables. Cargo is asked about a program that has both, whose packages
 /// have nothing of this one but its name and its `links`.
 #[test]

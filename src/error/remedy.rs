@@ -14,6 +14,7 @@ impl Error {
             }
             Self::InvalidEndpoint { .. }
             | Self::InvalidTopic { .. }
+            | Self::NoTopics { .. }
             | Self::LossyQueue { .. }
             | Self::InvalidConfig { .. }
             | Self::SettingsConflict { .. } => Remedy::FixRequest,

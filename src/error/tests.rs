@@ -89,6 +89,13 @@ fn rows(at: &At) -> Vec<Row> {
             "trades:*",
         ),
         (
+            Error::NoTopics { at: at() },
+            "no_topics",
+            FixRequest,
+            false,
+            "at least one symbol",
+        ),
+        (
             Error::LossyQueue {
                 at: at(),
                 overflow: Overflow::DropOldest,
@@ -439,7 +446,7 @@ fn every_variant_has_all_that_an_operator_needs() {
         codes.push(code);
     }
     codes.dedup();
-    assert_eq!(codes.len(), 32, "one code a variant: {codes:?}");
+    assert_eq!(codes.len(), 33, "one code a variant: {codes:?}");
 }
 
 #[test]

@@ -11,8 +11,9 @@ use crate::topic::Channel;
 ///
 /// Of crypto there is one for minutes without trades, too: its volume is zero then, and its prices are those between
 /// bid and ask.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Bar {
     /// The symbol.
     pub symbol: Symbol,
@@ -39,14 +40,15 @@ pub struct Bar {
 }
 
 /// The period of a [`Bar`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "snake_case")
 )]
 pub enum Interval {
     /// A minute, sent right after its end.
+    #[default]
     Minute,
     /// A minute again, because late trades changed it.
     UpdatedMinute,

@@ -15,7 +15,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(tag = "type", rename_all = "snake_case")
 )]
 #[non_exhaustive]
@@ -224,6 +224,40 @@ pub fn topics<S: Into<Symbol>>(
     symbols
         .into_iter()
         .map(move |symbol| Topic::new(channel, symbol))
+}
+
+/// Every kind is an event, boxed or not, so that whoever has a value can hand it on.
+macro_rules! event {
+    ($($data:ident is $variant:ident $(in $boxed:ident)?),+ $(,)?) => {$(
+        impl From<$data> for MarketEvent {
+            fn from(data: $data) -> Self {
+                Self::$variant($($boxed::new)?(data))
+            }
+        }
+    )+};
+}
+event! {
+    Trade is Trade,
+    TradeCorrection is Correction in Box,
+    TradeCancel is Cancel in Box,
+    Quote is Quote,
+    Bar is Bar,
+    TradingStatus is Status in Box,
+    LuldBand is Luld in Box,
+    Imbalance is Imbalance in Box,
+    OrderBookUpdate is OrderBook in Box,
+    PerpetualPricing is Pricing in Box,
+    News is News in Box,
+}
+
+impl From<TradeEvent> for MarketEvent {
+    fn from(event: TradeEvent) -> Self {
+        match event {
+            TradeEvent::Trade(trade) => Self::Trade(trade),
+            TradeEvent::Correction(correction) => Self::Correction(correction),
+            TradeEvent::Cancel(cancel) => Self::Cancel(cancel),
+        }
+    }
 }
 
 impl fmt::Display for MarketEvent {

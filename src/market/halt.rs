@@ -10,8 +10,9 @@ use super::{Code, Symbol, Timestamp};
 ///
 /// Which codes there are depends on the tape, and both sets are open. Tapes A and B say, for example, `2` for a halt
 /// and `3` for a resumption, tape C `H` for a halt, `P` for a volatility pause and `T` for a resumption.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct TradingStatus {
     /// The symbol.
     pub symbol: Symbol,
@@ -30,8 +31,9 @@ pub struct TradingStatus {
 }
 
 /// The band of prices in which a stock may trade: limit up, limit down.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct LuldBand {
     /// The symbol.
     pub symbol: Symbol,
@@ -48,8 +50,9 @@ pub struct LuldBand {
 }
 
 /// An imbalance of orders while a limit-up-limit-down halt lasts.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Imbalance {
     /// The symbol.
     pub symbol: Symbol,

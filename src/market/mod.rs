@@ -26,7 +26,7 @@ pub use self::{
     news::News,
     order_book::{OrderBookUpdate, PriceLevel},
     perpetual::PerpetualPricing,
-    quote::Quote,
+    quote::{Quote, Sides, TopOfBook},
     timestamp::Timestamp,
     trade::{Trade, TradeCancel, TradeCorrection, TradeEvent},
 };

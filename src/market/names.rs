@@ -14,14 +14,22 @@ use std::{
 /// Cheap to clone; up to 23 bytes, which covers every option symbol, without an allocation. Hashes, orders and
 /// compares as the `str` it holds, so a `HashMap<Symbol, _>` can be asked with a `&str`.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
 pub struct Symbol(Text<23>);
 
 /// A short code of a venue: an exchange, a tape, a taker's side. Empty where there is none.
 ///
 /// Sixteen bytes, of which up to fifteen are text: every event has several.
 #[derive(Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(transparent)
+)]
 pub struct Code(Text<15>);
 
 macro_rules! text {
@@ -161,6 +169,13 @@ impl fmt::Debug for Conditions {
 impl serde::Serialize for Conditions {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.iter())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Conditions {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Vec::<Code>::deserialize(deserializer).map(Self::from_iter)
     }
 }
 
@@ -351,6 +366,23 @@ impl<const N: usize> Ord for Text<N> {
 impl<const N: usize> serde::Serialize for Text<N> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de, const N: usize> serde::Deserialize<'de> for Text<N> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<const N: usize>;
+        impl<const N: usize> serde::de::Visitor<'_> for Reader<N> {
+            type Value = Text<N>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text")
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Text<N>, E> {
+                Ok(text.into())
+            }
+        }
+        deserializer.deserialize_str(Reader)
     }
 }
 

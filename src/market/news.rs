@@ -7,8 +7,9 @@ use super::{Code, Symbol, Timestamp};
 /// A news article, or a new version of one that was sent before: `id` is the same then.
 ///
 /// Texts are as the venue sends them, with whatever entities its HTML has. Cheap to clone, however long they are.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct News {
     /// The article's id. Nothing where the venue wrote none that could be read.
     pub id: Option<i64>,

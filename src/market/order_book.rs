@@ -31,8 +31,9 @@ use super::{Code, Symbol, Timestamp};
 ///     }
 /// }
 /// ```
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct OrderBookUpdate {
     /// The symbol.
     pub symbol: Symbol,
@@ -49,8 +50,9 @@ pub struct OrderBookUpdate {
 }
 
 /// One price of an order book.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct PriceLevel {
     /// The price.
     pub price: Decimal,

@@ -7,8 +7,9 @@ use rust_decimal::Decimal;
 use super::{Code, Symbol, Timestamp};
 
 /// What a perpetual future is worth, and what holding it costs.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct PerpetualPricing {
     /// The symbol.
     pub symbol: Symbol,

@@ -1,10 +1,17 @@
 //! Points in time.
 
-use std::{fmt, str::FromStr, time::SystemTime};
+use std::{
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
-use crate::error::{Error, Result};
+use crate::{
+    clock,
+    error::{Error, Result},
+};
 
-/// A point in time, UTC, to the nanosecond, from the year 1677 to 2262.
+/// A point in time, UTC, to the nanosecond, from the year 1677 to 2262. By default 1970-01-01T00:00:00Z.
 ///
 /// `Display` and `FromStr` are RFC 3339.
 ///
@@ -14,9 +21,13 @@ use crate::error::{Error, Result};
 /// let time: Timestamp = "2026-03-17T14:30:05.123456789Z".parse()?;
 /// assert_eq!(time.as_nanos(), 1_773_757_805_123_456_789);
 /// assert_eq!(time.to_string(), "2026-03-17T14:30:05.123456789Z");
+///
+/// let half_a_second = std::time::Duration::from_millis(500);
+/// let later = time.checked_add(half_a_second).expect("it is not beyond the year 2262");
+/// assert_eq!(later.since(time), half_a_second);
 /// # Ok::<(), trunkline::Error>(())
 /// ```
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Timestamp(i64);
 
 impl Timestamp {
@@ -30,6 +41,39 @@ impl Timestamp {
     #[must_use]
     pub const fn as_nanos(self) -> i64 {
         self.0
+    }
+
+    /// The present, by this machine's wall clock, which somebody may set. The present by the monotonic clock is what
+    /// [`Event::received`](crate::Event::received) is to be compared with.
+    #[must_use]
+    pub fn now() -> Self {
+        clock::utc()
+    }
+
+    /// The time from `earlier` to this. Zero where `earlier` is the later one, which happens between a venue's clock and
+    /// this machine's: compare the two with `<` where the direction matters.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> Duration {
+        if self.0 <= earlier.0 {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(self.0.abs_diff(earlier.0))
+    }
+
+    /// The point in time so much later, unless that is beyond the year 2262.
+    #[must_use]
+    pub fn checked_add(self, time: Duration) -> Option<Self> {
+        let nanos = i128::try_from(time.as_nanos()).ok()?;
+        let sum = i128::from(self.0).checked_add(nanos)?;
+        i64::try_from(sum).ok().map(Self)
+    }
+
+    /// The point in time so much earlier, unless that is before the year 1677.
+    #[must_use]
+    pub fn checked_sub(self, time: Duration) -> Option<Self> {
+        let nanos = i128::try_from(time.as_nanos()).ok()?;
+        let difference = i128::from(self.0).checked_sub(nanos)?;
+        i64::try_from(difference).ok().map(Self)
     }
 
     fn from_jiff(time: jiff::Timestamp) -> Option<Self> {
@@ -97,6 +141,24 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl serde::de::Visitor<'_> for Reader {
+            type Value = Timestamp;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an RFC 3339 timestamp from 1677 to 2262")
+            }
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Timestamp, E> {
+                let invalid = |_| E::invalid_value(serde::de::Unexpected::Str(text), &self);
+                text.parse().map_err(invalid)
+            }
+        }
+        deserializer.deserialize_str(Reader)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,5 +179,32 @@ mod tests {
         assert_eq!(offset.to_string(), "2026-03-17T14:30:05.2Z");
         assert!("0001-01-01T00:00:00Z".parse::<Timestamp>().is_err());
         assert!("yesterday".parse::<Timestamp>().is_err());
+    }
+
+    #[test]
+    fn differences_are_exact_and_never_negative_and_sums_end_where_time_does() {
+        let (first, last) = (Timestamp(i64::MIN), Timestamp(i64::MAX));
+        let all = Duration::from_nanos(u64::MAX);
+        assert_eq!(last.since(first), all);
+        assert_eq!(first.since(last), Duration::ZERO);
+        assert_eq!(first.since(first), Duration::ZERO);
+        assert_eq!(first.checked_add(all), Some(last));
+        assert_eq!(last.checked_sub(all), Some(first));
+        let nanosecond = Duration::from_nanos(1);
+        assert_eq!(last.checked_add(nanosecond), None);
+        assert_eq!(first.checked_sub(nanosecond), None);
+        for time in [first, last, Timestamp::default()] {
+            assert_eq!(time.checked_add(Duration::ZERO), Some(time));
+            assert_eq!(time.checked_add(Duration::MAX), None);
+            assert_eq!(time.checked_sub(Duration::MAX), None);
+        }
+    }
+
+    #[test]
+    fn now_is_what_the_systems_clock_says() {
+        let before = Timestamp::now();
+        let system = Timestamp::try_from(SystemTime::from(clock::utc())).unwrap();
+        assert!(system.since(before) < Duration::from_secs(60));
+        assert!(before > "2026-01-01T00:00:00Z".parse().unwrap());
     }
 }

@@ -7,8 +7,9 @@ use rust_decimal::Decimal;
 use super::{Code, Conditions, Symbol, Timestamp};
 
 /// A trade as it was reported, of a stock, a coin or an option contract.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct Trade {
     /// The symbol.
     pub symbol: Symbol,
@@ -34,8 +35,9 @@ pub struct Trade {
 }
 
 /// A trade that was replaced by another.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct TradeCorrection {
     /// The symbol.
     pub symbol: Symbol,
@@ -64,8 +66,9 @@ pub struct TradeCorrection {
 }
 
 /// A trade that was taken back.
-#[derive(Clone, Debug, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[non_exhaustive]
 pub struct TradeCancel {
     /// The symbol.
     pub symbol: Symbol,
@@ -89,7 +92,7 @@ pub struct TradeCancel {
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(
     feature = "serde",
-    derive(serde::Serialize),
+    derive(serde::Serialize, serde::Deserialize),
     serde(tag = "type", rename_all = "snake_case")
 )]
 pub enum TradeEvent {
@@ -110,6 +113,24 @@ impl TradeEvent {
         } else {
             None
         }
+    }
+}
+
+impl From<Trade> for TradeEvent {
+    fn from(trade: Trade) -> Self {
+        Self::Trade(trade)
+    }
+}
+
+impl From<TradeCorrection> for TradeEvent {
+    fn from(correction: TradeCorrection) -> Self {
+        Self::Correction(Box::new(correction))
+    }
+}
+
+impl From<TradeCancel> for TradeEvent {
+    fn from(cancel: TradeCancel) -> Self {
+        Self::Cancel(Box::new(cancel))
     }
 }
 

@@ -9,7 +9,8 @@ use super::{
 };
 use crate::{
     clock::{Moment, SUSPEND},
-    price::{Aged, BestPrice, Lack, LastTrade, NotFresh, PriceSource, Reading, Sides, TopOfBook},
+    market::{Sides, TopOfBook},
+    price::{Aged, BestPrice, Lack, LastTrade, NotFresh, PriceSource, Reading},
 };
 
 impl Table {

@@ -67,8 +67,8 @@ impl<V: Venue> StreamHandle<V> {
     /// stream is live, and while it reconnects, topics wait for it.
     ///
     /// # Errors
-    /// [`Error::InvalidTopic`] if the venue has no such topic, [`Error::InvalidConfig`] for a queue of no length
-    /// or of next to no bytes,
+    /// [`Error::InvalidTopic`] if the venue has no such topic, [`Error::NoTopics`] where none is named,
+    /// [`Error::InvalidConfig`] for a queue of no length or of next to no bytes,
     /// [`Error::LossyQueue`] for one that drops what must not be dropped, or the error the stream ended with.
     pub fn subscribe<T: Payload<Source = V::Event>>(
         &self,
@@ -77,6 +77,9 @@ impl<V: Venue> StreamHandle<V> {
         let mut parts = topics.into_parts();
         let lease = self.lease.scoped(parts.correlation.take());
         let subscribe = || {
+            if parts.topics.is_empty() {
+                return Err(Error::NoTopics { at: At::default() });
+            }
             let bytes = parts.queue_bytes.or(self.queue.bytes);
             let limit = QueueLimit {
                 bytes,
@@ -131,7 +134,7 @@ impl<V: Venue> StreamHandle<V> {
     /// One member more, in the scope of `lease`.
     fn join(&self, sink: Sink<V::Event>, parts: Parts, lease: &Lease) -> Result<SubscriptionId> {
         let stream = &self.stream;
-        stream.lifecycle.check_process()?;
+        stream.lifecycle.check_open()?;
         let wishes = Wishes {
             topics: stream.wanted(parts.topics)?,
             expected: parts.expected,

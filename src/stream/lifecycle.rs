@@ -198,6 +198,17 @@ impl Lifecycle {
         Ok(())
     }
 
+    /// Asked before anything is wanted of the stream: whoever was told of the end must not be served afterwards, although
+    /// the subscriptions are closed a moment later.
+    ///
+    /// # Errors
+    /// [`Error::Forked`] in a child of the process that opened the stream, and the error that the stream ended with.
+    pub(crate) fn check_open(&self) -> Result<()> {
+        self.check_process()?;
+        let ended = self.state.lock().ended.clone();
+        ended.map_or(Ok(()), |reason| Err(self.ended(reason)))
+    }
+
     pub(crate) fn phase(&self) -> Phase {
         if self.process.is_parent() {
             return Phase::Ended;

@@ -420,7 +420,7 @@ impl<V: Venue> Shared for Stream<V> {
         overflow: Option<Overflow>,
         also: &mut dyn FnMut(),
     ) -> Result<()> {
-        self.lifecycle.check_process()?;
+        self.lifecycle.check_open()?;
         if let Some(overflow) = overflow.filter(|overflow| *overflow != Overflow::End) {
             let mut deliveries = topics.iter().map(|topic| self.venue.delivery(topic));
             if deliveries.any(|delivery| delivery != Delivery::Latest) {
@@ -443,7 +443,7 @@ impl<V: Venue> Shared for Stream<V> {
         topics: &[Topic],
         also: &mut dyn FnMut(),
     ) -> Result<()> {
-        self.lifecycle.check_process()?;
+        self.lifecycle.check_open()?;
         let edit = |table: &mut TopicTable| {
             table.remove(id, topics);
             also();

@@ -26,6 +26,7 @@ use crate::{
     alpaca::{self, Feed, MarketData},
     attempts::Attempts,
     clock,
+    error::At,
     event::Concerns,
     health::SubscriptionHealth,
     stream::Shared,
@@ -579,6 +580,39 @@ fn the_key_is_free_before_anybody_learns_of_the_end_and_prices_are_cut_before_th
     assert!(is_free, "the phase was told first");
     assert_eq!(stream.lifecycle.phase(), Phase::Ended);
     assert_eq!(*steps.steps.lock(), [("cut", true), ("end", false)]);
+}
+
+/// The end is told before the subscriptions are closed. Whoever has heard of it must not be given a subscription in between.
+#[test]
+fn who_was_told_of_the_end_gets_its_error_from_every_call() {
+    let mut bench = Bench::live();
+    let (handle, quotes) = (bench.handle(), bench.subscribe(alpaca::quotes(["A"])));
+    bench.step();
+    let rejected = Error::Rejected {
+        at: At::new(&bench.stream.key, Phase::Authenticating),
+        rejection: crate::Rejection::new(crate::RejectionKind::Credentials, Some(402), "no"),
+    };
+    let reason = EndReason::Failed(rejected);
+    bench.stream.lifecycle.end(clock::now(), &reason);
+    for is_closed in [false, true] {
+        if is_closed {
+            bench.end(&reason);
+        }
+        let calls = [
+            handle.wait_live(Duration::ZERO),
+            handle.subscribe(alpaca::quotes(["A"])).map(drop),
+            handle.prices(["A"]).map(drop),
+            quotes.add(alpaca::quotes(["B"])),
+            quotes.remove(alpaca::quotes(["A"])),
+            quotes.resubscribe(),
+        ];
+        let told: Vec<_> = calls
+            .into_iter()
+            .map(|call| call.unwrap_err().to_string())
+            .collect();
+        assert!(told[0].contains("402"), "{told:?}");
+        assert!(told.iter().all(|error| *error == told[0]), "{told:?}");
+    }
 }
 
 #[test]

@@ -24,7 +24,7 @@ use crate::{
     event::{OddFields, Unparsed},
     market::{Code, Timestamp},
     order::{
-        Amendment, AssetClass, Fill, LegFill, Order, OrderClass, OrderEvent, OrderStatus,
+        Amendment, AssetClass, Fill, LegFill, NO_ASSET, Order, OrderClass, OrderEvent, OrderStatus,
         OrderType, OrderUpdate, PositionIntent, Side, TimeInForce,
     },
     venue::Message,
@@ -164,44 +164,17 @@ fn update(data: &Fields<'_>, reading: &mut ItemReading) -> Result<OrderUpdate, S
 
 fn event(data: &Fields<'_>, reading: &mut ItemReading) -> Result<OrderEvent, String> {
     let word = data.word("event", reading)?;
-    let lower = word.to_ascii_lowercase();
-    Ok(match lower.as_str() {
-        "fill" | "partial_fill" => {
-            let fill = Fill {
-                price: data.essential("price", reading)?,
-                qty: data.essential("qty", reading)?,
-                position_qty: data.optional("position_qty", reading),
-                position_qtys: data.optional("position_qtys", reading),
-                legs: data.optional("legs", reading),
-            };
-            if lower == "fill" {
-                OrderEvent::Fill(fill)
-            } else {
-                OrderEvent::PartialFill(fill)
-            }
+    let mut event = OrderEvent::from(word.as_ref());
+    match &mut event {
+        OrderEvent::Fill(fill) | OrderEvent::PartialFill(fill) => {
+            *fill = Fill::of(data, reading)?;
         }
-        "trade_bust" => OrderEvent::TradeBust(Amendment::of(data, reading)?),
-        "trade_correct" => OrderEvent::TradeCorrect(Amendment::of(data, reading)?),
-        "accepted" => OrderEvent::Accepted,
-        "pending_new" => OrderEvent::PendingNew,
-        "new" => OrderEvent::New,
-        "canceled" => OrderEvent::Canceled,
-        "expired" => OrderEvent::Expired,
-        "done_for_day" => OrderEvent::DoneForDay,
-        "replaced" => OrderEvent::Replaced,
-        "rejected" => OrderEvent::Rejected,
-        "stopped" => OrderEvent::Stopped,
-        "pending_cancel" => OrderEvent::PendingCancel,
-        "pending_replace" => OrderEvent::PendingReplace,
-        "pending_review" => OrderEvent::PendingReview,
-        "calculated" => OrderEvent::Calculated,
-        "suspended" => OrderEvent::Suspended,
-        "held" => OrderEvent::Held,
-        "order_cancel_rejected" => OrderEvent::OrderCancelRejected,
-        "order_replace_rejected" => OrderEvent::OrderReplaceRejected,
-        "restated" => OrderEvent::Restated,
-        _ => OrderEvent::Other(word.as_ref().into()),
-    })
+        OrderEvent::TradeBust(amendment) | OrderEvent::TradeCorrect(amendment) => {
+            *amendment = Amendment::of(data, reading)?;
+        }
+        _ => {}
+    }
+    Ok(event)
 }
 
 /// The one table of each object, for both directions: fields without which it means nothing; others; and others that
@@ -240,6 +213,7 @@ object! {
     }
 }
 object! { LegFill { ; execution_id, order_id, symbol, price, qty, timestamp; } }
+object! { Fill { price, qty; ; position_qty, position_qtys, legs } }
 object! { Amendment { ; ; previous_execution_id, price, qty, position_qty } }
 
 /// What any update may have besides its event and its order.
@@ -297,9 +271,6 @@ slots! { OrderClass OrderStatus TimeInForce }
 
 /// How many fields may lie around an order.
 const DEEPEST: usize = 4;
-
-/// The asset of orders that have several.
-const NO_ASSET: &str = "00000000-0000-0000-0000-000000000000";
 
 #[cfg(any(feature = "sim", test))]
 pub(crate) mod server;

@@ -50,14 +50,7 @@ fn update_data(update: &OrderUpdate) -> String {
     let mut data = vec![("event", to_json(&event.name())), ("order", order.write())];
     match &event {
         OrderEvent::Fill(fill) | OrderEvent::PartialFill(fill) => {
-            data.push(("price", fill.price.write()));
-            data.push(("qty", fill.qty.write()));
-            let rest = [
-                ("position_qty", fill.position_qty.write()),
-                ("position_qtys", fill.position_qtys.write()),
-                ("legs", fill.legs.write()),
-            ];
-            data.extend(rest.into_iter().filter(|(_, json)| json != "null"));
+            data.extend(fill.entries());
         }
         OrderEvent::TradeBust(amendment) | OrderEvent::TradeCorrect(amendment) => {
             data.extend(amendment.entries());

@@ -1,0 +1,248 @@
+//! Orders read by `serde`: as this crate writes them, and as the trading API writes them in the answers of its REST
+//! interface.
+//!
+//! The second is looser than the first: null and the empty text say that there is nothing, fields may be missing or
+//! unknown, and the kind of an order may be called `type`. So each field is asked what it holds before it is read as its
+//! type, which works in formats that name their fields, such as JSON.
+
+use std::{collections::BTreeMap, fmt, marker::PhantomData};
+
+use rust_decimal::Decimal;
+use serde::{
+    Deserialize, Deserializer,
+    de::{
+        Error, IgnoredAny, IntoDeserializer as _, MapAccess, SeqAccess, Visitor,
+        value::{MapAccessDeserializer, SeqAccessDeserializer},
+    },
+};
+
+use super::{
+    Amendment, Fill, LegFill, NO_ASSET, Order, OrderClass, OrderEvent, OrderStatus, OrderUpdate,
+    TimeInForce,
+};
+use crate::market::{Code, Symbol, Timestamp};
+
+/// How the fields of a type are read, by their names; `needs` those without which it means nothing.
+macro_rules! read {
+    ($type:ident needs [$($needed:ident),*] { $($field:ident $(or $other:literal)?),+ $(,)? }) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Reader;
+                impl<'de> Visitor<'de> for Reader {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str(concat!("the fields of `", stringify!($type), "`"))
+                    }
+
+                    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<$type, M::Error> {
+                        let mut value = $type::default();
+                        let mut missing: Vec<&str> = vec![$(stringify!($needed)),*];
+                        while let Some(name) = map.next_key::<String>()? {
+                            let is_given = match name.as_str() {
+                                $(stringify!($field) $(| $other)? => {
+                                    let Given(given) = map.next_value()?;
+                                    value.$field.take_over(given)
+                                })+
+                                _ => map.next_value().map(|IgnoredAny| false)?,
+                            };
+                            missing.retain(|needed| !is_given || *needed != name);
+                        }
+                        match missing.first() {
+                            Some(name) => Err(M::Error::missing_field(name)),
+                            None => Ok(value),
+                        }
+                    }
+                }
+                deserializer.deserialize_map(Reader)
+            }
+        }
+    };
+}
+
+read! {
+    Order needs [id] {
+        id, client_order_id, created_at, updated_at, submitted_at, filled_at, expired_at, expires_at,
+        cancel_requested_at, canceled_at, failed_at, replaced_at, replaced_by, replaces, asset_id, symbol,
+        asset_class, notional, qty, filled_qty, filled_avg_price, order_class, order_type or "type", side,
+        position_intent, time_in_force, limit_price, stop_price, status, extended_hours, legs, trail_percent,
+        trail_price, hwm, ratio_qty, commission, source, subtag,
+    }
+}
+read! { Fill needs [price, qty] { price, qty, position_qty, position_qtys, legs } }
+read! { LegFill needs [] { execution_id, order_id, symbol, price, qty, timestamp } }
+read! { Amendment needs [] { previous_execution_id, price, qty, position_qty } }
+
+/// The fields of an update beside one another, as they are written: which of them there are depends on the event.
+#[derive(Default)]
+struct Report {
+    event: Code,
+    order: Option<Order>,
+    execution_id: Option<Code>,
+    timestamp: Option<Timestamp>,
+    at: Option<Timestamp>,
+    event_id: Option<Code>,
+    reason: Option<Code>,
+    account_id: Option<Code>,
+    commission: Option<Decimal>,
+    price: Option<Decimal>,
+    qty: Option<Decimal>,
+    position_qty: Option<Decimal>,
+    position_qtys: BTreeMap<Symbol, Decimal>,
+    legs: Vec<LegFill>,
+    previous_execution_id: Option<Code>,
+}
+read! {
+    Report needs [event] {
+        event, order, execution_id, timestamp, at, event_id, reason, account_id, commission, price, qty, position_qty,
+        position_qtys, legs, previous_execution_id,
+    }
+}
+
+impl Report {
+    fn take_event<E: Error>(&mut self) -> Result<OrderEvent, E> {
+        let mut event = OrderEvent::from(self.event.as_str());
+        match &mut event {
+            OrderEvent::Fill(fill) | OrderEvent::PartialFill(fill) => {
+                *fill = Fill {
+                    price: self.price.ok_or_else(|| E::missing_field("price"))?,
+                    qty: self.qty.ok_or_else(|| E::missing_field("qty"))?,
+                    position_qty: self.position_qty,
+                    position_qtys: std::mem::take(&mut self.position_qtys),
+                    legs: std::mem::take(&mut self.legs),
+                };
+            }
+            OrderEvent::TradeBust(amendment) | OrderEvent::TradeCorrect(amendment) => {
+                *amendment = Amendment {
+                    previous_execution_id: self.previous_execution_id.take(),
+                    price: self.price,
+                    qty: self.qty,
+                    position_qty: self.position_qty,
+                };
+            }
+            _ => {}
+        }
+        Ok(event)
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderEvent {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Report::deserialize(deserializer)?.take_event()
+    }
+}
+
+impl<'de> Deserialize<'de> for OrderUpdate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut report = Report::deserialize(deserializer)?;
+        let order = report.order.take();
+        Ok(Self {
+            event: report.take_event()?,
+            order: order.ok_or_else(|| D::Error::missing_field("order"))?,
+            execution_id: report.execution_id,
+            timestamp: report.timestamp,
+            at: report.at,
+            event_id: report.event_id,
+            reason: report.reason,
+            account_id: report.account_id,
+            commission: report.commission,
+        })
+    }
+}
+
+/// What a field can hold, and what it takes over of what was given for it. A field that says nothing leaves what is there,
+/// so that of two names for one field either will do.
+trait Slot {
+    type Value;
+    /// Whether anything was given.
+    fn take_over(&mut self, given: Option<Self::Value>) -> bool;
+}
+
+impl<T> Slot for Option<T> {
+    type Value = T;
+    fn take_over(&mut self, given: Self) -> bool {
+        let is_given = given.is_some();
+        if is_given {
+            *self = given;
+        }
+        is_given
+    }
+}
+
+/// Types whose default says that there is nothing.
+macro_rules! slots {
+    ($($type:ty)+) => {$(
+        impl Slot for $type {
+            type Value = Self;
+            fn take_over(&mut self, given: Option<Self>) -> bool {
+                given.map(|value| *self = value).is_some()
+            }
+        }
+    )+};
+}
+slots! {
+    Code Symbol Decimal bool OrderClass OrderStatus TimeInForce Vec<Order> Vec<LegFill> BTreeMap<Symbol, Decimal>
+}
+
+/// A value, or nothing where null, the empty text or the id of no asset stands for one.
+struct Given<T>(Option<T>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Reader(PhantomData))
+    }
+}
+
+struct Reader<T>(PhantomData<T>);
+
+/// Values that a text, a number or a flag may be.
+macro_rules! visit {
+    ($($visit:ident $type:ty),+) => {$(
+        fn $visit<E: Error>(self, value: $type) -> Result<Given<T>, E> {
+            T::deserialize(value.into_deserializer()).map(Some).map(Given)
+        }
+    )+};
+}
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+    type Value = Given<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or nothing")
+    }
+
+    visit! { visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64 }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Given<T>, E> {
+        if text.is_empty() || text == NO_ASSET {
+            return Ok(Given(None));
+        }
+        T::deserialize(text.into_deserializer())
+            .map(Some)
+            .map(Given)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Given<T>, E> {
+        Ok(Given(None))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Given<T>, E> {
+        Ok(Given(None))
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Given<T>, D::Error> {
+        Given::deserialize(deserializer)
+    }
+
+    fn visit_seq<S: SeqAccess<'de>>(self, values: S) -> Result<Given<T>, S::Error> {
+        T::deserialize(SeqAccessDeserializer::new(values))
+            .map(Some)
+            .map(Given)
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, fields: M) -> Result<Given<T>, M::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
+            .map(Some)
+            .map(Given)
+    }
+}
