@@ -68,7 +68,7 @@ use std::{
 use parking_lot::Mutex;
 
 pub(crate) use self::{
-    batch::Batch,
+    batch::{Batch, Slice},
     handle::{Lease, end},
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},
