@@ -16,7 +16,7 @@ use crate::{
     health::SubscriptionHealth,
     market::{Code, MarketEvent, QUOTES, TRADES, Trade, TradeCancel, TradeCorrection},
     stream::{
-        Batch,
+        Batch, Slice,
         sink::{Fold, TopicNews},
     },
     sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence},
@@ -87,18 +87,17 @@ impl Table {
 }
 
 impl Fold<MarketEvent> for Table {
-    fn fold(&self, batch: &Batch<MarketEvent>, picks: &[u32]) {
-        let events = || picks.iter().map(|index| &batch.events[*index as usize]);
-        for stamped in events() {
+    fn fold(&self, batch: &Batch<MarketEvent>, slice: Slice) {
+        for stamped in batch.events_of(slice) {
             self.take_in(stamped, batch);
         }
-        let folded = self.folded.load(Ordering::Relaxed) + picks.len() as u64;
+        let folded = self.folded.load(Ordering::Relaxed) + slice.len() as u64;
         self.folded.store(folded, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return;
         }
-        for stamped in events() {
+        for stamped in batch.events_of(slice) {
             if let Some(cell) = self.cell(&stamped.event) {
                 cell.turn_for_news();
             }

@@ -50,7 +50,7 @@ use self::{failure::Failures, link::Link};
 use super::{
     Shared as _, Stream,
     meter::Meter,
-    router::{Router, Word},
+    router::{Router, TopicFate},
     topics::{self, TopicTable},
 };
 use crate::{
@@ -277,14 +277,14 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     fn record(&mut self) {
         for told in self.router.take_told() {
             let topics = list(&told.topics);
-            match told.word {
-                Word::Confirmed => {
+            match told.fate {
+                TopicFate::Confirmed => {
                     record!(Debug, "confirmed", self.stream.key, for &told.correlation; "confirmed {topics}");
                 }
-                Word::Refused(error) => {
+                TopicFate::Refused(error) => {
                     record!(Warn, "refused", self.stream.key, for &told.correlation, code = error.code(); "refused {topics}: {}", error.for_record());
                 }
-                Word::Displaced(error) => {
+                TopicFate::Displaced(error) => {
                     record!(Warn, "displaced", self.stream.key, for &told.correlation, code = error.code(); "{topics}: {}", error.for_record());
                 }
             }

@@ -1,4 +1,4 @@
-//! What a queue holds: runs of shared batches, and events of its own where those would be few of many, in order, mixed
+//! What a queue holds: slices of shared batches, and events of its own where those would be few of many, in order, mixed
 //! with declarations where they happened. No locks here.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use super::batch::Batch;
+use super::batch::{Batch, Slice};
 use crate::{
     event::{EndReason, Gap, Notice, Origin},
     market::Symbol,
@@ -16,24 +16,9 @@ use crate::{
     venue::Stamped,
 };
 
-/// What a queue takes of a batch.
-#[derive(Clone, Copy)]
-pub(crate) enum Picks {
-    All,
-    /// The events that this range of the batch's picks names.
-    Range(usize, usize),
-}
-
-/// The part of a batch that is one subscription's: from `next` to `end` of its events, or of its picks.
-pub(super) struct Run<E> {
-    batch: Arc<Batch<E>>,
-    picked: bool,
-    next: usize,
-    end: usize,
-}
-
 pub(super) enum Entry<E> {
-    Run(Run<E>),
+    /// Events of a batch that is shared.
+    Shared(Arc<Batch<E>>, Slice),
     One(One<E>),
     Gap(Gap),
     Dropped(Hole),
@@ -190,53 +175,6 @@ pub(super) enum Declared {
     Ended(EndReason),
 }
 
-impl<E> Run<E> {
-    pub(super) fn new(batch: Arc<Batch<E>>, picks: Picks) -> Self {
-        let (picked, next, end) = match picks {
-            Picks::All => (false, 0, batch.events.len()),
-            Picks::Range(next, end) => (true, next, end),
-        };
-        Self {
-            batch,
-            picked,
-            next,
-            end,
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.end - self.next
-    }
-
-    /// Where in the batch the event at this position stands.
-    #[inline]
-    fn place(&self, position: usize) -> usize {
-        if self.picked {
-            self.batch.picks[position] as usize
-        } else {
-            position
-        }
-    }
-
-    /// What the event at a position keeps outside of itself.
-    fn heap_at(&self, position: usize) -> usize {
-        let heap = &self.batch.heap;
-        if heap.is_empty() {
-            return 0;
-        }
-        heap.get(self.place(position)).copied().unwrap_or(0)
-    }
-
-    /// What its events keep outside of themselves.
-    pub(super) fn heap(&self) -> usize {
-        if self.batch.heap.is_empty() {
-            return 0;
-        }
-        let positions = self.next..self.end;
-        positions.map(|position| self.heap_at(position)).sum()
-    }
-}
-
 impl<E> One<E> {
     /// One that keeps so many bytes outside of itself.
     pub(super) fn new(event: E, origin: Origin, heap: usize) -> Self {
@@ -257,8 +195,9 @@ impl<E> Entry<E> {
     /// When the first event of it that is left was read.
     fn received(&self) -> Option<Instant> {
         match self {
-            Self::Run(run) => {
-                (run.len() > 0).then(|| run.batch.events[run.place(run.next)].received)
+            Self::Shared(batch, slice) => {
+                let first = batch.first_place(*slice);
+                first.map(|place| batch.events[place].received)
             }
             Self::One(one) => (!one.read).then(|| one.origin.received()),
             Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => None,
@@ -268,7 +207,7 @@ impl<E> Entry<E> {
     /// How many events of it are left.
     fn events(&self) -> usize {
         match self {
-            Self::Run(run) => run.len(),
+            Self::Shared(_, slice) => slice.len(),
             Self::One(one) => usize::from(!one.read),
             Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => 0,
         }
@@ -276,17 +215,21 @@ impl<E> Entry<E> {
 
     /// What each of them keeps outside of itself.
     fn heaps(&self) -> impl DoubleEndedIterator<Item = usize> {
-        (0..self.events()).map(move |event| match self {
-            Self::Run(run) => run.heap_at(run.next + event),
-            Self::One(one) => one.heap,
-            Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => 0,
-        })
+        let (shared, own) = match self {
+            Self::Shared(batch, slice) => {
+                let places = batch.places_of(*slice);
+                (Some(places.map(|place| batch.heap_at(place))), None)
+            }
+            Self::One(one) => (None, (!one.read).then_some(one.heap)),
+            Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => (None, None),
+        };
+        shared.into_iter().flatten().chain(own)
     }
 
     /// Leaves out so many of its first events.
     fn skip(&mut self, count: usize) {
         match self {
-            Self::Run(run) => run.next += count,
+            Self::Shared(_, slice) => slice.skip(count),
             Self::One(one) => one.read |= count > 0,
             Self::Gap(_) | Self::Dropped(_) | Self::Notice(_) => {}
         }
@@ -295,13 +238,13 @@ impl<E> Entry<E> {
     /// Leaves out so many of its last events.
     fn cut(&mut self, count: usize) {
         match self {
-            Self::Run(run) => run.end -= count,
+            Self::Shared(_, slice) => slice.cut(count),
             other => other.skip(count),
         }
     }
 
     fn is_of_events(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::One(_))
+        matches!(self, Self::Shared(..) | Self::One(_))
     }
 
     /// Whether it was read to its end. Its last event was lent out: it is removed when the next is asked for.
@@ -560,7 +503,7 @@ impl<E> Entries<E> {
                     }
                     self.notices += weight;
                 }
-                Entry::Run(_) | Entry::One(_) => {
+                Entry::Shared(..) | Entry::One(_) => {
                     said.clear();
                     if let Some(notice) = left_out.take() {
                         kept.push_front((None, Entry::Notice(notice)));
@@ -598,13 +541,12 @@ impl<E> Entries<E> {
             self.entries.pop_front();
         }
         // Looked at twice: what is lent out of one arm stays borrowed in the others.
-        if let Some(Entry::Run(_) | Entry::One(_)) = self.entries.front() {
+        if let Some(Entry::Shared(..) | Entry::One(_)) = self.entries.front() {
             self.events -= 1;
             match self.entries.front_mut() {
-                Some(Entry::Run(run)) => {
-                    let place = run.place(run.next);
-                    run.next += 1;
-                    let batch = &*run.batch;
+                Some(Entry::Shared(batch, slice)) => {
+                    let place = batch.first_place(*slice)?;
+                    slice.skip(1);
                     let origin = batch.events.origin(place, batch.epoch);
                     return Some(Taken::Event(&batch.events[place].event, origin));
                 }
@@ -628,7 +570,7 @@ impl<E> Entries<E> {
                 self.notices = self.notices.saturating_sub(weight(&notice));
                 Some(Declared::Notice(notice))
             }
-            Some(Entry::Run(_) | Entry::One(_)) | None => {
+            Some(Entry::Shared(..) | Entry::One(_)) | None => {
                 self.ended.take().map(|reason| Declared::Ended(*reason))
             }
         }
@@ -647,7 +589,7 @@ impl<E> Entries<E> {
                     hole = hole.and(*earlier);
                     self.entries.pop_front();
                 }
-                Some(entry @ (Entry::Run(_) | Entry::One(_))) if queued > 0 => {
+                Some(entry @ (Entry::Shared(..) | Entry::One(_))) if queued > 0 => {
                     let oldest = entry.received();
                     hole.since = hole.since.into_iter().chain(oldest).min();
                     let here = entry.events().min(queued);

@@ -69,7 +69,7 @@ use std::{
 use parking_lot::Mutex;
 
 pub(crate) use self::{
-    batch::Batch,
+    batch::{Batch, Slice},
     lease::{Lease, end},
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},

@@ -58,8 +58,8 @@ use std::{
 };
 
 use super::{
-    batch::Batch,
-    entries::{Declared, Entries, Entry, Hole, One, Picks, Room, Run, Scratch, Taken},
+    batch::{Batch, Slice},
+    entries::{Declared, Entries, Entry, Hole, One, Room, Scratch, Taken},
 };
 use crate::{
     clock,
@@ -186,7 +186,7 @@ impl<E> Queue<E> {
         tail.discarded |= front.queue.is_ended();
     }
 
-    pub(crate) fn conflates(&self) -> bool {
+    fn conflates(&self) -> bool {
         self.overflow() == Overflow::Conflate
     }
 
@@ -238,35 +238,28 @@ impl<E: Routed> Queue<E> {
 
     // ---- the stream's thread ----
 
-    /// Takes in the picked events of a batch, as the limit allows. Not for one that conflates. Says whether the queue has ended,
-    /// because it was full.
+    /// Takes in a slice of a batch, as the limit allows: shared, or copied where that is better. Where events conflate, each of
+    /// them is by itself. Says whether the queue has ended, because it was full.
     pub(crate) fn push(
         &self,
         batch: &Arc<Batch<E>>,
-        picks: Picks,
-        scratch: &mut Scratch<E>,
-    ) -> bool {
-        debug_assert!(!self.conflates(), "a run is not of one topic");
-        let run = Run::new(Arc::clone(batch), picks);
-        let count = run.len();
-        scratch.clear();
-        scratch.heap = run.heap();
-        scratch.load.push_back(Entry::Run(run));
-        self.insert(count, scratch)
-    }
-
-    /// The same with copies: few events must not keep a large batch alive for as long as they wait, and what conflates
-    /// takes each by itself.
-    pub(crate) fn push_copies(
-        &self,
-        batch: &Batch<E>,
-        picks: &[u32],
+        slice: Slice,
         scratch: &mut Scratch<E>,
     ) -> bool {
         // Events are cloned before the lock is taken, and destroyed after it was let go.
         scratch.clear();
-        for index in picks {
-            let place = *index as usize;
+        if self.conflates() || batch.is_better_copied(slice) {
+            self.load_copies(batch, slice, scratch);
+        } else {
+            scratch.heap = batch.heap_of(slice);
+            let shared = Entry::Shared(Arc::clone(batch), slice);
+            scratch.load.push_back(shared);
+        }
+        self.insert(slice.len(), scratch)
+    }
+
+    fn load_copies(&self, batch: &Batch<E>, slice: Slice, scratch: &mut Scratch<E>) {
+        for place in batch.places_of(slice) {
             let event = &batch.events[place].event;
             if self.conflates() {
                 // One without a symbol belongs to its whole channel.
@@ -275,11 +268,10 @@ impl<E: Routed> Queue<E> {
                 scratch.topics.push(topic);
             }
             let origin = batch.events.origin(place, batch.epoch);
-            let copy = One::new(event.clone(), origin, batch.heap_of(&[*index]));
+            let copy = One::new(event.clone(), origin, batch.heap_at(place));
             scratch.heap += copy.heap();
             scratch.load.push_back(Entry::One(copy));
         }
-        self.insert(picks.len(), scratch)
     }
 
     /// Takes in what the scratch is loaded with.

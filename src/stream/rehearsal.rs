@@ -181,6 +181,7 @@ impl<V: Venue> Rehearsal<V> {
         let telling = Telling {
             gap: self.break_of(self.lost()),
             epoch: self.epoch(),
+            at: clock::now(),
             now: clock::utc(),
             asleep: clock::asleep(),
             expects: &|_| None,

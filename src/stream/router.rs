@@ -2,76 +2,90 @@
 //! confirmed; the router is made from its [news](News) alone.
 //!
 //! Owned by the stream's thread, so it has no lock. What an event costs is in proportion to its readers.
+//!
+//! # Map
+//! | file | its job |
+//! |---|---|
+//! | `members.rs` | the subscriptions, each at a slot |
+//! | `readers.rs` | who reads what: slots by channel and symbol; what follows from that, decided when it changes |
+//! | `slicing.rs` | what of a batch is whose |
+//! | `handing.rs` | how each member is handed its slice of the batch |
+//! | `holds.rs` | events of topics that were asked for, until the answer |
+//! | `recent.rs` | the ids of events that a member was given: what tells a repeat |
+//! | `unmatched.rs` | who is told that events match nobody |
+//! | `telling.rs` | what members are told of their topics, and of a line that is not live |
+//! | `rhythm.rs` | topics that fall silent, by their own past |
+//! | `lanes.rs`, `by_symbol.rs` | sets of channels, and a map by symbol, for the hot path |
+//!
+//! None of them knows the router, and no two know each other. An event goes through [`dispatch`](Router::dispatch): held back,
+//! sliced, handed. News goes through [`apply`](Router::apply): folds first, then readers, then queues.
 
 mod by_symbol;
+mod handing;
 pub(in crate::stream) mod holds;
+mod lanes;
+mod members;
+mod readers;
 mod recent;
 mod rhythm;
-mod route;
+mod slicing;
+mod telling;
 #[cfg(test)]
 #[cfg(not(loom))]
 mod tests;
 mod unmatched;
 
 use std::{
-    cell::Cell,
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::HashMap,
     time::{Duration, Instant},
 };
 
 use smallvec::SmallVec;
 
 use self::{
+    handing::Handing,
     holds::{Holds, Most},
-    recent::Recent,
+    members::Members,
+    readers::Readers,
     rhythm::Rhythms,
-    route::{Channels, Lanes, Routes},
-    unmatched::Unmatched,
+    slicing::Slicing,
+    telling::{Announced, Announcement, Announcements},
 };
-pub(crate) use self::{rhythm::Silence, unmatched::Routing};
+pub(crate) use self::{
+    rhythm::Silence,
+    telling::{Outage, Telling, TopicFate, TopicRecord},
+};
 use super::{
-    batch::{Batch, Pool},
-    entries::{Picks, Scratch},
     sink::{Sink, TopicNews},
     subscriptions::Joined,
     topics::{News, SubscriptionId},
 };
 use crate::{
     clock,
-    correlation::CorrelationId,
-    error::Error,
     event::{Concerns, Gap, Notice, OddFields, Unparsed},
     health::SubscriptionHealth,
-    market::Timestamp,
-    topic::{Channel, Topic},
-    venue::{Events, Routed, Stamped},
+    topic::Topic,
+    venue::{Events, Routed},
 };
 
+/// Where a member stands.
+type Slot = usize;
+
 pub(crate) struct Router<E> {
-    /// By slot, so that an event is routed by index and not by hash.
-    members: Vec<Option<Member<E>>>,
-    slots: HashMap<SubscriptionId, usize>,
-    channels: Channels,
-    routes: Routes,
-    holds: Holds<Held<E>, usize>,
+    members: Members<E>,
+    readers: Readers,
+    slicing: Slicing,
+    handing: Handing<E>,
+    holds: Holds<HeldEvent<E>, Slot>,
+    rhythms: Rhythms,
     /// Topics that began to be held too long ago: what they build on is lost.
     cut: Vec<Topic>,
     /// Topics on which the venue says that something has to arrive so often.
     expected: HashMap<Topic, Duration>,
-    unmatched: Unmatched,
-    rhythms: Rhythms,
     /// Since the connection was live last, if an attempt has failed.
     outage: Option<Outage>,
     /// What members were told of their topics since the driver last asked, for its records.
     told: Vec<TopicRecord>,
-    /// Subscriptions whose queues were ended because they were full.
-    overflowed: Vec<SubscriptionId>,
-    /// Which members the batch at hand concerns. Kept for its memory.
-    touched: Vec<usize>,
-    /// What the events of the batch at hand keep outside of themselves, up to the last that keeps any. Kept for its memory.
-    heap: Vec<usize>,
-    batches: Pool<E>,
-    scratch: Scratch<E>,
     /// What was handed to members, in order.
     #[cfg(test)]
     pub(in crate::stream) log: Option<Vec<(SubscriptionId, Handed<E>)>>,
@@ -85,216 +99,41 @@ pub(in crate::stream) enum Handed<E> {
 }
 
 /// An event that is held back, until its topic is confirmed.
-struct Held<E> {
+#[derive(Clone)]
+struct HeldEvent<E> {
     event: E,
     received: Instant,
     odd_fields: OddFields,
 }
 
-/// Somebody was told of topics: for the records.
-pub(crate) struct TopicRecord {
-    /// Whose they are.
-    pub(crate) correlation: Option<CorrelationId>,
-    pub(crate) topics: Vec<Topic>,
-    pub(crate) word: Word,
-}
-
-/// What is said of topics.
-#[derive(Clone)]
-pub(crate) enum Word {
-    Confirmed,
-    Refused(Error),
-    /// Taken for a subscription that is worth more.
-    Displaced(Error),
-}
-
-impl Word {
-    /// For a queue, which says whose it is when it is read.
-    fn notice(self, topics: Vec<Topic>) -> Notice {
-        let correlation = None;
-        match self {
-            Self::Confirmed => Notice::Confirmed {
-                topics,
-                correlation,
-            },
-            Self::Refused(error) => Notice::Refused {
-                topics,
-                error,
-                correlation,
-            },
-            Self::Displaced(error) => Notice::Displaced {
-                topics,
-                error,
-                correlation,
-            },
-        }
-    }
-}
-
-/// Why the line is not live.
-pub(crate) struct Outage {
-    /// How many attempts have failed in a row.
-    pub(crate) attempt: u32,
-    /// Why the last one did.
-    pub(crate) cause: Error,
-    /// When the next one is due.
-    pub(crate) retry_at: Instant,
-}
-
-/// What the news is told with.
-pub(crate) struct Telling<'a> {
-    /// A gap in some topics of a connection that goes on, but for its topics.
-    pub(crate) gap: Gap,
-    pub(crate) epoch: u64,
-    pub(crate) now: Timestamp,
-    pub(crate) asleep: Duration,
-    /// The venue's own expectation of a topic.
-    pub(crate) expects: &'a dyn Fn(&Topic) -> Option<Duration>,
-}
-
-/// What every event looks at comes first, in a line of the processor's cache: where there are many members, few of them
-/// stay near.
-#[repr(C, align(64))]
-struct Member<E> {
-    sink: Sink<E>,
-    /// Which events of the batch at hand it gets, and where they stand among the batch's picks. Or it gets all of them.
-    picks: SmallVec<[u32; 4]>,
-    picks_at: usize,
-    takes_whole: bool,
-    /// It keeps a queue that takes a part of a batch as it is.
-    takes_runs: bool,
-    /// The channels that it gets all of.
-    wide: Lanes,
-    /// When something arrived last.
-    heard: Instant,
-    /// When the newest of its events happened, by the venue's clock.
-    newest: Option<Timestamp>,
-    id: SubscriptionId,
-    /// Whose it is.
-    correlation: Option<CorrelationId>,
-    /// How many topics are confirmed to it.
-    topics: usize,
-    /// How often something has to arrive, in trading time.
-    expected: Option<Duration>,
-    /// Channels of which it was told that events match nobody.
-    told_unmatched: Vec<Channel>,
-    /// Codes of the causes that it was told for which the line is not live.
-    told_causes: Vec<&'static str>,
-    recent: Recent,
-}
-
-impl<E> Member<E> {
-    /// What it takes of a batch of which so many members get something.
-    fn share(&self, batch: &Batch<E>, members: usize) -> Share {
-        if self.takes_whole {
-            return Share::All;
-        }
-        let (count, total) = (self.picks.len(), batch.events.len());
-        let is_alone = count == 1 && members == 1;
-        if !self.takes_runs || is_alone || count < total / PINNING {
-            Share::Copies
-        } else if count == total {
-            Share::All
-        } else if self.is_light(batch) {
-            Share::Copies
-        } else {
-            Share::Part
-        }
-    }
-
-    /// Whether it is given little of a batch by size, although not by number: quotes among whole order books.
-    fn is_light(&self, batch: &Batch<E>) -> bool {
-        if batch.heap.is_empty() {
-            return false;
-        }
-        let bytes = |events: usize, heap: usize| events * size_of::<Stamped<E>>() + heap;
-        let own = bytes(self.picks.len(), batch.heap_of(&self.picks));
-        own < bytes(batch.events.len(), batch.heap.iter().sum()) / PINNING
-    }
-}
-
-/// How a queue takes its part of a batch.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Share {
-    All,
-    Part,
-    /// A few events must not keep a large batch alive for as long as they wait. And a single one that nobody shares is
-    /// copied sooner than a batch is found for the next.
-    Copies,
-}
-
-/// A topic that somebody was told of. With its symbol it fills a line of the processor's cache, and lies in one.
-#[derive(Default)]
-#[repr(align(32))]
-struct Entry {
-    /// Those that get its events.
-    members: SmallVec<[usize; 2]>,
-    /// Those that want it and do not get it now.
-    without: SmallVec<[usize; 2]>,
-    heard: Cell<Heard>,
-}
-
-/// Whether an event of a topic came.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Heard {
-    #[default]
-    Never,
-    Before,
-    /// Since the rhythms were looked at last.
-    Now,
-}
-
-/// News of one kind for one member, to be told at once.
-struct Group<E> {
-    slot: usize,
-    kind: Kind,
-    topics: Vec<Topic>,
-    /// Events that were held back, by their numbers, and how many more there were.
-    given: BTreeMap<u64, Held<E>>,
-    missed: u64,
-}
-
-enum Kind {
-    Confirmed { again: bool },
-    Lost,
-    Refused(Error),
-    Displaced(Error),
-    Resumed,
-}
-
-impl Kind {
-    fn is_like(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Confirmed { again: one }, Self::Confirmed { again: other }) => one == other,
-            (Self::Lost, Self::Lost) | (Self::Resumed, Self::Resumed) => true,
-            (Self::Refused(one), Self::Refused(other))
-            | (Self::Displaced(one), Self::Displaced(other)) => {
-                one.code() == other.code() && one.to_string() == other.to_string()
-            }
-            _ => false,
-        }
-    }
+/// What became of the events of a batch. Each of them was routed, or was unmatched, or was unsettled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Routing {
+    /// Matched a subscription.
+    pub(crate) routed: u64,
+    /// Of those, the ones that were repeats to somebody.
+    pub(crate) repeats: u64,
+    /// Matched nobody, and nobody had asked for their topic.
+    pub(crate) unmatched: u64,
+    /// Matched nobody, and were of a topic that is wanted and not confirmed, or that was given back a moment ago.
+    pub(crate) unsettled: u64,
+    /// The topic of the newest that was unmatched.
+    pub(crate) newest: Option<Topic>,
 }
 
 impl<E: Routed> Router<E> {
     pub(crate) fn new() -> Self {
         Self {
-            members: Vec::new(),
-            slots: HashMap::new(),
-            channels: Channels::default(),
-            routes: Routes::default(),
+            members: Members::new(),
+            readers: Readers::default(),
+            slicing: Slicing::default(),
+            handing: Handing::new(),
             holds: Holds::new(MOST_HELD),
+            rhythms: Rhythms::default(),
             cut: Vec::new(),
             expected: HashMap::new(),
-            unmatched: Unmatched::default(),
-            rhythms: Rhythms::default(),
             outage: None,
             told: Vec::new(),
-            overflowed: Vec::new(),
-            touched: Vec::new(),
-            heap: Vec::new(),
-            batches: Pool::new(MOST_BATCHES),
-            scratch: Scratch::new(),
             #[cfg(test)]
             log: None,
         }
@@ -303,44 +142,20 @@ impl<E: Routed> Router<E> {
     // ---- members ----
 
     pub(crate) fn join(&mut self, joined: Joined<E>, now: Instant) {
-        let member = Member {
-            takes_runs: matches!(&joined.sink, Sink::Queue(queue) if !queue.conflates()),
-            sink: joined.sink,
-            picks: SmallVec::new(),
-            picks_at: 0,
-            takes_whole: false,
-            wide: Lanes::default(),
-            heard: now,
-            newest: None,
-            id: joined.id,
-            correlation: joined.correlation,
-            topics: 0,
-            expected: joined.expected,
-            told_unmatched: Vec::new(),
-            told_causes: Vec::new(),
-            recent: Recent::default(),
-        };
-        let slot = self
-            .members
-            .iter()
-            .position(Option::is_none)
-            .unwrap_or_else(|| {
-                self.members.push(None);
-                self.members.len() - 1
-            });
-        self.members[slot] = Some(member);
-        self.slots.insert(joined.id, slot);
-        if let Some(outage) = self.outage.take() {
-            self.tell_why(slot, &outage, now);
-            self.outage = Some(outage);
+        let slot = self.members.join(joined, now);
+        if let (Some(outage), Some(member)) = (&self.outage, self.members.get_mut(slot)) {
+            outage.tell(member, now);
         }
     }
 
     /// Its topics were told of as left before.
     pub(crate) fn leave(&mut self, id: SubscriptionId) {
-        if let Some(slot) = self.slots.remove(&id) {
-            self.members[slot] = None;
-        }
+        self.members.leave(id);
+    }
+
+    /// What one member has counted.
+    pub(crate) fn health(&self, id: SubscriptionId) -> Option<SubscriptionHealth> {
+        Some(self.members.of(id)?.sink.health(id.number()))
     }
 
     // ---- the connection ----
@@ -351,41 +166,33 @@ impl<E: Routed> Router<E> {
         if let Some(gap) = gap {
             self.cut(gap.epoch);
         }
-        self.forget_silence();
+        self.rhythms.forget_silence(&self.readers);
         self.holds.clear();
-        for (channel, entries) in self.channels.iter_mut() {
-            for (symbol, entry) in entries {
-                for slot in std::mem::take(&mut entry.members) {
-                    entry.without.push(slot);
-                    if let Some(Sink::Fold(fold)) = self.members[slot].as_ref().map(|of| &of.sink) {
-                        fold.told(&Topic::new(*channel, symbol), TopicNews::Stopped);
-                    }
-                }
+        for (slot, topic) in self.readers.stop_all() {
+            if let Some(Sink::Fold(fold)) = self.members.get(slot).map(|member| &member.sink) {
+                fold.told(&topic, TopicNews::Stopped);
             }
         }
-        for member in self.members.iter_mut().flatten() {
-            member.topics = 0;
-            if let Some(gap) = gap {
-                let since = member.newest;
-                member.sink.gap(Gap {
-                    since,
-                    ..gap.clone()
-                });
-            }
+        self.members.stop_all();
+        let Some(gap) = gap else { return };
+        for member in self.members.iter() {
+            let since = member.newest;
+            let gap = gap.clone();
+            member.sink.gap(Gap { since, ..gap });
         }
     }
 
     /// Nothing more comes of this connection: whoever holds a price of it has to know at once.
     pub(crate) fn cut(&self, epoch: u64) {
-        for member in self.members.iter().flatten() {
-            member.sink.cut(epoch);
-        }
+        self.members
+            .iter()
+            .for_each(|member| member.sink.cut(epoch));
     }
 
     /// The connection is live: what is expected is expected from here on.
     pub(crate) fn connected(&mut self, now: Instant) {
         self.outage = None;
-        for member in self.members.iter_mut().flatten() {
+        for member in self.members.iter_mut() {
             member.told_causes.clear();
         }
         self.expect_anew(now);
@@ -393,42 +200,25 @@ impl<E: Routed> Router<E> {
 
     /// What is expected is expected from here on.
     pub(crate) fn expect_anew(&mut self, now: Instant) {
-        for member in self.members.iter_mut().flatten() {
+        for member in self.members.iter_mut() {
             member.heard = now;
         }
     }
 
     /// An attempt has failed, or the line broke, of which a gap told everybody.
     pub(crate) fn not_live(&mut self, outage: Outage, is_told: bool, now: Instant) {
-        for slot in 0..self.members.len() {
-            if is_told && let Some(member) = &mut self.members[slot] {
+        for member in self.members.iter_mut() {
+            if is_told {
                 member.told_causes.push(outage.cause.code());
             }
-            self.tell_why(slot, &outage, now);
+            outage.tell(member, now);
         }
         self.outage = Some(outage);
     }
 
-    fn tell_why(&mut self, slot: usize, outage: &Outage, now: Instant) {
-        let Some(member) = &mut self.members[slot] else {
-            return;
-        };
-        let code = outage.cause.code();
-        if member.told_causes.contains(&code) {
-            return;
-        }
-        member.told_causes.push(code);
-        member.sink.notice(|| Notice::NotLive {
-            attempt: outage.attempt,
-            cause: outage.cause.clone(),
-            retry_in: outage.retry_at.saturating_duration_since(now),
-            correlation: None,
-        });
-    }
-
     /// The machine slept for so long: what arrived before is that much older.
     pub(crate) fn slept(&mut self, slept: Duration) {
-        for member in self.members.iter_mut().flatten() {
+        for member in self.members.iter_mut() {
             member.heard = clock::before(member.heard, slept);
         }
     }
@@ -439,21 +229,31 @@ impl<E: Routed> Router<E> {
         &self,
         left: impl Fn(Duration, Instant) -> Duration,
     ) -> Option<Duration> {
-        let members = self.members.iter().flatten();
-        let own = members
+        let own = self
+            .members
+            .iter()
             .filter(|member| member.topics > 0)
             .filter_map(|member| Some((member.expected?, member.heard)));
         let of_topics = self.expected.iter().flat_map(|(topic, within)| {
-            let slots = self
-                .peek(topic)
-                .into_iter()
-                .flat_map(|entry| &entry.members);
-            let members = slots.filter_map(|slot| self.members[*slot].as_ref());
+            let of = self.readers.find(topic).into_iter();
+            let members = of.flat_map(|of| &of.readers);
+            let members = members.filter_map(|slot| self.members.get(*slot));
             members.map(|member| (*within, member.heard))
         });
         own.chain(of_topics)
             .map(|(within, heard)| left(within, heard))
             .min()
+    }
+
+    /// Looks for topics that have fallen silent, once a second at most. `learns` says whether a topic's past says anything
+    /// of its future.
+    pub(crate) fn silence(
+        &mut self,
+        now: Instant,
+        is_trading: impl FnOnce() -> bool,
+        learns: impl Fn(&Topic) -> bool,
+    ) -> Option<Silence> {
+        self.rhythms.look(&self.readers, now, is_trading, learns)
     }
 
     // ---- news ----
@@ -466,66 +266,65 @@ impl<E: Routed> Router<E> {
         for news in &news {
             self.tell_fold(news, true);
         }
-        let mut groups: Vec<Group<E>> = Vec::new();
-        let mut last: HashMap<usize, usize> = HashMap::new();
+        let mut announcements = Announcements::new();
         let mut claimed = 0;
         for news in news {
             self.tell_fold(&news, false);
-            let (id, topic, kind) = match news {
-                News::Confirmed { id, topic, again } => {
-                    (id, Some(topic), Kind::Confirmed { again })
+            let (id, topic, what) = match news {
+                News::Confirmed {
+                    id,
+                    topic,
+                    again: false,
+                } => (id, Some(topic), Announced::Fate(TopicFate::Confirmed)),
+                News::Confirmed { id, topic, .. } => (id, Some(topic), Announced::ConfirmedAgain),
+                News::Refused(id, topic, error) => {
+                    let fate = TopicFate::Refused(error);
+                    (id, Some(topic), Announced::Fate(fate))
                 }
-                News::Lost(id, topic) => (id, Some(topic), Kind::Lost),
-                News::Refused(id, topic, error) => (id, Some(topic), Kind::Refused(error)),
-                News::Displaced(id, topic, error) => (id, Some(topic), Kind::Displaced(error)),
-                News::Resumed(id) => (id, None, Kind::Resumed),
+                News::Displaced(id, topic, error) => {
+                    let fate = TopicFate::Displaced(error);
+                    (id, Some(topic), Announced::Fate(fate))
+                }
+                News::Lost(id, topic) => (id, Some(topic), Announced::Lost),
+                News::Resumed(id) => (id, None, Announced::Resumed),
                 News::Joined(id, topic) => {
-                    if let Some(slot) = self.slots.get(&id).copied() {
-                        self.entry(&topic).without.push(slot);
+                    if let Some(slot) = self.members.slot(id) {
+                        self.readers.want(&topic, slot);
                     }
                     continue;
                 }
                 News::Left(id, topic) => {
-                    self.remove(id, &topic, false);
+                    if let Some(slot) = self.members.slot(id) {
+                        self.stop(slot, &topic, false, telling.at);
+                    }
                     continue;
                 }
                 News::Hold(topic) => {
                     self.holds.begin(&topic);
+                    self.readers.hold(&topic, true);
                     continue;
                 }
                 News::Settled(topic) => {
                     self.holds.settle(&topic);
+                    self.readers.hold(&topic, false);
                     continue;
                 }
             };
-            let Some(slot) = self.slots.get(&id).copied() else {
+            let Some(slot) = self.members.slot(id) else {
                 continue;
             };
-            let group = match last.get(&slot) {
-                Some(group) if groups[*group].kind.is_like(&kind) => *group,
-                _ => {
-                    last.insert(slot, groups.len());
-                    groups.push(Group {
-                        slot,
-                        kind,
-                        topics: Vec::new(),
-                        given: BTreeMap::new(),
-                        missed: 0,
-                    });
-                    groups.len() - 1
-                }
-            };
+            let announcement = announcements.of(slot, what);
             let Some(topic) = topic else { continue };
-            let group = &mut groups[group];
-            if matches!(group.kind, Kind::Confirmed { .. }) {
-                claimed += self.add(slot, &topic, group, telling);
+            if announcement.what.is_confirmed() {
+                claimed += self.give_held(&topic, announcement);
+                self.begin(slot, &topic, telling);
             } else {
-                self.remove(id, &topic, true);
+                self.stop(slot, &topic, true, telling.at);
             }
-            group.topics.push(topic);
+            announcement.topics.push(topic);
         }
-        for group in groups {
-            self.tell(group, telling);
+        for announcement in announcements.into_list() {
+            self.announce(announcement, telling);
         }
         claimed
     }
@@ -544,184 +343,144 @@ impl<E: Routed> Router<E> {
             | News::Hold(_)
             | News::Settled(_) => return,
         };
-        if let Some(Sink::Fold(fold)) = self.member(*id).map(|member| &member.sink) {
+        if let Some(Sink::Fold(fold)) = self.members.of(*id).map(|member| &member.sink) {
             fold.told(topic, told);
         }
     }
 
-    /// A topic is confirmed to a member, which is given what was held back of it.
-    fn add(
-        &mut self,
-        slot: usize,
-        topic: &Topic,
-        group: &mut Group<E>,
-        telling: &Telling<'_>,
-    ) -> u64 {
-        let mut claimed = 0;
-        if self.holds.has(topic) {
-            let channels = &self.channels;
-            let has = |held: &Held<E>| {
-                let symbols = held.event.symbols().iter();
-                let own = symbols.map(|symbol| Topic::new(topic.channel, symbol));
-                own.chain([wildcard(topic.channel)]).any(|topic| {
-                    let entry = find(channels, &topic);
-                    entry.is_some_and(|entry| entry.members.contains(&slot))
-                })
-            };
-            let given = self.holds.give(topic, slot, has);
-            claimed = given.claimed;
-            group.missed += given.missed;
-            for number in given.numbers {
-                if let Some(held) = self.holds.get(number) {
-                    group.given.entry(number).or_insert_with(|| Held {
-                        event: held.event.clone(),
-                        received: held.received,
-                        odd_fields: held.odd_fields.clone(),
-                    });
-                }
+    /// Adds to an announcement that a topic is confirmed what was held back of it.
+    fn give_held(&mut self, topic: &Topic, announcement: &mut Announcement<E>) -> u64 {
+        if !self.holds.has(topic) {
+            return 0;
+        }
+        let (slot, readers) = (announcement.slot, &self.readers);
+        let reads = |topic: &Topic| {
+            let of = readers.find(topic);
+            of.is_some_and(|of| of.readers.contains(&slot))
+        };
+        let has = |held: &HeldEvent<E>| {
+            let symbols = held.event.symbols().iter();
+            let own = symbols.map(|symbol| Topic::new(topic.channel, symbol));
+            own.chain([Topic::new(topic.channel, "*")])
+                .any(|topic| reads(&topic))
+        };
+        let given = self.holds.give(topic, slot, has);
+        announcement.missed += given.missed;
+        for number in given.numbers {
+            if let Some(held) = self.holds.get(number) {
+                let given = &mut announcement.given;
+                given.entry(number).or_insert_with(|| held.clone());
             }
         }
+        given.claimed
+    }
+
+    /// A member gets a topic from here on.
+    fn begin(&mut self, slot: Slot, topic: &Topic, telling: &Telling<'_>) {
         if let Some(within) = (telling.expects)(topic) {
             self.expected.insert(topic.clone(), within);
         }
-        let entry = self.entry(topic);
-        entry.without.retain(|other| *other != slot);
-        entry.members.push(slot);
-        if let Some(member) = &mut self.members[slot] {
+        if let Some(lane) = self.readers.begin_reading(topic, slot) {
+            self.members.set_wide(slot, lane, true);
+        }
+        if let Some(member) = self.members.get_mut(slot) {
             member.topics += 1;
         }
-        self.unmatched.confirmed();
-        claimed
     }
 
     /// A member gets no more of a topic. It may still want it.
-    fn remove(&mut self, id: SubscriptionId, topic: &Topic, is_wanted: bool) {
-        let Some(slot) = self.slots.get(&id).copied() else {
-            return;
-        };
-        let entry = self.entry(topic);
-        let before = entry.members.len();
-        entry.members.retain(|other| *other != slot);
-        let was_reader = entry.members.len() < before;
-        entry.without.retain(|other| *other != slot);
-        if is_wanted {
-            entry.without.push(slot);
+    fn stop(&mut self, slot: Slot, topic: &Topic, is_wanted: bool, now: Instant) {
+        let stopped = self.readers.stop_reading(topic, slot, is_wanted, now);
+        if let Some(lane) = stopped.lane {
+            self.members.set_wide(slot, lane, false);
         }
-        let has_readers = !entry.members.is_empty();
-        let is_idle = !has_readers && entry.without.is_empty();
-        if is_idle {
-            self.forget(topic);
-        }
-        if !has_readers {
+        let of = self.readers.find(topic);
+        if of.is_none_or(|of| of.readers.is_empty()) {
             self.expected.remove(topic);
         }
-        if was_reader {
-            if let Some(member) = &mut self.members[slot] {
+        if stopped.was_reader {
+            if let Some(member) = self.members.get_mut(slot) {
                 member.topics -= 1;
-            }
-            if !has_readers {
-                self.unmatched.leave(topic, clock::now());
             }
             self.holds.left(topic, slot);
         }
     }
 
-    fn tell(&mut self, group: Group<E>, telling: &Telling<'_>) {
-        let mut topics = group.topics;
+    fn announce(&mut self, announcement: Announcement<E>, telling: &Telling<'_>) {
+        let Announcement {
+            slot,
+            what,
+            mut topics,
+            given,
+            missed,
+        } = announcement;
         topics.sort_unstable();
-        let Some(member) = &self.members[group.slot] else {
+        let Some(member) = self.members.get_mut(slot) else {
             return;
         };
-        let word = match group.kind {
-            Kind::Confirmed { again: false } => Some(Word::Confirmed),
-            Kind::Confirmed { again: true } => None,
-            Kind::Refused(error) => Some(Word::Refused(error)),
-            Kind::Displaced(error) => Some(Word::Displaced(error)),
-            Kind::Lost => {
+        match what {
+            Announced::Lost => {
                 #[cfg(test)]
                 self.log
                     .iter_mut()
                     .for_each(|log| log.push((member.id, Handed::Lost)));
-                return member.sink.gap(Gap {
+                member.sink.gap(Gap {
                     since: member.newest,
                     topics: topics.into(),
                     ..telling.gap.clone()
                 });
             }
-            Kind::Resumed => {
-                return member.sink.notice(|| Notice::Resumed {
-                    epoch: telling.epoch,
-                    at: telling.now,
-                    correlation: None,
+            Announced::Resumed => member.sink.notice(|| Notice::Resumed {
+                epoch: telling.epoch,
+                at: telling.now,
+                correlation: None,
+            }),
+            Announced::Fate(fate) => {
+                member.sink.notice(|| fate.clone().notice(topics.clone()));
+                let correlation = member.correlation.clone();
+                self.told.push(TopicRecord {
+                    correlation,
+                    topics,
+                    fate,
                 });
             }
-        };
-        if let Some(word) = word {
-            member.sink.notice(|| word.clone().notice(topics.clone()));
-            self.told.push(TopicRecord {
-                correlation: member.correlation.clone(),
-                topics,
-                word,
-            });
+            Announced::ConfirmedAgain => {}
         }
-        if group.missed > 0 {
-            member.sink.lose(group.missed);
+        if missed > 0 {
+            member.sink.lose(missed);
         }
-        self.give(group.slot, group.given, telling);
-    }
-
-    /// Gives a member what was held back for it.
-    fn give(&mut self, slot: usize, given: BTreeMap<u64, Held<E>>, telling: &Telling<'_>) {
-        let Some(member) = self.members[slot].as_mut().filter(|_| !given.is_empty()) else {
-            return;
-        };
-        let mut events = Events::new();
-        for held in given.into_values() {
+        let mut given = given;
+        given.retain(|_, held| {
             let id = held.event.unique_id().map(Into::into);
-            if id.is_none_or(|id| member.recent.insert(&id)) {
-                events.push_odd(held.event, held.received, held.odd_fields);
-            }
+            id.is_none_or(|id| member.recent.insert(&id))
+        });
+        if given.is_empty() {
+            return;
         }
         #[cfg(test)]
         if let Some(log) = &mut self.log {
-            let events = events.iter().map(|stamped| stamped.event.clone());
+            let events = given.values().map(|held| held.event.clone());
             log.extend(events.map(|event| (member.id, Handed::Event(telling.epoch, event))));
         }
-        let newest = events
-            .iter()
-            .filter_map(|stamped| stamped.event.happened_at())
-            .max();
-        member.newest = member.newest.max(newest);
-        let picks: Vec<u32> = (0..events.len() as u32).collect();
-        let batch = self.batches.fill(|batch| {
-            batch
-                .heap
-                .extend(events.iter().map(|stamped| stamped.event.heap_size()));
-            batch.events = events;
-            batch.epoch = telling.epoch;
-            batch.asleep = telling.asleep;
-        });
-        match &member.sink {
-            Sink::Fold(fold) => fold.fold(&batch, &picks),
-            Sink::Queue(queue) => {
-                if queue.push_copies(&batch, &picks, &mut self.scratch) {
-                    self.overflowed.push(member.id);
-                }
-            }
-        }
+        let batch = self.handing.held(given, telling.epoch, telling.asleep);
+        self.handing.give(&batch, slot, &mut self.members);
     }
 
     /// Says something to every subscription.
     pub(crate) fn notice(&self, notice: &Notice) {
-        for member in self.members.iter().flatten() {
+        for member in self.members.iter() {
             member.sink.notice(|| notice.clone());
         }
     }
 
     /// Says that something could not be read, to those whose events it may have held: what folds them first.
     pub(crate) fn unparsed(&self, unparsed: &Unparsed) {
-        let slots = self.concerned(&unparsed.concerns);
-        let members = || slots.iter().filter_map(|slot| self.members[*slot].as_ref());
+        let concerned = self.readers.concerned(&unparsed.concerns);
+        let members = || {
+            let slots = self.members.slots();
+            let slots = slots.filter(|slot| concerned.as_ref().is_none_or(|of| of.contains(slot)));
+            slots.filter_map(|slot| self.members.get(slot))
+        };
         if unparsed.concerns != Concerns::Nobody {
             members().for_each(|member| member.sink.missed(&unparsed.concerns));
         }
@@ -730,31 +489,14 @@ impl<E: Routed> Router<E> {
         }
     }
 
-    /// The members that want what this concerns. Where it concerns nobody, that is news for all.
-    fn concerned(&self, concerns: &Concerns) -> Vec<usize> {
-        let entries: Vec<&Entry> = match concerns {
-            Concerns::Everybody | Concerns::Nobody => {
-                let slots = 0..self.members.len();
-                return slots.filter(|slot| self.members[*slot].is_some()).collect();
-            }
-            Concerns::Topic(topic) if !topic.is_wildcard() => {
-                let entries = [self.peek(topic), self.peek(&wildcard(topic.channel))];
-                entries.into_iter().flatten().collect()
-            }
-            Concerns::Topic(Topic { channel, .. }) | Concerns::Channel(channel) => {
-                let entries = self.channels.iter().filter(|(name, _)| name == channel);
-                entries.flat_map(|(_, entries)| entries.values()).collect()
-            }
-        };
-        let slots: HashSet<usize> = entries
+    /// Declares that every subscription was too slow for so many events. For a stream that a test feeds.
+    pub(crate) fn lose(&self, count: u64) {
+        self.members
             .iter()
-            .flat_map(|entry| entry.members.iter().chain(&entry.without))
-            .copied()
-            .collect();
-        let mut slots: Vec<usize> = slots.into_iter().collect();
-        slots.sort_unstable();
-        slots
+            .for_each(|member| member.sink.lose(count));
     }
+
+    // ---- what the driver asks for ----
 
     /// What members were told of their topics since the last call.
     pub(crate) fn take_told(&mut self) -> Vec<TopicRecord> {
@@ -763,7 +505,7 @@ impl<E: Routed> Router<E> {
 
     /// Subscriptions that ended since the last call, because they were too slow.
     pub(crate) fn take_overflowed(&mut self) -> Vec<SubscriptionId> {
-        std::mem::take(&mut self.overflowed)
+        std::mem::take(&mut self.handing.overflowed)
     }
 
     /// Topics that were held back for too long since the last call: events that they build on are lost.
@@ -771,16 +513,14 @@ impl<E: Routed> Router<E> {
         std::mem::take(&mut self.cut)
     }
 
-    /// Declares that every subscription was too slow for so many events. For a stream that a test feeds.
-    pub(crate) fn lose(&self, count: u64) {
-        for member in self.members.iter().flatten() {
-            member.sink.lose(count);
+    /// Gives back the memory that is kept for the next burst.
+    pub(crate) fn release_memory(&mut self, now: Instant) {
+        self.readers.forget_departures(now);
+        self.slicing = Slicing::default();
+        self.handing.release_memory();
+        for member in self.members.iter_mut() {
+            member.places = SmallVec::new();
         }
-    }
-
-    /// What one member has counted.
-    pub(crate) fn health(&self, id: SubscriptionId) -> Option<SubscriptionHealth> {
-        Some(self.member(id)?.sink.health(id.number()))
     }
 
     // ---- events ----
@@ -798,89 +538,71 @@ impl<E: Routed> Router<E> {
         epoch: u64,
         asleep: Duration,
     ) -> Routing {
+        let Some(first) = events.first() else {
+            return Routing::default();
+        };
+        self.readers.forget_departures(first.received);
         if !self.holds.is_empty() {
             self.hold_back(events);
         }
-        let routing = self.route(events);
-        if self.touched.is_empty() {
-            events.clear();
-            return routing;
+        let routing = self
+            .slicing
+            .slice(events, &mut self.readers, &mut self.members);
+        for topic in self.slicing.to_tell.drain(..) {
+            unmatched::tell(&topic, &self.readers, &mut self.members);
         }
         #[cfg(test)]
         self.log(events, epoch);
-        let Self {
-            members,
-            touched,
-            heap,
-            batches,
-            scratch,
-            overflowed,
-            ..
-        } = self;
-        let newest = events.last().map(|stamped| stamped.received);
-        self.rhythms.newest = newest;
-        let sharers = touched.len();
-        let batch = batches.fill(|batch| {
-            std::mem::swap(&mut batch.events, events);
-            batch.epoch = epoch;
-            batch.asleep = asleep;
-            if !heap.is_empty() {
-                heap.resize(batch.events.len(), 0);
-                std::mem::swap(&mut batch.heap, heap);
-            }
-            for slot in &*touched {
-                if let Some(member) = &mut members[*slot]
-                    && member.share(batch, sharers) == Share::Part
-                {
-                    member.picks_at = batch.picks.len();
-                    batch.picks.extend_from_slice(&member.picks);
-                }
-            }
-        });
-        for slot in touched.drain(..) {
-            let Some(member) = members[slot].as_mut() else {
+        if self.slicing.touched.is_empty() {
+            events.clear();
+            return routing;
+        }
+        let (slicing, members) = (&mut self.slicing, &mut self.members);
+        self.handing.hand(events, epoch, asleep, slicing, members);
+        routing
+    }
+
+    /// Holds back copies of what was asked for and is not confirmed.
+    #[cold]
+    fn hold_back(&mut self, events: &Events<E>) {
+        for (index, stamped) in events.iter().enumerate() {
+            let event = &stamped.event;
+            let Some(place) = self.readers.place(event.channel()) else {
                 continue;
             };
-            member.heard = newest.unwrap_or(member.heard);
-            // Of a batch the last is as good as the newest.
-            let last = match member.picks.last() {
-                Some(last) => batch.events.get(*last as usize),
-                None => batch.events.last(),
-            };
-            let last = last.and_then(|last| last.event.happened_at());
-            member.newest = member.newest.max(last);
-            let share = member.share(&batch, sharers);
-            let part = Picks::Range(member.picks_at, member.picks_at + member.picks.len());
-            let has_overflowed = match (&member.sink, share) {
-                (Sink::Fold(fold), _) => {
-                    fold.fold(&batch, &member.picks);
-                    false
-                }
-                (Sink::Queue(queue), Share::All) => queue.push(&batch, Picks::All, scratch),
-                (Sink::Queue(queue), Share::Part) => queue.push(&batch, part, scratch),
-                (Sink::Queue(queue), Share::Copies) => {
-                    queue.push_copies(&batch, &member.picks, scratch)
-                }
-            };
-            if has_overflowed {
-                overflowed.push(member.id);
+            let channel = self.readers.at(place);
+            let named = event.symbols().iter();
+            let named = named.filter_map(|symbol| Some((symbol, channel.by_symbol.get(symbol)?)));
+            let topics: SmallVec<[_; 2]> = named
+                .map(|(symbol, of)| (symbol.as_str(), of))
+                .chain([("*", &channel.wildcard)])
+                .collect();
+            if !topics.iter().any(|(_, of)| of.is_held) {
+                continue;
             }
-            member.picks.clear();
-            member.takes_whole = false;
+            let has_readers = topics.iter().any(|(_, of)| !of.readers.is_empty());
+            let topics = topics
+                .iter()
+                .map(|(symbol, _)| Topic::new(event.channel(), *symbol));
+            let topics: SmallVec<[Topic; 2]> = topics.collect();
+            let held = HeldEvent {
+                event: event.clone(),
+                received: stamped.received,
+                odd_fields: events.odd_fields(index),
+            };
+            let size = size_of::<HeldEvent<E>>() + event.heap_size();
+            let cut = self.holds.take_in(topics.iter(), held, size, has_readers);
+            self.cut.extend(cut);
         }
-        routing
     }
 
     #[cfg(test)]
     fn log(&mut self, events: &Events<E>, epoch: u64) {
         let Some(log) = &mut self.log else { return };
-        for member in self
-            .touched
-            .iter()
-            .filter_map(|slot| self.members[*slot].as_ref())
-        {
+        let touched = self.slicing.touched.iter();
+        for member in touched.filter_map(|slot| self.members.get(*slot)) {
             for (place, stamped) in events.iter().enumerate() {
-                if member.takes_whole || member.picks.contains(&(place as u32)) {
+                if member.takes_whole || member.places.contains(&(place as u32)) {
                     log.push((member.id, Handed::Event(epoch, stamped.event.clone())));
                 }
             }
@@ -890,111 +612,15 @@ impl<E: Routed> Router<E> {
     /// The topics that each member gets.
     #[cfg(test)]
     pub(in crate::stream) fn routed(&self) -> std::collections::BTreeSet<(SubscriptionId, Topic)> {
-        let entries = self.channels.iter().flat_map(|(channel, entries)| {
-            entries
-                .iter()
-                .map(|(symbol, entry)| (Topic::new(*channel, symbol), entry))
-        });
-        let routed = entries.flat_map(|(topic, entry)| {
-            let members = entry
-                .members
-                .iter()
-                .filter_map(|slot| self.members[*slot].as_ref());
-            members.map(move |member| (member.id, topic.clone()))
+        let topics = self.readers.iter();
+        let routed = topics.flat_map(|(channel, symbol, of)| {
+            let members = of.readers.iter().filter_map(|slot| self.members.get(*slot));
+            members.map(move |member| (member.id, Topic::new(channel, symbol)))
         });
         routed.collect()
     }
-
-    /// Holds back copies of what was asked for and is not confirmed.
-    #[cold]
-    fn hold_back(&mut self, events: &Events<E>) {
-        for (place, stamped) in events.iter().enumerate() {
-            let channel = stamped.event.channel();
-            let symbols = stamped.event.symbols().iter();
-            let topics = symbols.map(|symbol| Topic::new(channel, symbol));
-            let topics: SmallVec<[Topic; 2]> = topics.chain([wildcard(channel)]).collect();
-            if !topics.iter().any(|topic| self.holds.has(topic)) {
-                continue;
-            }
-            let has_readers = topics.iter().any(|topic| {
-                self.peek(topic)
-                    .is_some_and(|entry| !entry.members.is_empty())
-            });
-            let held = Held {
-                event: stamped.event.clone(),
-                received: stamped.received,
-                odd_fields: events.odd_fields(place),
-            };
-            let size = size_of::<Held<E>>() + stamped.event.heap_size();
-            let cut = self.holds.take_in(topics.iter(), held, size, has_readers);
-            self.cut.extend(cut);
-        }
-    }
-
-    /// Gives back the memory that is kept for the next burst.
-    pub(crate) fn release_memory(&mut self) {
-        self.batches.clear();
-        self.scratch = Scratch::new();
-        self.touched = Vec::new();
-        self.heap = Vec::new();
-        self.routes.release_memory();
-        for member in self.members.iter_mut().flatten() {
-            member.picks = SmallVec::new();
-        }
-    }
-
-    // ---- small things ----
-
-    fn member(&self, id: SubscriptionId) -> Option<&Member<E>> {
-        self.members[*self.slots.get(&id)?].as_ref()
-    }
-
-    fn peek(&self, topic: &Topic) -> Option<&Entry> {
-        find(&self.channels, topic)
-    }
-
-    fn entry(&mut self, topic: &Topic) -> &mut Entry {
-        let channel = match self
-            .channels
-            .iter()
-            .position(|(name, _)| *name == topic.channel)
-        {
-            Some(channel) => channel,
-            None => {
-                self.channels.push((topic.channel, Default::default()));
-                self.channels.len() - 1
-            }
-        };
-        self.channels[channel]
-            .1
-            .entry(topic.symbol.clone())
-            .or_default()
-    }
-
-    fn forget(&mut self, topic: &Topic) {
-        if let Some((_, entries)) = self
-            .channels
-            .iter_mut()
-            .find(|(name, _)| *name == topic.channel)
-        {
-            entries.remove(&topic.symbol);
-        }
-    }
 }
 
-fn find<'a>(channels: &'a Channels, topic: &Topic) -> Option<&'a Entry> {
-    let (_, entries) = channels.iter().find(|(name, _)| *name == topic.channel)?;
-    entries.get(&topic.symbol)
-}
-
-fn wildcard(channel: Channel) -> Topic {
-    Topic::new(channel, "*")
-}
-
-/// A subscription that gets less than one in so many events of a batch gets copies.
-const PINNING: usize = 4;
-/// Batches that are used again: more are under way only where a reader is slow.
-const MOST_BATCHES: usize = 8;
 /// How much is held back for one stream.
 const MOST_HELD: Most = Most {
     events: 4_096,

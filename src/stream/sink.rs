@@ -3,7 +3,14 @@
 
 use std::sync::Arc;
 
-use super::{AnyStream, batch::Batch, lease::Lease, queue::Queue, topics::SubscriptionId};
+use super::{
+    AnyStream,
+    batch::{Batch, Slice},
+    entries::Scratch,
+    lease::Lease,
+    queue::Queue,
+    topics::SubscriptionId,
+};
 use crate::{
     error::{Error, Result},
     event::{Concerns, EndReason, Gap, Notice},
@@ -21,8 +28,8 @@ pub(crate) enum Sink<E> {
 /// What takes events in as they come and keeps no queue. Called on the stream's thread alone, and never under a lock;
 /// it must not block there.
 pub(crate) trait Fold<E>: Send + Sync {
-    /// Takes in the picked events of a batch, in order.
-    fn fold(&self, batch: &Batch<E>, picks: &[u32]);
+    /// Takes in a slice of a batch, in order.
+    fn fold(&self, batch: &Batch<E>, slice: Slice);
 
     /// What became of one of its topics.
     fn told(&self, topic: &Topic, news: TopicNews<'_>);
@@ -52,6 +59,22 @@ pub(crate) enum TopicNews<'a> {
 }
 
 impl<E: Routed> Sink<E> {
+    /// Takes in a slice of a batch. Says whether a queue has ended, because it was full.
+    pub(super) fn take(
+        &self,
+        batch: &Arc<Batch<E>>,
+        slice: Slice,
+        scratch: &mut Scratch<E>,
+    ) -> bool {
+        match self {
+            Self::Queue(queue) => queue.push(batch, slice, scratch),
+            Self::Fold(fold) => {
+                fold.fold(batch, slice);
+                false
+            }
+        }
+    }
+
     /// Declares that the connection broke.
     pub(crate) fn gap(&self, gap: Gap) {
         if let Self::Queue(queue) = self {

@@ -512,7 +512,7 @@ impl EndSteps {
 }
 
 impl Fold<crate::market::MarketEvent> for EndSteps {
-    fn fold(&self, _: &Batch<crate::market::MarketEvent>, _: &[u32]) {}
+    fn fold(&self, _: &Batch<crate::market::MarketEvent>, _: super::Slice) {}
 
     fn told(&self, _: &crate::Topic, _: TopicNews<'_>) {}
 

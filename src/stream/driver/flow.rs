@@ -294,6 +294,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 correlation: None,
             },
             epoch: self.epoch,
+            at: self.ambient.now(),
             now: self.ambient.utc(),
             asleep: self.asleep,
             expects: &|topic| venue.expects(topic),

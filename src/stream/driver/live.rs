@@ -40,7 +40,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             None => Ok(()),
             Some(Due::Ping) => {
                 // It has been quiet for long. What a burst took is given back.
-                self.router.release_memory();
+                self.router.release_memory(now);
                 self.out.reuse(Events::new());
                 self.ping()?;
                 self.look_at_calendar();

@@ -101,7 +101,7 @@ impl Unread {
             .insert(numbers.len(), self.room, &mut self.scratch)
     }
 
-    /// The same as a run of each second event of a batch.
+    /// The same as a slice of each second event of a batch.
     fn run(&mut self, numbers: &[(u64, usize)]) -> Inserted {
         self.scratch.clear();
         let mut batch = Batch::new(Events::new(), 1);
@@ -109,11 +109,14 @@ impl Unread {
             batch.events.push(u64::MAX, clock::now());
             batch.events.push(*number, clock::now());
             batch.heap.extend([1 << 40, *heap]);
-            batch.picks.push(batch.events.len() as u32 - 1);
         }
-        let run = Run::new(Arc::new(batch), Picks::Range(0, numbers.len()));
-        self.scratch.heap = run.heap();
-        self.scratch.load.push_back(Entry::Run(run));
+        let places: Vec<u32> = (0..numbers.len() as u32)
+            .map(|number| 2 * number + 1)
+            .collect();
+        let slice = batch.list(&places);
+        self.scratch.heap = batch.heap_of(slice);
+        let shared = Entry::Shared(Arc::new(batch), slice);
+        self.scratch.load.push_back(shared);
         self.entries
             .insert(numbers.len(), self.room, &mut self.scratch)
     }

@@ -6,13 +6,15 @@ use std::{
     hash::Hash,
 };
 
+use smallvec::SmallVec;
+
 use crate::topic::Topic;
 
 /// What is held back for topics, to be given to readers `R`.
 pub(in crate::stream) struct Holds<E, R> {
     topics: HashMap<Topic, Hold<R>>,
     /// The events, by a number that goes up. One of a symbol is held for its own topic, for the wildcard, or for both.
-    events: BTreeMap<u64, Held<E>>,
+    events: BTreeMap<u64, Kept<E>>,
     last: u64,
     size: usize,
     most: Most,
@@ -33,10 +35,11 @@ struct Hold<R> {
     from: HashMap<R, u64>,
 }
 
-struct Held<E> {
+struct Kept<E> {
     event: E,
     size: usize,
-    holds: u8,
+    /// The topics that it is held for.
+    topics: SmallVec<[Topic; 2]>,
     was_given: bool,
 }
 
@@ -84,7 +87,7 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
     pub(in crate::stream) fn settle(&mut self, topic: &Topic) {
         let hold = self.topics.remove(topic);
         for number in hold.into_iter().flat_map(|hold| hold.numbers) {
-            self.let_go(number);
+            self.let_go(number, topic);
         }
     }
 
@@ -105,34 +108,36 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
         was_given: bool,
     ) -> Vec<Topic> {
         self.last += 1;
-        let mut holds = 0;
+        let mut held_for = SmallVec::new();
         for topic in topics {
             if let Some(hold) = self.topics.get_mut(topic) {
                 hold.numbers.push_back(self.last);
-                holds += 1;
+                held_for.push(topic.clone());
             }
         }
-        if holds > 0 {
+        if !held_for.is_empty() {
             self.size += size;
-            let held = Held {
+            let kept = Kept {
                 event,
                 size,
-                holds,
+                topics: held_for,
                 was_given,
             };
-            self.events.insert(self.last, held);
+            self.events.insert(self.last, kept);
         }
         let mut cut = Vec::new();
         while self.events.len() > self.most.events || self.size > self.most.bytes {
-            let Some((number, held)) = self.events.pop_first() else {
+            let Some((number, kept)) = self.events.pop_first() else {
                 break;
             };
-            self.size -= held.size;
-            for (topic, hold) in &mut self.topics {
-                if hold.numbers.front() == Some(&number) {
+            self.size -= kept.size;
+            for topic in kept.topics {
+                if let Some(hold) = self.topics.get_mut(&topic)
+                    && hold.numbers.front() == Some(&number)
+                {
                     hold.numbers.pop_front();
                     hold.missed += 1;
-                    cut.push(topic.clone());
+                    cut.push(topic);
                 }
             }
         }
@@ -163,14 +168,14 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
         let is_new = |number: &u64| {
             self.events
                 .get(number)
-                .is_some_and(|held| !has(&held.event))
+                .is_some_and(|kept| !has(&kept.event))
         };
         let numbers: Vec<u64> = numbers.filter(is_new).collect();
         let missed = hold.missed;
         let mut claimed = 0;
         for number in &numbers {
-            if let Some(held) = self.events.get_mut(number) {
-                claimed += u64::from(!std::mem::replace(&mut held.was_given, true));
+            if let Some(kept) = self.events.get_mut(number) {
+                claimed += u64::from(!std::mem::replace(&mut kept.was_given, true));
             }
         }
         Given {
@@ -182,24 +187,30 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
 
     /// An event that was given to somebody.
     pub(in crate::stream) fn get(&self, number: u64) -> Option<&E> {
-        self.events.get(&number).map(|held| &held.event)
+        self.events.get(&number).map(|kept| &kept.event)
     }
 
     /// A reader no longer reads a topic. What it was given by it, a hold of an overlapping topic may have as well.
     pub(in crate::stream) fn left(&mut self, topic: &Topic, reader: R) {
-        for (other, hold) in &mut self.topics {
-            let overlaps = other.is_wildcard() || topic.is_wildcard();
-            if other.channel == topic.channel && overlaps {
-                hold.from.insert(reader, self.last + 1);
+        let from = self.last + 1;
+        if !topic.is_wildcard() {
+            let wildcard = Topic::new(topic.channel, "*");
+            if let Some(hold) = self.topics.get_mut(&wildcard) {
+                hold.from.insert(reader, from);
             }
+            return;
+        }
+        let holds = self.topics.iter_mut();
+        for (_, hold) in holds.filter(|(other, _)| other.channel == topic.channel) {
+            hold.from.insert(reader, from);
         }
     }
 
-    fn let_go(&mut self, number: u64) {
-        if let Some(held) = self.events.get_mut(&number) {
-            held.holds -= 1;
-            if held.holds == 0 {
-                self.size -= held.size;
+    fn let_go(&mut self, number: u64, topic: &Topic) {
+        if let Some(kept) = self.events.get_mut(&number) {
+            kept.topics.retain(|other| other != topic);
+            if kept.topics.is_empty() {
+                self.size -= kept.size;
                 self.events.remove(&number);
             }
         }

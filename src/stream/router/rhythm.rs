@@ -13,16 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Heard, Router};
-use crate::{clock, topic::Topic, venue::Routed};
+use super::readers::{Readers, TopicReaders};
+use crate::{clock, topic::Topic};
 
 #[derive(Default)]
 pub(super) struct Rhythms {
     topics: HashMap<Topic, Rhythm>,
     /// When they were looked through last, and whether the market traded.
     swept: Option<(Instant, bool)>,
-    /// When the newest event was read.
-    pub(super) newest: Option<Instant>,
 }
 
 /// Of one topic. All times are trading time.
@@ -78,67 +76,54 @@ pub(crate) struct Silence {
     pub(crate) is_over: bool,
 }
 
-impl<E: Routed> Router<E> {
+impl Rhythms {
     /// Looks for topics that have fallen silent, once a second at most. `learns` says whether a topic's past says anything
     /// of its future.
-    pub(crate) fn silence(
+    pub(super) fn look(
         &mut self,
+        readers: &Readers,
         now: Instant,
         is_trading: impl FnOnce() -> bool,
         learns: impl Fn(&Topic) -> bool,
     ) -> Option<Silence> {
-        let before = self.rhythms.swept;
+        let before = self.swept;
         if before.is_some_and(|(at, _)| now.saturating_duration_since(at) < LOOK_EVERY) {
             return None;
         }
         let is_trading = is_trading();
-        self.rhythms.swept = Some((now, is_trading));
+        self.swept = Some((now, is_trading));
         let passed = match before {
             Some((at, true)) if is_trading => now.saturating_duration_since(at),
             _ => Duration::ZERO,
         };
-        let mut rhythms = std::mem::take(&mut self.rhythms.topics);
         // Who left a topic does not wait for it.
-        rhythms.retain(|topic, _| self.peek(topic).is_some());
-        for rhythm in rhythms.values_mut() {
+        self.topics
+            .retain(|topic, _| readers.find(topic).is_some_and(TopicReaders::is_wanted));
+        for rhythm in self.topics.values_mut() {
             rhythm.silent = rhythm.silent.saturating_add(passed);
         }
-        // Of a topic that had events, the last came then at the latest.
-        let newest = self.rhythms.newest.unwrap_or(now);
-        let ago = now.saturating_duration_since(newest).min(passed);
-        for (channel, entries) in self.channels.iter() {
-            for (symbol, entry) in entries.iter() {
-                if entry.heard.get() != Heard::Now {
-                    continue;
-                }
-                entry.heard.set(Heard::Before);
-                let topic = Topic::new(*channel, symbol);
-                if !learns(&topic) {
-                    continue;
-                }
-                rhythms.entry(topic).or_default().arrived(ago);
+        for (channel, symbol, of) in readers.iter() {
+            let Some(heard) = of.heard.get().filter(|_| of.is_fresh.replace(false)) else {
+                continue;
+            };
+            let topic = Topic::new(channel, symbol);
+            if learns(&topic) {
+                let ago = now.saturating_duration_since(heard).min(passed);
+                self.topics.entry(topic).or_default().arrived(ago);
             }
         }
-        let silence = found(&mut rhythms);
-        self.rhythms.topics = rhythms;
-        Some(silence)
+        Some(found(&mut self.topics))
     }
 
     /// A new connection: what it is going to bring is not known yet.
-    pub(super) fn forget_silence(&mut self) {
-        self.rhythms.swept = None;
-        for rhythm in self.rhythms.topics.values_mut() {
+    pub(super) fn forget_silence(&mut self, readers: &Readers) {
+        self.swept = None;
+        for rhythm in self.topics.values_mut() {
             rhythm.is_known_here = false;
             rhythm.silent = Duration::ZERO;
             rhythm.asked_after = None;
         }
-        for (_, entries) in self.channels.iter() {
-            for (_, entry) in entries.iter() {
-                if entry.heard.get() == Heard::Now {
-                    entry.heard.set(Heard::Before);
-                }
-            }
-        }
+        readers.iter().for_each(|(_, _, of)| of.is_fresh.set(false));
     }
 }
 

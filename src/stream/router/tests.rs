@@ -13,7 +13,7 @@ use crate::{
     health::SubscriptionHealth,
     market::{BARS, TRADES},
     stream::{
-        Batch, Shared,
+        Batch, Shared, Slice,
         sink::{Fold, TopicNews},
         tests::{Bench, quote, quotes_of},
     },
@@ -43,7 +43,7 @@ impl Witness {
 }
 
 impl Fold<MarketEvent> for Witness {
-    fn fold(&self, _: &Batch<MarketEvent>, _: &[u32]) {}
+    fn fold(&self, _: &Batch<MarketEvent>, _: Slice) {}
 
     fn told(&self, _: &Topic, news: TopicNews<'_>) {
         if !matches!(news, TopicNews::Confirmed) {

@@ -977,8 +977,8 @@ fn an_event_without_a_symbol_is_not_lost_in_a_queue_that_conflates() {
     for index in 1..=2 {
         let mut events = Events::new();
         events.push(News(index), bench.peer.now());
-        let batch = Batch::new(events, 1);
-        queue.push_copies(&batch, &[0], &mut scratch);
+        let batch = Arc::new(Batch::new(events, 1));
+        queue.push(&batch, batch.whole(), &mut scratch);
     }
     let health = queue.health(1);
     assert_eq!(
