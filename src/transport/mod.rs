@@ -3,6 +3,8 @@
 //! [`websocket`] is the real one, and the only one that touches a socket; `memory` is its twin for tests of the
 //! driver. A transport knows nothing of any venue's protocol, and never tries again by itself.
 
+mod addresses;
+mod connecting;
 mod mask;
 #[cfg(test)]
 #[cfg(not(loom))]
@@ -44,6 +46,11 @@ pub(crate) trait Transport {
 
     /// What may be the reason that the set-up comes no further, where something is known.
     fn obstacle(&self) -> Option<Source> {
+        None
+    }
+
+    /// What is to be recorded of the set-up, which goes on.
+    fn take_remark(&mut self) -> Option<String> {
         None
     }
 
@@ -90,7 +97,7 @@ pub(crate) struct Target {
     pub(crate) headers: Vec<(&'static str, String)>,
     /// Masked in what arrives until [`Transport::unmask`].
     pub(crate) secrets: Credentials,
-    /// For the whole set-up. The driver keeps it; here it shares the time out among addresses.
+    /// For the whole set-up. The driver keeps it; here it says how long there is for a resolver, and for each address.
     pub(crate) deadline: Instant,
 }
 

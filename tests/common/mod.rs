@@ -251,7 +251,12 @@ impl Line {
 impl Peer {
     /// A peer with a script.
     pub fn start(script: impl Fn(Line) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        Self::start_at(([127, 0, 0, 1], 0).into(), script)
+    }
+
+    /// A peer that listens at an address.
+    pub fn start_at(address: SocketAddr, script: impl Fn(Line) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let open = Arc::new(Mutex::new(Vec::new()));
@@ -498,10 +503,14 @@ impl FullBacklog {
         Ok(Self { listener, fillers })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap().as_socket().unwrap()
+    }
+
     /// What to open.
     pub fn stocks(&self) -> MarketData {
-        let address = self.listener.local_addr().unwrap().as_socket().unwrap();
-        stocks_at(&format!("ws://{address}/v2/iex"))
+        stocks_at(&format!("ws://{}/v2/iex", self.address()))
     }
 }
 

@@ -145,7 +145,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     pub(super) fn progress(&mut self, now: Instant) -> Outcome {
-        match self.transport.progress(now)? {
+        let progress = self.transport.progress(now);
+        if let Some(remark) = self.transport.take_remark() {
+            record!(Warn, "old_addresses", self.stream.key; "{remark}");
+        }
+        match progress? {
             Phase::Live => self.open(now),
             phase => {
                 self.enter(now, phase);
