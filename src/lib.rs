@@ -104,7 +104,7 @@
 //!
 //! | event | level | when | further key-values |
 //! |---|---|---|---|
-//! | `opening` * | info | a stream is opened; names the account, paper or live | `generation` |
+//! | `opening` * | info | a stream is opened; names the account, paper or live, and the proxy, if there is one | `generation` |
 //! | `phase` | debug | it enters another [`Phase`]; becoming live and ended have records of their own | |
 //! | `live` | info | a connection is authenticated | `epoch` |
 //! | `held_back` | warn | its first attempt waits, since this process failed so often at the same host of late | `code` |
@@ -211,6 +211,7 @@ mod phase;
 mod price;
 mod price_book;
 mod process;
+mod proxy;
 mod record;
 mod resolver;
 #[cfg(feature = "sim")]
@@ -231,8 +232,8 @@ pub use self::{
     correlation::CorrelationId,
     credentials::{Credentials, Fingerprint},
     error::{
-        At, CredentialsFault, Doing, Error, Missed, Rejection, RejectionKind, Remedy, Result,
-        Source,
+        At, CredentialsFault, Doing, Error, Missed, ProxyAnswer, ProxyFault, Rejection,
+        RejectionKind, Remedy, Result, Source,
     },
     event::{Concerns, Dropped, EndReason, Ended, Event, Gap, Notice, OddFields, Unparsed, Update},
     health::{CounterValues, Health, ManagerHealth, SubscriptionHealth},
@@ -254,6 +255,7 @@ pub use self::{
         TopOfBook,
     },
     price_book::{Price, PriceBook},
+    proxy::{Proxy, ProxyServer},
     resolver::{PendingLookup, Resolver},
     stream::{
         Drain, Iter, LineClosed, Phases, Ready, RecvError, RecvTimeoutError, StreamHandle,

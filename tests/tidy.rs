@@ -228,6 +228,7 @@ fn modules_name_only_those_below_them() {
         "phase",
         "price",
         "process",
+        "proxy",
         "record",
         "resolver",
         "symbol_budget",

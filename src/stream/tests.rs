@@ -50,6 +50,7 @@ pub(crate) fn drive<V: Venue>(
         ambient,
         attempts,
         credentials,
+        None,
     )
 }
 

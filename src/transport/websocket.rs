@@ -1,9 +1,9 @@
 //! TCP, TLS, the WebSocket and the poller.
 //!
 //! ```text
-//!  connect ▶ Resolving ▶ Connecting ▶ (Securing) ▶ Upgrading ▶ Open ▶ Closing
-//!            helper       the first of   rustls      tungstenite
-//!            thread       its addresses
+//!  connect ▶ Resolving ▶ Connecting ▶ (Tunneling) ▶ (Securing) ▶ Upgrading ▶ Open ▶ Closing
+//!            helper      the first of   proxy         rustls       tungstenite
+//!            thread      its addresses
 //! ```
 //! The set-up, up to `Open`, stands in `setup`.
 //!
@@ -41,7 +41,7 @@ use super::{
 use crate::{
     clock,
     config::Config,
-    error::{Result as CrateResult, Source},
+    error::Result as CrateResult,
     phase::Phase,
     resolver::Resolver,
     venue::{Message, SecretMessage},
@@ -244,10 +244,10 @@ impl Transport for WebSocketTransport {
         self.phase
     }
 
-    fn obstacle(&self) -> Option<Source> {
+    fn overdue(&self, why: String) -> Fault {
         match &self.state {
-            State::SettingUp(set_up) => self.obstacle_of(set_up),
-            _ => None,
+            State::SettingUp(set_up) => self.overdue_in(set_up, why),
+            _ => Fault::Lost { why, source: None },
         }
     }
 
@@ -619,6 +619,7 @@ mod tests {
             endpoint: format!("ws://{address}").parse().unwrap(),
             headers: Vec::new(),
             secrets: Credentials::none(),
+            proxy: None,
             deadline: clock::now() + WAIT,
         });
         while transport.progress(clock::now()).unwrap() != Phase::Live {

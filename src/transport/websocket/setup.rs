@@ -17,11 +17,12 @@ use tungstenite::{
 use super::{SOCKET, State, WebSocketTransport, faults};
 use crate::{
     clock,
-    error::Source,
+    error::{ProxyFault, Source},
     phase::Phase,
+    proxy::ProxyServer,
     transport::{
-        Fault, Target, addresses::Candidates, connecting::Connecting, proxy, resolve::Lookup,
-        wire::Wire,
+        Fault, Target, addresses::Candidates, connecting::Connecting, proxy::Tunnel,
+        resolve::Lookup, wire::Wire,
     },
 };
 
@@ -34,6 +35,11 @@ pub(super) enum SetUp {
     },
     Connecting {
         connecting: Connecting,
+        target: Target,
+    },
+    Tunneling {
+        tunnel: Tunnel,
+        socket: Arc<TcpStream>,
         target: Target,
     },
     #[cfg(feature = "tls")]
@@ -58,6 +64,7 @@ impl SetUp {
         match self {
             Self::Resolving { .. } => Phase::Resolving,
             Self::Connecting { .. } => Phase::Connecting,
+            Self::Tunneling { .. } => Phase::Tunneling,
             #[cfg(feature = "tls")]
             Self::Securing { .. } => Phase::Securing,
             Self::Upgrading(_) => Phase::Upgrading,
@@ -70,14 +77,14 @@ impl SetUp {
             Self::Connecting { connecting, .. } => connecting.deadline(),
             #[cfg(feature = "tls")]
             Self::Securing { .. } => None,
-            Self::Upgrading(_) => None,
+            Self::Tunneling { .. } | Self::Upgrading(_) => None,
         }
     }
 
     /// The byte stream of the connection, once there is one.
     pub(super) fn wire(&mut self) -> Option<&mut Wire> {
         match self {
-            Self::Resolving { .. } | Self::Connecting { .. } => None,
+            Self::Resolving { .. } | Self::Connecting { .. } | Self::Tunneling { .. } => None,
             #[cfg(feature = "tls")]
             Self::Securing { wire, .. } => Some(wire),
             Self::Upgrading(middle) => Some(middle.get_mut().get_mut()),
@@ -88,13 +95,12 @@ impl SetUp {
 impl WebSocketTransport {
     /// Begins with the host's name.
     pub(super) fn begin(&mut self, target: Target) {
-        let endpoint = &target.endpoint;
-        let lookup = Lookup::start(
-            &self.resolver,
-            endpoint.host(),
-            endpoint.port(),
-            &self.waker(),
-        );
+        // The venue's name is the proxy's to look up.
+        let (host, port) = match &target.proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (target.endpoint.host(), target.endpoint.port()),
+        };
+        let lookup = Lookup::start(&self.resolver, host, port, &self.waker());
         let now = clock::now();
         let left = target.deadline.saturating_duration_since(now);
         let has_others = self.known.fallback().is_some();
@@ -118,6 +124,11 @@ impl WebSocketTransport {
                 SetUp::Connecting { connecting, target } => {
                     self.connect_tcp(connecting, target, now)?
                 }
+                SetUp::Tunneling {
+                    tunnel,
+                    socket,
+                    target,
+                } => self.tunnel(tunnel, socket, target)?,
                 #[cfg(feature = "tls")]
                 SetUp::Securing { wire, target } => self.secure(wire, target)?,
                 SetUp::Upgrading(middle) => self.upgrade(*middle)?,
@@ -167,7 +178,12 @@ impl WebSocketTransport {
                     self.remark = Some(format!("{source}; {OLD_ADDRESSES}"));
                     addresses
                 }
-                None => return Err(Fault::Resolve(proxy::note(source))),
+                None => {
+                    return Err(match &target.proxy {
+                        Some(proxy) => at_proxy(proxy, ProxyFault::Unresolved, Some(source)),
+                        None => Fault::Resolve(source),
+                    });
+                }
             },
             None => match self.known.fallback() {
                 Some(addresses) if give_up.is_some_and(|at| at <= now) => {
@@ -206,9 +222,45 @@ impl WebSocketTransport {
                 self.known.connected(address);
                 let socket = Arc::new(socket);
                 self.socket = Some(Arc::clone(&socket));
-                self.connected(socket, target)
+                match &target.proxy {
+                    Some(proxy) => Ok(Step::Next(SetUp::Tunneling {
+                        tunnel: Tunnel::new(proxy, &target.endpoint),
+                        socket,
+                        target,
+                    })),
+                    None => self.connected(socket, target),
+                }
             }
-            Err(failures) => Err(Fault::Connect(proxy::note(failures))),
+            Err(failures) => Err(match &target.proxy {
+                Some(proxy) => at_proxy(proxy, ProxyFault::Unreachable, Some(failures)),
+                None => Fault::Connect(failures),
+            }),
+        }
+    }
+
+    fn tunnel(
+        &mut self,
+        mut tunnel: Tunnel,
+        socket: Arc<TcpStream>,
+        target: Target,
+    ) -> Result<Step, Fault> {
+        match tunnel.progress(&*socket) {
+            Ok(true) => self.connected(socket, target),
+            Ok(false) => {
+                self.more = false;
+                Ok(Step::Waits(SetUp::Tunneling {
+                    tunnel,
+                    socket,
+                    target,
+                }))
+            }
+            Err(refusal) => {
+                self.state = State::HalfClosed;
+                Err(match &target.proxy {
+                    Some(proxy) => at_proxy(proxy, refusal.fault, refusal.source),
+                    None => Fault::Protocol(refusal.fault.to_string()),
+                })
+            }
         }
     }
 
@@ -255,7 +307,8 @@ impl WebSocketTransport {
             }
             Err(error) => {
                 self.state = State::HalfClosed;
-                Err(crate::transport::tls::fault(error, wire.speaks_tls()))
+                let fault = crate::transport::tls::fault(error, wire.speaks_tls());
+                Err(through_proxy(fault, target.proxy.as_ref()))
             }
         }
     }
@@ -316,20 +369,50 @@ impl WebSocketTransport {
         true
     }
 
-    /// What may be the reason that the set-up comes no further, where something is known.
-    pub(super) fn obstacle_of(&self, set_up: &SetUp) -> Option<Source> {
-        match set_up {
+    /// What becomes of a set-up that takes too long here, and who is to blame, where something is known.
+    pub(super) fn overdue_in(&self, set_up: &SetUp, why: String) -> Fault {
+        let (target, source) = match set_up {
             #[cfg(feature = "tls")]
             SetUp::Resolving { target, .. }
                 if target.endpoint.is_secure()
                     && matches!(self.tls, crate::transport::tls::Client::Reading { .. }) =>
             {
-                Some(Source::new(io::Error::other(super::UNREAD_ROOTS)))
+                let source = Some(Source::new(io::Error::other(super::UNREAD_ROOTS)));
+                return Fault::Lost { why, source };
             }
-            SetUp::Resolving { .. } => proxy::unused(),
-            SetUp::Connecting { connecting, .. } => Some(proxy::note(connecting.obstacle())),
-            _ => None,
+            SetUp::Resolving { target, .. } | SetUp::Tunneling { target, .. } => (target, None),
+            SetUp::Connecting { connecting, target } => (target, Some(connecting.obstacle())),
+            #[cfg(feature = "tls")]
+            SetUp::Securing { .. } => return Fault::Lost { why, source: None },
+            SetUp::Upgrading(_) => return Fault::Lost { why, source: None },
+        };
+        match &target.proxy {
+            Some(proxy) => {
+                let source = source.unwrap_or_else(|| Source::new(io::Error::other(why)));
+                at_proxy(proxy, ProxyFault::Silent, Some(source))
+            }
+            None => Fault::Lost { why, source },
         }
+    }
+}
+
+fn at_proxy(proxy: &ProxyServer, fault: ProxyFault, source: Option<Source>) -> Fault {
+    Fault::Proxy {
+        proxy: proxy.to_string(),
+        fault,
+        source,
+    }
+}
+
+/// A proxy may answer in the venue's place: what fails behind it says that it is there.
+#[cfg(feature = "tls")]
+fn through_proxy(fault: Fault, proxy: Option<&ProxyServer>) -> Fault {
+    match (fault, proxy) {
+        (Fault::Tls { why, certificate }, Some(proxy)) => Fault::Tls {
+            why: format!("{why}; the connection goes through the proxy {proxy}"),
+            certificate,
+        },
+        (fault, _) => fault,
     }
 }
 
