@@ -8,7 +8,7 @@ use std::{
 use crate::{
     clock,
     config::Backoff,
-    error::{Error, RejectionKind},
+    error::{Error, RejectionKind, Remedy},
 };
 
 /// What a failure means for the stream.
@@ -90,6 +90,10 @@ pub(crate) fn class(error: &Error, was_live: bool) -> Class {
         Error::Tls {
             certificate: true, ..
         } => fatal_at_first,
+        Error::Proxy { .. } => match error.remedy() {
+            Remedy::RetryLater => Class::Retry,
+            _ => fatal_at_first,
+        },
         Error::Upgrade { status, .. } => match status {
             408 | 425 | 429 | 500.. => Class::Retry,
             _ => fatal_at_first,
@@ -177,7 +181,7 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{At, Credentials, Rejection, StreamKey, phase::Phase};
+    use crate::{At, Credentials, ProxyAnswer, ProxyFault, Rejection, StreamKey, phase::Phase};
 
     fn at() -> At {
         At::new(
@@ -223,6 +227,24 @@ mod tests {
         };
         assert_eq!(class(&certificate(true), false), Class::Fatal);
         assert_eq!(class(&certificate(false), false), Class::Retry);
+        let proxy = |fault| Error::Proxy {
+            at: at(),
+            proxy: String::new(),
+            fault,
+            source: None,
+        };
+        for (fault, first) in [
+            (
+                ProxyFault::LoginRefused(ProxyAnswer::Http(407)),
+                Class::Fatal,
+            ),
+            (ProxyFault::NoProxy(String::new()), Class::Fatal),
+            (ProxyFault::Silent, Class::Retry),
+            (ProxyFault::Failed(ProxyAnswer::Socks(1)), Class::Retry),
+        ] {
+            assert_eq!(class(&proxy(fault.clone()), false), first, "{fault}");
+            assert_eq!(class(&proxy(fault), true), Class::Retry);
+        }
         for refused in refusals() {
             assert_eq!(class(&refused, false), Class::Fatal, "{refused}");
             assert_eq!(class(&refused, true), Class::Credentials, "{refused}");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     error::{Error, Result},
+    proxy::Proxy,
     resolver::Resolver,
     topic::{Overflow, QueueLimit},
 };
@@ -33,7 +34,7 @@ pub struct Config {
     pub open_timeout: Duration,
     /// How long a `Drop` that ends a stream waits for its thread. Default 5 s.
     pub release_timeout: Duration,
-    /// For one whole attempt: name, TCP, TLS, upgrade, welcome and authentication. Default 15 s.
+    /// For one whole attempt: name, TCP, a proxy's answer, TLS, upgrade, welcome and authentication. Default 15 s.
     pub setup_timeout: Duration,
     /// How long a connection that is being closed waits for the peer's end. Default 1 s.
     pub close_timeout: Duration,
@@ -72,6 +73,8 @@ pub struct Config {
     pub queue: QueueLimit,
     /// How host names become addresses. Default: the operating system's resolver.
     pub resolver: Resolver,
+    /// Through which proxy to connect. Default: the one that the environment names. Its handshake is part of the set-up.
+    pub proxy: Proxy,
     /// Which certificates to trust for `wss://`.
     pub roots: Roots,
     /// Further certificates to trust, PEM.
@@ -96,6 +99,7 @@ impl Default for Config {
             linger: Duration::ZERO,
             queue: QueueLimit::new(65_536, Overflow::DropOldest),
             resolver: Resolver::default(),
+            proxy: Proxy::default(),
             roots: Roots::default(),
             extra_roots: Vec::new(),
         }
@@ -162,6 +166,7 @@ impl Config {
             read_buffer_size,
             linger,
             resolver,
+            proxy,
             roots,
             extra_roots,
         } = self;
@@ -185,6 +190,7 @@ impl Config {
             ),
             ("linger", *linger == other.linger),
             ("resolver", *resolver == other.resolver),
+            ("proxy", *proxy == other.proxy),
             ("roots", *roots == other.roots),
             ("extra_roots", *extra_roots == other.extra_roots),
         ]

@@ -192,7 +192,8 @@ impl Credentials {
         Ok(Self::store(key, secret))
     }
 
-    fn store(key: &[u8], secret: &[u8]) -> Self {
+    /// Whatever they hold. What is read as text of them is empty where it is none.
+    pub(crate) fn store(key: &[u8], secret: &[u8]) -> Self {
         let mut bytes = vec![0; key.len() + secret.len()].into_boxed_slice();
         bytes[..key.len()].copy_from_slice(key);
         bytes[key.len()..].copy_from_slice(secret);

@@ -3,6 +3,7 @@
 //! Foreign errors come in through private functions and leave only as [`source`](std::error::Error::source), so that
 //! no other crate's type is part of a variant.
 
+mod proxy;
 mod rejection;
 mod remedy;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::{
 };
 
 pub use self::{
+    proxy::{ProxyAnswer, ProxyFault},
     rejection::{Rejection, RejectionKind},
     remedy::Remedy,
 };
@@ -223,6 +225,20 @@ pub enum Error {
         source: Source,
     },
 
+    /// The proxy that connections go through did not let one through to the venue.
+    #[error("{at}the proxy {proxy} {fault}")]
+    Proxy {
+        /// The stream, and the phase it happened in.
+        at: At,
+        /// The proxy, without its login, and the variable that named it.
+        proxy: String,
+        /// What went wrong there, and who has to mend it.
+        fault: ProxyFault,
+        /// The resolver's or the socket's error, if it was one.
+        #[source]
+        source: Option<Source>,
+    },
+
     /// TLS failed: the certificate's name, root or date, or the server does not speak TLS.
     #[error("{at}TLS failed: {why}")]
     Tls {
@@ -423,6 +439,7 @@ impl Error {
             Self::Displaced { .. } => "displaced",
             Self::Unresolved { .. } => "unresolved",
             Self::Unreachable { .. } => "unreachable",
+            Self::Proxy { .. } => "proxy",
             Self::Tls { .. } => "tls",
             Self::Upgrade { .. } => "upgrade",
             Self::Protocol { .. } => "protocol",
@@ -550,6 +567,7 @@ impl Error {
             | Self::Displaced { at, .. }
             | Self::Unresolved { at, .. }
             | Self::Unreachable { at, .. }
+            | Self::Proxy { at, .. }
             | Self::Tls { at, .. }
             | Self::Upgrade { at, .. }
             | Self::Protocol { at, .. }
@@ -589,6 +607,7 @@ impl Error {
             | Self::Displaced { at, .. }
             | Self::Unresolved { at, .. }
             | Self::Unreachable { at, .. }
+            | Self::Proxy { at, .. }
             | Self::Tls { at, .. }
             | Self::Upgrade { at, .. }
             | Self::Protocol { at, .. }

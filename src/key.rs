@@ -17,8 +17,10 @@ use crate::{
 ///   is that IPv4 address. Names are not looked up: `localhost` and `127.0.0.1` are two endpoints.
 /// - In path and query, percent-encoding is undone where it changes nothing (`%7E` is `~`, but `%2F` is not `/`), and done
 ///   where it is missing. Dot segments are resolved. An empty query is none.
-/// - Whatever has no meaning here is refused: user names and passwords, fragments, zone ids, empty parts of a path, and the
-///   unspecified address.
+/// - A link-local address names its interface, by name or number: `ws://[fe80::1%25eth0]/`. It is part of the key as it is
+///   written, and is not sent.
+/// - Whatever has no meaning here is refused: user names and passwords, fragments, other zone ids, empty parts of a path,
+///   and the unspecified address.
 ///
 /// A query stays part of the endpoint but is never shown, as it may hold a token. (The WebSocket library logs the
 /// upgrade request at TRACE, and the query with it: put nothing secret there.)
@@ -47,10 +49,15 @@ impl Endpoint {
         self.secure
     }
 
-    /// The host: a name, or an address without brackets.
+    /// The host: a name, or an address without brackets. Behind a link-local one stand `%` and its interface.
     #[must_use]
     pub fn host(&self) -> &str {
         &self.host
+    }
+
+    /// The host as its server and its certificate know it: an interface is of this machine alone (RFC 6874, section 3).
+    pub(crate) fn server_name(&self) -> &str {
+        self.host.split('%').next().unwrap_or_default()
     }
 
     /// The port.
@@ -69,12 +76,16 @@ impl Endpoint {
         }
     }
 
-    /// `host` or `host:port`, as the HTTP `Host` header wants it.
+    /// `host` or `host:port`, with the interface of a link-local address.
     pub(crate) fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
+        self.authority_of(&self.host.replace('%', "%25"))
+    }
+
+    fn authority_of(&self, host: &str) -> String {
+        let host = if host.contains(':') {
+            format!("[{host}]")
         } else {
-            self.host.clone()
+            host.to_owned()
         };
         if self.port == default_port(self.secure) {
             host
@@ -83,7 +94,7 @@ impl Endpoint {
         }
     }
 
-    /// The whole URL, query included: for the upgrade request only.
+    /// The whole URL as the server knows it, query included: for the upgrade request only.
     pub(crate) fn request_url(&self) -> String {
         let query = self
             .query
@@ -92,7 +103,7 @@ impl Endpoint {
         format!(
             "{}://{}{}{query}",
             self.scheme(),
-            self.authority(),
+            self.authority_of(self.server_name()),
             self.path()
         )
     }
@@ -162,47 +173,49 @@ impl FromStr for Endpoint {
         if authority.contains('@') {
             return Err(invalid("credentials do not belong in a URL"));
         }
-        let (host, port) = match authority.strip_prefix('[') {
-            Some(rest) => {
-                let (host, port) = rest
-                    .split_once(']')
-                    .ok_or_else(|| invalid("`[` without `]`"))?;
-                let port = match port.strip_prefix(':') {
-                    None if !port.is_empty() => {
-                        return Err(invalid("behind `]` stands neither `:` nor `/`"));
-                    }
-                    port => port,
-                };
-                (canonical::host_in_brackets(host), port)
-            }
-            None => {
-                let (host, port) = authority
-                    .split_once(':')
-                    .map_or((authority, None), |(host, port)| (host, Some(port)));
-                (canonical::host(host), port)
-            }
-        };
-        let host = host.map_err(invalid)?;
-        let port = match port {
-            None => default_port(secure),
-            Some("") => return Err(invalid("the port is missing behind `:`")),
-            // A number may have a sign to Rust's parser, and not in a URL.
-            Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                return Err(invalid(NO_PORT));
-            }
-            Some(port) => match port.parse() {
-                Ok(0) | Err(_) => return Err(invalid(NO_PORT)),
-                Ok(port) => port,
-            },
-        };
+        let (host, port) = host_and_port(authority).map_err(invalid)?;
         Ok(Self {
             secure,
             host,
-            port,
+            port: port.unwrap_or(default_port(secure)),
             path: canonical::path(path).map_err(invalid)?,
             query: canonical::query(query).map_err(invalid)?,
         })
     }
+}
+
+/// Reads `host`, `host:port`, or the same with an IPv6 address in brackets. The host is in canonical form.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn host_and_port(authority: &str) -> Result<(String, Option<u16>), &'static str> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (host, port) = rest.split_once(']').ok_or("`[` without `]`")?;
+            let port = match port.strip_prefix(':') {
+                None if !port.is_empty() => return Err("behind `]` stands neither `:` nor `/`"),
+                port => port,
+            };
+            (canonical::host_in_brackets(host)?, port)
+        }
+        None => {
+            let (host, port) = authority
+                .split_once(':')
+                .map_or((authority, None), |(host, port)| (host, Some(port)));
+            (canonical::host(host)?, port)
+        }
+    };
+    let port = match port {
+        None => None,
+        Some("") => return Err("the port is missing behind `:`"),
+        // A number may have a sign to Rust's parser, and not in a URL.
+        Some(port) if !port.bytes().all(|byte| byte.is_ascii_digit()) => return Err(NO_PORT),
+        Some(port) => match port.parse() {
+            Ok(0) | Err(_) => return Err(NO_PORT),
+            Ok(port) => Some(port),
+        },
+    };
+    Ok((host, port))
 }
 
 const NO_PORT: &str = "the port is not a number from 1 to 65535";
@@ -341,8 +354,14 @@ mod tests {
             ("ws://h!", "no host name has"),
             ("ws://h\\p", "no host name has"),
             ("ws://<h>", "no host name has"),
-            ("ws://[::1%25eth0]", "zone id"),
-            ("ws://[fe80::1%2]", "zone id"),
+            ("ws://[::1%25eth0]", "link-local address alone"),
+            ("ws://[2001:db8::1%251]", "link-local address alone"),
+            ("ws://[fe80::1%2]", "behind `%25`"),
+            ("ws://[fe80::1%eth0]", "behind `%25`"),
+            ("ws://[fe80::1%25]", "zone id is empty"),
+            ("ws://[fe80::1%25%65th0]", "no interface has"),
+            ("ws://[fe80::1%25eth0%251]", "no interface has"),
+            ("ws://fe80::1%25eth0", "port is not a number"),
             ("ws://[127.0.0.1]", "no IPv6 address"),
             ("ws://[v1.a]", "no IPv6 address"),
             ("ws://[]", "no IPv6 address"),
@@ -393,6 +412,21 @@ mod tests {
             assert_eq!(endpoint.host(), host);
             assert_eq!(endpoint.request_url(), url);
         }
+    }
+
+    /// The interface tells two links apart, and is nobody's business at the other end.
+    #[test]
+    fn a_link_local_address_keeps_its_interface_and_does_not_send_it() {
+        let endpoint: Endpoint = "ws://[FE80:0::1%25Eth0]:9/p".parse().unwrap();
+        assert_eq!(endpoint.host(), "fe80::1%Eth0");
+        assert_eq!(endpoint.server_name(), "fe80::1");
+        assert_eq!(endpoint.to_string(), "ws://[fe80::1%25Eth0]:9/p");
+        assert_eq!(endpoint.request_url(), "ws://[fe80::1]:9/p");
+        assert_eq!(endpoint.to_string().parse::<Endpoint>().unwrap(), endpoint);
+        let joined = endpoint.join("q").unwrap();
+        assert_eq!(joined.to_string(), "ws://[fe80::1%25Eth0]:9/p/q");
+        let other: Endpoint = "ws://[fe80::1%252]:9/p".parse().unwrap();
+        assert_ne!(endpoint, other);
     }
 
     proptest! {

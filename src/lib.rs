@@ -104,13 +104,14 @@
 //!
 //! | event | level | when | further key-values |
 //! |---|---|---|---|
-//! | `opening` * | info | a stream is opened; names the account, paper or live | `generation` |
+//! | `opening` * | info | a stream is opened; names the account, paper or live, and the proxy, if there is one | `generation` |
 //! | `phase` | debug | it enters another [`Phase`]; becoming live and ended have records of their own | |
 //! | `live` | info | a connection is authenticated | `epoch` |
 //! | `held_back` | warn | its first attempt waits, since this process failed so often at the same host of late | `code` |
 //! | `confirmed` * | debug | the venue confirmed topics of a subscription, and had not before | |
 //! | `refused` * | warn | the venue refused topics of a subscription, and had not before | `code` |
 //! | `displaced` * | warn | topics were taken for a subscription of a higher priority | `code` |
+//! | `old_addresses` | warn | the resolver failed; the addresses of its last answer are used, one of which has worked | |
 //! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt`, `code` |
 //! | `mute` | warn | expected data did not come, or a busy topic fell silent; it is probed, or kept although nothing came | |
 //! | `calendar` | warn | the table of holidays ends in less than 60 days, or has ended; once per stream | |
@@ -214,6 +215,7 @@ mod phase;
 mod price;
 mod price_book;
 mod process;
+mod proxy;
 mod record;
 mod resolver;
 #[cfg(feature = "sim")]
@@ -234,8 +236,8 @@ pub use self::{
     correlation::CorrelationId,
     credentials::{Credentials, Fingerprint},
     error::{
-        At, CredentialsFault, Doing, Error, Missed, Rejection, RejectionKind, Remedy, Result,
-        Source,
+        At, CredentialsFault, Doing, Error, Missed, ProxyAnswer, ProxyFault, Rejection,
+        RejectionKind, Remedy, Result, Source,
     },
     event::{Concerns, Dropped, EndReason, Ended, Event, Gap, Notice, OddFields, Unparsed, Update},
     health::{CounterValues, Health, ManagerHealth, SubscriptionHealth},
@@ -254,6 +256,7 @@ pub use self::{
     phase::Phase,
     price::{Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, PriceSource, Reading},
     price_book::{Price, PriceBook},
+    proxy::{Proxy, ProxyServer},
     resolver::{PendingLookup, Resolver},
     stream::{
         Drain, Iter, LineClosed, Phases, Ready, RecvError, RecvTimeoutError, StreamHandle,

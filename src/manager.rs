@@ -98,7 +98,8 @@ impl Manager {
     /// # Errors
     /// [`Error::Draining`] past that time. [`Error::SettingsConflict`] if the stream is open with other settings.
     /// [`Error::WrongAccount`] if the venue knows that the key is not meant for it. [`Error::InvalidConfig`] if the
-    /// credentials stand in the URL or a header, which the WebSocket library logs. [`Error::Spawn`] if the operating
+    /// credentials stand in the URL or a header, which the WebSocket library logs, or if the environment names a proxy that
+    /// cannot be understood. [`Error::Spawn`] if the operating
     /// system has no thread or poller left.
     ///
     /// # Examples

@@ -5,10 +5,11 @@ use std::fmt;
 /// What a stream is doing.
 ///
 /// ```text
-///  Resolving ▶ Connecting ▶ Securing ▶ Upgrading ▶ Authenticating ▶ Live
-///      ▲           │            │          │             │           │
-///      └─ Waiting ◀┴────────────┴──────────┴─────────────┴───────────┘   any of them ▶ Closing ▶ Ended
+///  Resolving ▶ Connecting ▶ (Tunneling) ▶ Securing ▶ Upgrading ▶ Authenticating ▶ Live
+///      ▲           │             │            │          │             │           │
+///      └─ Waiting ◀┴─────────────┴────────────┴──────────┴─────────────┴───────────┘   any of them ▶ Closing ▶ Ended
 /// ```
+/// Through a proxy, the first two are those of the proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -21,6 +22,8 @@ pub enum Phase {
     Resolving,
     /// Opening the TCP connection.
     Connecting,
+    /// Asking the proxy for a connection to the venue.
+    Tunneling,
     /// TLS handshake.
     Securing,
     /// WebSocket upgrade.
@@ -47,6 +50,7 @@ impl Phase {
         match self {
             Self::Resolving => "resolving",
             Self::Connecting => "connecting",
+            Self::Tunneling => "tunneling",
             Self::Securing => "securing",
             Self::Upgrading => "upgrading",
             Self::Authenticating => "authenticating",

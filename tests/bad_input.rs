@@ -127,67 +127,6 @@ fn hosts_that_cannot_be_found_or_refuse_are_named_and_tried_again() {
     assert!(debug.contains("refused"), "the cause is kept: {debug}");
 }
 
-/// The values may hold a password, and are never shown.
-#[test]
-fn a_proxy_that_is_set_and_not_used_is_named_when_a_connect_fails() {
-    const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
-    let test = "a_proxy_that_is_set_and_not_used_is_named_when_a_connect_fails";
-    let body = || {
-        let is_set = |name: &&str| std::env::var(name).is_ok_and(|value| !value.is_empty());
-        let set = VARIABLES.into_iter().find(is_set);
-        let mut stuck = tolerant();
-        stuck.setup_timeout = Duration::from_millis(200);
-        let (never, hangs) = crossbeam_channel::bounded::<()>(0);
-        stuck.resolver = trunkline::Resolver::new(move |_, _| {
-            let _ = hangs.recv();
-            Err(std::io::ErrorKind::NotFound.into())
-        });
-        let unknown = stocks_at("ws://nosuchhost.invalid/v2/iex");
-        for (row, config, venue, code, phase) in [
-            (
-                "refused",
-                patient(),
-                refusing(),
-                "unreachable",
-                Phase::Connecting,
-            ),
-            (
-                "unknown",
-                patient(),
-                unknown.clone(),
-                "unresolved",
-                Phase::Resolving,
-            ),
-            (
-                "no answer",
-                stuck.clone(),
-                unknown,
-                "lost",
-                Phase::Resolving,
-            ),
-        ] {
-            let fatal = Some(false);
-            let error = fails(row, &config, &venue, &Failure { code, phase, fatal });
-            let text = format!("{error:?}");
-            assert!(!text.contains("hunter2"), "{row}: {text}");
-            match set {
-                Some(name) => {
-                    let says = format!("environment variable {name} is set, and is not used");
-                    assert!(text.contains(&says), "{row}: {text}");
-                }
-                None => assert!(!text.contains("environment"), "{row}: {text}"),
-            }
-        }
-        drop(never);
-    };
-    for value in ["http://me:hunter2@127.0.0.1:1", ""] {
-        for set in VARIABLES {
-            let variables = VARIABLES.map(|name| (name, (name == set).then_some(value)));
-            common::alone_with(test, &variables, body);
-        }
-    }
-}
-
 #[test]
 fn http_statuses_at_the_upgrade_say_who_has_to_mend_what() {
     let table: [(u16, &str, Option<bool>); 10] = [

@@ -22,7 +22,8 @@ use common::{
 use parking_lot::Mutex;
 use trunkline::{
     Channel, Config, Credentials, Doing, EndReason, Endpoint, Error, Manager, Payload, Phase,
-    RecvTimeoutError, Remedy, Resolver, StreamHandle, Subscription, Symbol, Topic, Topics, Update,
+    Proxy, RecvTimeoutError, Remedy, Resolver, StreamHandle, Subscription, Symbol, Topic, Topics,
+    Update,
     alpaca::{self, MarketData},
     venue::{self, Confirmed, Frame, Output, Request, Routed},
 };
@@ -156,13 +157,22 @@ fn speech() -> Topics<Said> {
 struct Stall {
     name: &'static str,
     phase: Phase,
-    start: fn() -> (MarketData, Box<dyn Send>),
+    start: fn() -> Started,
     /// Whether a subscription is asked for.
     subscribe: bool,
 }
 
-fn at(peer: Peer) -> (MarketData, Box<dyn Send>) {
-    (peer.stocks(), Box::new(peer))
+type Started = (MarketData, Proxy, Box<dyn Send>);
+
+fn at(peer: Peer) -> Started {
+    (peer.stocks(), Proxy::Never, Box::new(peer))
+}
+
+/// Behind a proxy, which is the peer.
+fn behind(scheme: &str, peer: Peer) -> Started {
+    let proxy = format!("{scheme}://me:hunter2@{}", peer.address());
+    let venue = stocks_at("wss://venue.test/v2/iex");
+    (venue, Proxy::At(proxy.parse().unwrap()), Box::new(peer))
 }
 
 /// The name whose lookup hangs, until the other end of a channel is dropped.
@@ -191,13 +201,14 @@ impl Drop for HangingLookup {
     }
 }
 
-const STALLS: [Stall; 12] = [
+const STALLS: [Stall; 16] = [
     Stall {
         name: "name lookup: no answer",
         phase: Phase::Resolving,
         start: || {
             (
                 stocks_at(&format!("ws://{HANGING}/v2/iex")),
+                Proxy::Never,
                 Box::new(HangingLookup),
             )
         },
@@ -208,7 +219,52 @@ const STALLS: [Stall; 12] = [
         phase: Phase::Connecting,
         start: || {
             let full = FullBacklog::new().unwrap();
-            (full.stocks(), Box::new(full))
+            (full.stocks(), Proxy::Never, Box::new(full))
+        },
+        subscribe: true,
+    },
+    Stall {
+        name: "HTTP proxy: no answer",
+        phase: Phase::Tunneling,
+        start: || behind("http", Peer::start(|line| line.hold())),
+        subscribe: true,
+    },
+    Stall {
+        name: "HTTP proxy: half an answer",
+        phase: Phase::Tunneling,
+        start: || {
+            let peer = Peer::start(|mut line| {
+                line.head();
+                line.write("HTTP/1.1 200 Connection establ");
+                line.hold();
+            });
+            behind("http", peer)
+        },
+        subscribe: false,
+    },
+    Stall {
+        name: "SOCKS proxy: no answer to the login",
+        phase: Phase::Tunneling,
+        start: || {
+            let peer = Peer::start(|mut line| {
+                line.bytes(4);
+                line.write([5, 2]);
+                line.hold();
+            });
+            behind("socks5", peer)
+        },
+        subscribe: true,
+    },
+    Stall {
+        name: "TLS behind a proxy: no answer",
+        phase: Phase::Securing,
+        start: || {
+            let peer = Peer::start(|mut line| {
+                line.head();
+                line.write("HTTP/1.1 200 Connection established\r\n\r\n");
+                line.hold();
+            });
+            behind("http", peer)
         },
         subscribe: true,
     },
@@ -218,7 +274,7 @@ const STALLS: [Stall; 12] = [
         start: || {
             let peer = Peer::start(|line| line.hold());
             let venue = stocks_at(&format!("wss://{}/v2/iex", peer.address()));
-            (venue, Box::new(peer))
+            (venue, Proxy::Never, Box::new(peer))
         },
         subscribe: true,
     },
@@ -313,7 +369,7 @@ const STALLS: [Stall; 12] = [
     Stall {
         name: "backoff",
         phase: Phase::Waiting,
-        start: || (refusing(), Box::new(())),
+        start: || (refusing(), Proxy::Never, Box::new(())),
         subscribe: true,
     },
 ];
@@ -387,7 +443,8 @@ fn every_way_of_ending_ends_every_phase_in_time_and_leaves_nothing() {
             let _ = common::failure(&open(&config, &refusing(), &credentials()));
             let (clean, threads) = (open_files(), all_threads());
             for stall in &STALLS {
-                let (venue, keep) = (stall.start)();
+                let (venue, proxy, keep) = (stall.start)();
+                config.proxy = proxy;
                 for (way, end) in WAYS {
                     let credentials = credentials();
                     let manager = Manager::with_config(config.clone()).unwrap();

@@ -23,7 +23,7 @@ use common::{
     until,
 };
 use trunkline::{
-    Config, Credentials, Error, Manager, Phase, Resolver, Roots,
+    Config, Credentials, Error, Manager, Phase, Proxy, Resolver, Roots,
     alpaca::{self, Feed, MarketData},
     crossbeam_channel,
     sim::{Sim, SimConfig},
@@ -50,6 +50,7 @@ fn hanging() -> (
 
 fn manager(resolver: &Resolver) -> Manager {
     let mut config = Config::default();
+    config.proxy = Proxy::Never;
     config.resolver = resolver.clone();
     Manager::with_config(config).unwrap()
 }

@@ -199,6 +199,7 @@ const VALUES: &[&str] = &[
     "key",
     "market",
     "price",
+    "proxy",
     "symbol_budget",
     "topic",
     "venue",

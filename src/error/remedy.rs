@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Error, RejectionKind};
+use super::{Error, ProxyFault, RejectionKind};
 
 impl Error {
     /// What a human, or the program, should do.
@@ -22,6 +22,18 @@ impl Error {
             Self::Tls {
                 certificate: true, ..
             } => Remedy::FixRequest,
+            Self::Proxy { fault, .. } => match fault {
+                ProxyFault::LoginWanted { .. }
+                | ProxyFault::LoginRefused(_)
+                | ProxyFault::NoProxy(_) => Remedy::FixProxy,
+                ProxyFault::Forbidden { .. } => Remedy::AllowInProxy,
+                ProxyFault::Unresolved
+                | ProxyFault::Unreachable
+                | ProxyFault::Silent
+                | ProxyFault::Ended
+                | ProxyFault::VenueUnreachable { .. }
+                | ProxyFault::Failed(_) => Remedy::RetryLater,
+            },
             Self::Upgrade { status, .. } => match status {
                 401 | 403 | 407 => Remedy::CheckNetwork,
                 408 | 425 | 429 | 500.. => Remedy::RetryLater,
@@ -81,6 +93,11 @@ pub enum Remedy {
     FixCredentials,
     /// Look for a proxy, a firewall or a wrong host between here and the venue.
     CheckNetwork,
+    /// Correct the proxy's address, user or password: in the environment, or in [`Config::proxy`](crate::Config::proxy).
+    FixProxy,
+    /// Have whoever runs the proxy let the venue's host and port through, or go without it: `NO_PROXY`, or
+    /// [`Proxy::Never`](crate::Proxy::Never).
+    AllowInProxy,
     /// Use another plan, or a feed that the plan includes.
     ChangePlan,
     /// Subscribe to fewer symbols.
@@ -107,6 +124,12 @@ impl fmt::Display for Remedy {
             Self::FixCredentials => "fix the credentials",
             Self::CheckNetwork => {
                 "look for a proxy, a firewall or a wrong host between here and the venue"
+            }
+            Self::FixProxy => {
+                "correct the proxy's address, user or password: in the environment, or in `Config::proxy`"
+            }
+            Self::AllowInProxy => {
+                "have the proxy let the venue's host and port through, or go without it (`NO_PROXY`)"
             }
             Self::ChangePlan => "change the plan, or use a feed that it includes",
             Self::ReduceSymbols => "reduce the number of symbols",

@@ -27,8 +27,8 @@ type Row = (Error, &'static str, Remedy, bool, &'static str);
 /// One of each variant, at `at`.
 fn rows(at: &At) -> Vec<Row> {
     use Remedy::{
-        ChangePlan, CheckNetwork, CloseOthers, FixCredentials, FixRequest, OpenAgain, ReadFaster,
-        ReduceSymbols, ReportBug, RetryLater,
+        AllowInProxy, ChangePlan, CheckNetwork, CloseOthers, FixCredentials, FixProxy, FixRequest,
+        OpenAgain, ReadFaster, ReduceSymbols, ReportBug, RetryLater,
     };
     let at = || at.clone();
     let topic = Topic::new(Channel::new("trades"), "*");
@@ -52,6 +52,14 @@ fn rows(at: &At) -> Vec<Row> {
         why: why(),
         certificate,
     };
+    let proxy = |fault| Error::Proxy {
+        at: at(),
+        proxy: "http://p:3128".to_owned(),
+        fault,
+        source: None,
+    };
+    let answer = ProxyAnswer::Http(499);
+    let venue = || "h:443".to_owned();
     let refusal = |kind| Error::Refused {
         at: at(),
         rejection: rejection(kind),
@@ -271,6 +279,63 @@ fn rows(at: &At) -> Vec<Row> {
             RetryLater,
             true,
             "cannot connect",
+        ),
+        (
+            proxy(ProxyFault::LoginRefused(answer)),
+            "proxy",
+            FixProxy,
+            false,
+            "the proxy http://p:3128 refused its user and password (HTTP 499)",
+        ),
+        (
+            proxy(ProxyFault::LoginWanted {
+                answer,
+                is_configured: false,
+                offers: String::new(),
+            }),
+            "proxy",
+            FixProxy,
+            false,
+            "no user and password are configured",
+        ),
+        (
+            proxy(ProxyFault::NoProxy(why())),
+            "proxy",
+            FixProxy,
+            false,
+            "like a proxy of its kind: why",
+        ),
+        (
+            proxy(ProxyFault::Forbidden {
+                venue: venue(),
+                answer,
+            }),
+            "proxy",
+            AllowInProxy,
+            false,
+            "connections to h:443 (HTTP 499); the venue was not asked",
+        ),
+        (
+            proxy(ProxyFault::VenueUnreachable {
+                venue: venue(),
+                answer,
+            }),
+            "proxy",
+            RetryLater,
+            false,
+            "is at fault rather than the proxy",
+        ),
+        (
+            Error::Proxy {
+                at: at(),
+                proxy: "http://p:3128".to_owned(),
+                fault: ProxyFault::Unreachable,
+                source: Some(refused()),
+            },
+            "proxy",
+            RetryLater,
+            true,
+            "the proxy http://p:3128 cannot be reached",
         ),
         (tls(true), "tls", FixRequest, false, "why"),
         (tls(false), "tls", RetryLater, false, "why"),

@@ -34,15 +34,29 @@ pub(super) fn host(written: &str) -> Result<String, Why> {
     self::address(address.into())
 }
 
-/// A host that stands in brackets.
+/// A host that stands in brackets. A zone id stands behind `%25` there, and behind `%` in what comes of it: that is how
+/// `getaddrinfo` reads it. Only a link-local address means something else with it than without.
 pub(super) fn host_in_brackets(written: &str) -> Result<String, Why> {
-    if written.contains('%') {
-        return Err("an address with a zone id is of this machine alone, and no server's");
-    }
+    let (written, zone) = written
+        .split_once('%')
+        .map_or((written, None), |(address, zone)| (address, Some(zone)));
     let address: Ipv6Addr = written
         .parse()
         .map_err(|_| "what stands in `[` and `]` is no IPv6 address")?;
-    self::address(address.into())
+    let Some(zone) = zone else {
+        return self::address(address.into());
+    };
+    let zone = zone
+        .strip_prefix("25")
+        .ok_or("a zone id stands behind `%25`: `[fe80::1%25eth0]`")?;
+    if !address.is_unicast_link_local() {
+        return Err("a zone id means something with a link-local address alone: `fe80::…`");
+    }
+    let is_of_zones = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
+    if zone.is_empty() || !zone.bytes().all(is_of_zones) {
+        return Err("the zone id is empty, or holds a character that no interface has");
+    }
+    Ok(format!("{address}%{zone}"))
 }
 
 /// An IPv4 address that is mapped into IPv6 is that IPv4 address: the operating system connects to it by IPv4, and

@@ -62,6 +62,7 @@ use crate::{
     error::Error,
     event::EndReason,
     market::Timestamp,
+    proxy::ProxyServer,
     record,
     topic::list,
     transport::{Fault, Transport},
@@ -76,6 +77,8 @@ pub(crate) struct Driver<V: Venue, T> {
     link: Link<V::Session>,
     /// The stream's share. Taken out when it stops.
     credentials: Option<Credentials>,
+    /// What to connect through, which may have a login. It goes with the credentials.
+    proxy: Option<ProxyServer>,
     out: Output<V::Event>,
     /// What the venue said of topics in the frame at hand.
     words: Vec<topics::Word>,
@@ -127,6 +130,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         ambient: Box<dyn Ambient>,
         attempts: Arc<Attempts>,
         credentials: Credentials,
+        proxy: Option<ProxyServer>,
     ) -> Self {
         let now = ambient.now();
         stream.set_rules();
@@ -140,6 +144,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             router: Router::new(),
             link: Link::Waiting { until: now },
             credentials: Some(credentials),
+            proxy,
             out: Output::new(now),
             words: Vec::new(),
             is_changed: false,
@@ -267,10 +272,15 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         if let Some(stop) = changes.stop.filter(|_| self.credentials.is_some()) {
             record!(Info, "stopping", self.stream.key, for &stop.correlation; "asked to end by its last holder, or by a shutdown");
             // The stream's share of the secret ends here, whatever the peer still does.
-            self.credentials = None;
+            self.forget_secrets();
             return Err(Ending::Stopped);
         }
         self.settle(now)
+    }
+
+    fn forget_secrets(&mut self) {
+        self.credentials = None;
+        self.proxy = None;
     }
 
     /// Records what members were told of their topics.

@@ -101,9 +101,10 @@ use crate::{
     health::{CounterValues, Health, SubscriptionHealth},
     key::StreamKey,
     phase::Phase,
+    proxy::ProxyServer,
     record, thread,
     topic::{Overflow, Topic},
-    transport::{Transport, websocket::WebSocketTransport},
+    transport::{Transport, proxy::proxy_for, websocket::WebSocketTransport},
     venue::{Delivery, Venue},
 };
 
@@ -222,7 +223,8 @@ impl<V: Venue> Stream<V> {
     /// Starts the thread of a stream that was just claimed, if it is `admitted`.
     ///
     /// # Errors
-    /// [`Error::Spawn`], or why it is not admitted. The claim is given up then, and whoever joined in the meantime is told.
+    /// [`Error::Spawn`], why it is not admitted, or [`Error::InvalidConfig`] for a proxy of the environment that makes no
+    /// sense. The claim is given up then, and whoever joined in the meantime is told.
     pub(crate) fn start(
         self: &Arc<Self>,
         admitted: Result<()>,
@@ -235,11 +237,18 @@ impl<V: Venue> Stream<V> {
             stream: Arc::clone(self),
             reason: None,
         };
-        if let Err(error) = admitted {
-            guard.reason = Some(EndReason::Failed(error.clone()));
-            return Err(error);
-        }
-        record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}", credentials.redact(&self.venue.label(&credentials)));
+        let proxy = admitted.and_then(|()| proxy_for(&self.config.proxy, self.key.endpoint()));
+        let proxy = match proxy {
+            Ok(proxy) => proxy,
+            Err(error) => {
+                guard.reason = Some(EndReason::Failed(error.clone()));
+                return Err(error);
+            }
+        };
+        let through = proxy
+            .as_ref()
+            .map_or_else(String::new, |proxy| format!(", through the proxy {proxy}"));
+        record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}{through}", credentials.redact(&self.venue.label(&credentials)));
         let spawned = WebSocketTransport::new(&self.config).and_then(|transport| {
             let ambient = System::new()?;
             self.subscriptions.set_waker(transport.waker());
@@ -252,7 +261,7 @@ impl<V: Venue> Stream<V> {
                 let Ok(mut guard) = receive_guard.recv() else {
                     return;
                 };
-                guard.reason = Some(run(&stream, transport, ambient, credentials));
+                guard.reason = Some(run(&stream, transport, ambient, credentials, proxy));
                 drop(stream);
                 thread::after_destructors(guard);
             })?;
@@ -300,6 +309,7 @@ fn run<V: Venue>(
     transport: WebSocketTransport,
     ambient: System,
     credentials: Credentials,
+    proxy: Option<ProxyServer>,
 ) -> EndReason {
     let _ = stream.thread_id.set(std::thread::current().id());
     let mut driver = None;
@@ -310,6 +320,7 @@ fn run<V: Venue>(
             Box::new(ambient),
             Attempts::global(),
             credentials,
+            proxy,
         ));
         driver.run()
     });

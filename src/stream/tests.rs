@@ -51,6 +51,7 @@ pub(crate) fn drive<V: Venue>(
         ambient,
         attempts,
         credentials,
+        None,
     )
 }
 

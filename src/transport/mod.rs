@@ -3,11 +3,13 @@
 //! [`websocket`] is the real one, and the only one that touches a socket; `memory` is its twin for tests of the
 //! driver. A transport knows nothing of any venue's protocol, and never tries again by itself.
 
+mod addresses;
+mod connecting;
 mod mask;
 #[cfg(test)]
 #[cfg(not(loom))]
 pub(crate) mod memory;
-mod proxy;
+pub(crate) mod proxy;
 pub(crate) mod resolve;
 #[cfg(feature = "tls")]
 mod system_roots;
@@ -25,9 +27,10 @@ use tungstenite::{Bytes, Utf8Bytes};
 
 use crate::{
     credentials::Credentials,
-    error::Source,
+    error::{ProxyFault, Source},
     key::Endpoint,
     phase::Phase,
+    proxy::ProxyServer,
     venue::{Frame, Message, SecretMessage},
 };
 
@@ -42,8 +45,13 @@ pub(crate) trait Transport {
     /// How far the set-up got, also after it failed.
     fn phase(&self) -> Phase;
 
-    /// What may be the reason that the set-up comes no further, where something is known.
-    fn obstacle(&self) -> Option<Source> {
+    /// What becomes of a set-up that takes too long. `why` says how long that is.
+    fn overdue(&self, why: String) -> Fault {
+        Fault::Lost { why, source: None }
+    }
+
+    /// What is to be recorded of the set-up, which goes on.
+    fn take_remark(&mut self) -> Option<String> {
         None
     }
 
@@ -90,7 +98,9 @@ pub(crate) struct Target {
     pub(crate) headers: Vec<(&'static str, String)>,
     /// Masked in what arrives until [`Transport::unmask`].
     pub(crate) secrets: Credentials,
-    /// For the whole set-up. The driver keeps it; here it shares the time out among addresses.
+    /// What to go through.
+    pub(crate) proxy: Option<ProxyServer>,
+    /// For the whole set-up. The driver keeps it; here it says how long there is for a resolver, and for each address.
     pub(crate) deadline: Instant,
 }
 
@@ -143,6 +153,11 @@ impl Payload {
 pub(crate) enum Fault {
     Resolve(Source),
     Connect(Source),
+    Proxy {
+        proxy: String,
+        fault: ProxyFault,
+        source: Option<Source>,
+    },
     Tls {
         why: String,
         certificate: bool,

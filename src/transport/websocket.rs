@@ -1,10 +1,11 @@
 //! TCP, TLS, the WebSocket and the poller.
 //!
 //! ```text
-//!  connect ▶ Resolving ▶ Connecting ▶ (Securing) ▶ Upgrading ▶ Open ▶ Closing
-//!            helper       each address   rustls       tungstenite
-//!            thread       in turn
+//!  connect ▶ Resolving ▶ Connecting ▶ (Tunneling) ▶ (Securing) ▶ Upgrading ▶ Open ▶ Closing
+//!            helper      the first of   proxy         rustls       tungstenite
+//!            thread      its addresses
 //! ```
+//! The set-up, up to `Open`, stands in `setup`.
 //!
 //! Readiness is edge-triggered: what the poller reports once holds until a call would block. `more` remembers that
 //! something may be left to read, in the socket or in the buffers above it, and then [`wait`](Transport::wait) only
@@ -13,34 +14,34 @@
 //! A poller rounds time-outs to milliseconds. The shorter [linger](Config::linger) is waited for as a parked thread; a
 //! wake ends it.
 
+mod faults;
+mod setup;
+
 use std::{
     collections::VecDeque,
     io,
-    net::{Shutdown, SocketAddr},
+    net::Shutdown,
     sync::{Arc, OnceLock},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
 
-use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use mio::{Events, Poll, Token, net::TcpStream};
 use tungstenite::{
-    Error as WsError, HandshakeError, Message as WsMessage, WebSocket,
-    client::IntoClientRequest as _,
+    Error as WsError, Message as WsMessage, WebSocket,
     error::ProtocolError,
-    handshake::{MidHandshake, client::ClientHandshake},
-    http::{HeaderName, HeaderValue, header},
     protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
 };
 
+use self::setup::SetUp;
 use super::{
-    Close, Fault, Incoming, Payload, Target, Transport, Wake, Waker, proxy, resolve::Lookup,
-    wire::Wire,
+    Fault, Incoming, Payload, Target, Transport, Wake, Waker, addresses::KnownAddresses,
+    connecting, wire::Wire,
 };
 use crate::{
     clock,
     config::Config,
-    error::{Result as CrateResult, Source},
-    market::Timestamp,
+    error::Result as CrateResult,
     phase::Phase,
     resolver::Resolver,
     venue::{Message, SecretMessage},
@@ -54,9 +55,12 @@ pub(crate) struct WebSocketTransport {
     linger: Duration,
     limits: WebSocketConfig,
     resolver: Resolver,
+    known: KnownAddresses,
     #[cfg(feature = "tls")]
     tls: super::tls::Client,
     state: State,
+    /// What is to be said of the set-up, though it goes on.
+    remark: Option<String>,
     /// How far the set-up got.
     phase: Phase,
     /// The peer's close frame was read, and answered.
@@ -83,15 +87,7 @@ enum Outgoing {
 
 enum State {
     Idle,
-    Resolving(Lookup, Target),
-    Connecting {
-        rest: VecDeque<SocketAddr>,
-        give_up: Instant,
-        target: Target,
-    },
-    #[cfg(feature = "tls")]
-    Securing(Box<Wire>, Target),
-    Upgrading(Box<MidHandshake<ClientHandshake<Wire>>>),
+    SettingUp(SetUp),
     Open(Box<WebSocket<Wire>>),
     /// The close frame is queued. The peer's own, and then its end of stream, are still to come.
     Closing(Box<WebSocket<Wire>>),
@@ -125,9 +121,11 @@ impl WebSocketTransport {
                 .write_buffer_size(0)
                 .max_write_buffer_size(MAX_UNSENT.max(config.max_message_size.saturating_mul(2))),
             resolver: config.resolver.clone(),
+            known: KnownAddresses::default(),
             #[cfg(feature = "tls")]
             tls,
             state: State::Idle,
+            remark: None,
             phase: Phase::Resolving,
             peer_closed: false,
             failure: None,
@@ -144,123 +142,6 @@ impl WebSocketTransport {
         Arc::<PollWaker>::clone(&self.waker)
     }
 
-    /// Tries the next address. `earlier` is why the one before it failed.
-    fn connect_next(
-        &mut self,
-        mut rest: VecDeque<SocketAddr>,
-        target: Target,
-        earlier: Option<io::Error>,
-    ) -> Result<(), Fault> {
-        self.drop_socket();
-        self.phase = Phase::Connecting;
-        let mut failure = earlier;
-        while let Some(address) = rest.pop_front() {
-            match self.begin(address) {
-                Ok(()) => {
-                    // Each address gets an equal share of the time that is left, so one that hangs does not cost the
-                    // others theirs.
-                    let now = clock::now();
-                    let share = target.deadline.saturating_duration_since(now)
-                        / (1 + u32::try_from(rest.len()).unwrap_or(u32::MAX - 1));
-                    self.state = State::Connecting {
-                        give_up: clock::after(now, share),
-                        rest,
-                        target,
-                    };
-                    return Ok(());
-                }
-                Err(error) => failure = Some(error),
-            }
-        }
-        let failure = failure.unwrap_or_else(|| io::ErrorKind::TimedOut.into());
-        Err(Fault::Connect(proxy::note(Source::new(failure))))
-    }
-
-    fn begin(&mut self, address: SocketAddr) -> io::Result<()> {
-        let mut socket = TcpStream::connect(address)?;
-        self.poll.registry().register(
-            &mut socket,
-            SOCKET,
-            Interest::READABLE | Interest::WRITABLE,
-        )?;
-        // Without this, a pong or a request would wait for the peer's acknowledgement of the one before it.
-        let _ = socket.set_nodelay(true);
-        self.socket = Some(Arc::new(socket));
-        Ok(())
-    }
-
-    /// Whether the TCP connection is there.
-    fn is_connected(&self) -> io::Result<bool> {
-        let Some(socket) = &self.socket else {
-            return Err(io::ErrorKind::NotConnected.into());
-        };
-        if let Some(error) = socket.take_error()? {
-            return Err(error);
-        }
-        match socket.peer_addr() {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-            // What macOS says while it is still connecting.
-            Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn connected(&mut self, target: Target) -> Result<(), Fault> {
-        let Some(socket) = &self.socket else {
-            return Err(Fault::Connect(Source::new(io::Error::from(
-                io::ErrorKind::NotConnected,
-            ))));
-        };
-        #[cfg_attr(
-            not(feature = "tls"),
-            expect(unused_mut, reason = "only TLS changes it")
-        )]
-        let mut wire = Wire::new(Arc::clone(socket), &target.secrets);
-        if !target.endpoint.is_secure() {
-            return self.upgrade(wire, &target);
-        }
-        #[cfg(feature = "tls")]
-        {
-            let fault = |why| Fault::Tls {
-                why,
-                certificate: true,
-            };
-            let config = self.tls.get().map_err(|error| fault(error.to_string()))?;
-            let config = config.ok_or_else(|| fault(UNREAD_ROOTS.to_owned()))?;
-            let tls = super::tls::connection(config, target.endpoint.host()).map_err(fault)?;
-            wire.secure(tls);
-            self.phase = Phase::Securing;
-            self.state = State::Securing(Box::new(wire), target);
-            Ok(())
-        }
-        #[cfg(not(feature = "tls"))]
-        Err(Fault::Tls {
-            why: "built without the feature `tls`".to_owned(),
-            certificate: true,
-        })
-    }
-
-    fn upgrade(&mut self, wire: Wire, target: &Target) -> Result<(), Fault> {
-        self.phase = Phase::Upgrading;
-        let protocol = |error: WsError| Fault::Protocol(error.to_string());
-        let mut request = target
-            .endpoint
-            .request_url()
-            .into_client_request()
-            .map_err(protocol)?;
-        for (name, value) in &target.headers {
-            if let (Ok(name), Ok(value)) =
-                (HeaderName::try_from(*name), HeaderValue::try_from(value))
-            {
-                request.headers_mut().insert(name, value);
-            }
-        }
-        let middle = ClientHandshake::start(wire, request, Some(self.limits)).map_err(protocol)?;
-        self.state = State::Upgrading(Box::new(middle));
-        Ok(())
-    }
-
     fn websocket(&mut self) -> Option<&mut WebSocket<Wire>> {
         match &mut self.state {
             State::Open(websocket) | State::Closing(websocket) => Some(websocket),
@@ -268,23 +149,10 @@ impl WebSocketTransport {
         }
     }
 
-    /// Whether those whom a connection to the target is to trust are known. What is wrong with them is said once they are
-    /// needed.
-    fn has_roots(&mut self, target: &Target) -> bool {
-        #[cfg(feature = "tls")]
-        if target.endpoint.is_secure() {
-            return !matches!(self.tls.get(), Ok(None));
-        }
-        let _ = target;
-        true
-    }
-
     /// The byte stream of the connection, as long as there is one to read.
     fn wire(&mut self) -> Option<&mut Wire> {
         match &mut self.state {
-            #[cfg(feature = "tls")]
-            State::Securing(wire, _) => Some(wire),
-            State::Upgrading(middle) => Some(middle.get_mut().get_mut()),
+            State::SettingUp(set_up) => set_up.wire(),
             State::Open(websocket) | State::Closing(websocket) => Some(websocket.get_mut()),
             _ => None,
         }
@@ -296,8 +164,8 @@ impl WebSocketTransport {
             Ok(value) => Ok(Some(value)),
             Err(WsError::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => {
-                self.failure = failure(&error);
-                Err(fault(error))
+                self.failure = faults::failure(&error);
+                Err(faults::fault(error))
             }
         }
     }
@@ -308,18 +176,18 @@ impl WebSocketTransport {
             let read = websocket.get_ref().bytes_read();
             self.bytes_read += read;
         }
+        if let State::SettingUp(SetUp::Connecting { connecting, .. }) = &mut self.state {
+            connecting.close(self.poll.registry());
+        }
         self.state = State::Idle;
         self.more = false;
         self.unsent = false;
         self.peer_closed = false;
         self.failure = None;
         self.waiting.clear();
-        if let Some(socket) = self.socket.take() {
-            let _ = socket.shutdown(Shutdown::Both);
-            // The layers above went with the state, so nobody else holds it.
-            if let Some(mut socket) = Arc::into_inner(socket) {
-                let _ = self.poll.registry().deregister(&mut socket);
-            }
+        // The layers above went with the state, so nobody else holds it.
+        if let Some(socket) = self.socket.take().and_then(Arc::into_inner) {
+            connecting::end(socket, self.poll.registry());
         }
     }
 
@@ -349,101 +217,25 @@ impl WebSocketTransport {
 impl Transport for WebSocketTransport {
     fn connect(&mut self, target: Target) {
         self.drop_socket();
-        let endpoint = &target.endpoint;
-        let lookup = Lookup::start(
-            &self.resolver,
-            endpoint.host(),
-            endpoint.port(),
-            &self.waker(),
-        );
-        self.state = State::Resolving(lookup, target);
-        self.phase = Phase::Resolving;
-        self.more = true;
+        self.begin(target);
     }
 
     fn progress(&mut self, now: Instant) -> Result<Phase, Fault> {
-        loop {
-            match std::mem::replace(&mut self.state, State::Idle) {
-                State::Resolving(lookup, target) if !self.has_roots(&target) => {
-                    self.state = State::Resolving(lookup, target);
-                    self.more = false;
-                    return Ok(self.phase);
-                }
-                State::Resolving(lookup, target) => match lookup.take() {
-                    None => {
-                        self.state = State::Resolving(lookup, target);
-                        self.more = false;
-                        return Ok(self.phase);
-                    }
-                    Some(Err(source)) => return Err(Fault::Resolve(proxy::note(source))),
-                    Some(Ok(addresses)) => self.connect_next(addresses.into(), target, None)?,
-                },
-                State::Connecting {
-                    rest,
-                    give_up,
-                    target,
-                } => match self.is_connected() {
-                    Ok(true) => self.connected(target)?,
-                    Ok(false) if now < give_up => {
-                        self.state = State::Connecting {
-                            rest,
-                            give_up,
-                            target,
-                        };
-                        self.more = false;
-                        return Ok(self.phase);
-                    }
-                    Ok(false) => self.connect_next(rest, target, None)?,
-                    Err(error) => self.connect_next(rest, target, Some(error))?,
-                },
-                #[cfg(feature = "tls")]
-                State::Securing(mut wire, target) => match wire.handshake() {
-                    Ok(true) => self.upgrade(*wire, &target)?,
-                    Ok(false) => {
-                        self.more = wire.is_spent();
-                        self.state = State::Securing(wire, target);
-                        return Ok(self.phase);
-                    }
-                    Err(error) => {
-                        self.state = State::HalfClosed;
-                        return Err(super::tls::fault(error, wire.speaks_tls()));
-                    }
-                },
-                State::Upgrading(middle) => match middle.handshake() {
-                    Ok((websocket, response)) => {
-                        self.state = State::Open(Box::new(websocket));
-                        // Straight after the upgrade frames may lie in the buffers already.
-                        self.more = true;
-                        if response
-                            .headers()
-                            .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
-                        {
-                            return Err(Fault::Protocol(
-                                "the server uses an extension that nobody offered".to_owned(),
-                            ));
-                        }
-                    }
-                    Err(HandshakeError::Interrupted(middle)) => {
-                        self.more = middle.get_ref().get_ref().is_spent();
-                        self.state = State::Upgrading(Box::new(middle));
-                        return Ok(self.phase);
-                    }
-                    Err(HandshakeError::Failure(error)) => {
-                        self.state = State::HalfClosed;
-                        return Err(fault(error));
-                    }
-                },
-                state @ (State::Open(_) | State::Closing(_)) => {
-                    self.state = state;
-                    return Ok(Phase::Live);
-                }
-                state @ (State::Idle | State::Deaf(_) | State::HalfClosed) => {
-                    self.state = state;
-                    return Err(Fault::Lost {
-                        why: "there is no connection".to_owned(),
-                        source: None,
-                    });
-                }
+        match std::mem::replace(&mut self.state, State::Idle) {
+            State::SettingUp(set_up) => {
+                let is_open = self.go_on(set_up, now)?;
+                Ok(if is_open { Phase::Live } else { self.phase })
+            }
+            state @ (State::Open(_) | State::Closing(_)) => {
+                self.state = state;
+                Ok(Phase::Live)
+            }
+            state @ (State::Idle | State::Deaf(_) | State::HalfClosed) => {
+                self.state = state;
+                Err(Fault::Lost {
+                    why: "there is no connection".to_owned(),
+                    source: None,
+                })
             }
         }
     }
@@ -452,23 +244,20 @@ impl Transport for WebSocketTransport {
         self.phase
     }
 
-    fn obstacle(&self) -> Option<Source> {
-        #[cfg(feature = "tls")]
-        if let (State::Resolving(_, target), super::tls::Client::Reading { .. }) =
-            (&self.state, &self.tls)
-            && target.endpoint.is_secure()
-        {
-            return Some(Source::new(io::Error::other(UNREAD_ROOTS)));
+    fn overdue(&self, why: String) -> Fault {
+        match &self.state {
+            State::SettingUp(set_up) => self.overdue_in(set_up, why),
+            _ => Fault::Lost { why, source: None },
         }
-        match self.phase {
-            Phase::Resolving | Phase::Connecting => proxy::unused(),
-            _ => None,
-        }
+    }
+
+    fn take_remark(&mut self) -> Option<String> {
+        self.remark.take()
     }
 
     fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Connecting { give_up, .. } => Some(*give_up),
+            State::SettingUp(set_up) => set_up.deadline(),
             _ => None,
         }
     }
@@ -493,7 +282,7 @@ impl Transport for WebSocketTransport {
             WsMessage::Text(text) => Incoming::Message(Payload::Text(text)),
             WsMessage::Binary(bytes) => Incoming::Message(Payload::Binary(bytes)),
             WsMessage::Ping(_) | WsMessage::Pong(_) | WsMessage::Frame(_) => Incoming::Control,
-            WsMessage::Close(frame) => Incoming::Close(close(frame)),
+            WsMessage::Close(frame) => Incoming::Close(faults::close(frame)),
         };
         Ok(Some((incoming, read_at)))
     }
@@ -579,13 +368,12 @@ impl Transport for WebSocketTransport {
                 }
             }
             state @ (State::Closing(_) | State::Deaf(_)) => self.state = state,
-            // No layer above has anything to say any more. One that hangs in its set-up is shut down below it.
-            State::Idle | State::Resolving(..) | State::HalfClosed | State::Upgrading(_) => {
-                self.shut_down_writing()
+            state @ State::SettingUp(SetUp::Connecting { .. }) => {
+                self.state = state;
+                self.drop_socket();
             }
-            #[cfg(feature = "tls")]
-            State::Securing(..) => self.shut_down_writing(),
-            State::Connecting { .. } => self.drop_socket(),
+            // No layer above has anything to say any more. One that hangs in its set-up is shut down below it.
+            State::Idle | State::SettingUp(_) | State::HalfClosed => self.shut_down_writing(),
         }
         self.more = true;
     }
@@ -632,7 +420,7 @@ impl Transport for WebSocketTransport {
                 }
                 self.drain()
             }
-            State::Idle | State::Resolving(..) => true,
+            State::Idle | State::SettingUp(SetUp::Resolving { .. }) => true,
             _ => self.drain(),
         }
     }
@@ -749,111 +537,6 @@ impl Wake for PollWaker {
     }
 }
 
-/// A frame with a code that may not be sent comes as one of tungstenite's own making: 1002, with these words.
-fn close(frame: Option<CloseFrame>) -> Close {
-    match frame {
-        None => Close::Nothing,
-        Some(CloseFrame {
-            code: CloseCode::Protocol,
-            reason,
-        }) if reason.as_str() == "Protocol violation" => Close::Forbidden,
-        Some(frame) => Close::Code {
-            code: frame.code.into(),
-            reason: frame.reason.to_string(),
-        },
-    }
-}
-
-/// Everything tungstenite can say, without its `Debug`, which may show whole messages.
-fn fault(error: WsError) -> Fault {
-    let lost = |why: &str| Fault::Lost {
-        why: why.to_owned(),
-        source: None,
-    };
-    match error {
-        WsError::Http(response) => Fault::Upgrade {
-            status: response.status().as_u16(),
-            location: response
-                .headers()
-                .get(header::LOCATION)
-                .filter(|_| response.status().is_redirection())
-                .and_then(|value| value.to_str().ok())
-                .map(target),
-            retry_after: response
-                .headers()
-                .get(header::RETRY_AFTER)
-                .and_then(|value| value.to_str().ok())
-                .and_then(|value| retry_after(value, clock::utc())),
-        },
-        WsError::Io(error) => Fault::Lost {
-            why: "the socket failed".to_owned(),
-            source: Some(Source::new(error)),
-        },
-        WsError::ConnectionClosed | WsError::AlreadyClosed => lost("closed by the peer"),
-        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-            lost("ended by the peer without a close frame")
-        }
-        WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
-            lost("ended by the peer during the upgrade")
-        }
-        WsError::WriteBufferFull(_) => lost(DOES_NOT_READ),
-        WsError::AttackAttempt => Fault::Protocol(
-            "the upgrade response is too long or comes in too small pieces".to_owned(),
-        ),
-        other => Fault::Protocol(other.to_string()),
-    }
-}
-
-/// The code that RFC 6455, 7.4.1, has for what the peer did, if it broke the protocol.
-fn failure(error: &WsError) -> Option<CloseCode> {
-    match error {
-        WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => None,
-        WsError::Protocol(_) => Some(CloseCode::Protocol),
-        WsError::Capacity(_) => Some(CloseCode::Size),
-        WsError::Utf8(_) => Some(CloseCode::Invalid),
-        _ => None,
-    }
-}
-
-/// Where a redirect leads, without what may be secret: a query, a fragment, a user's name and password.
-fn target(location: &str) -> String {
-    let end = location.find(['?', '#']).unwrap_or(location.len());
-    let shown = &location[..end];
-    let Some((scheme, rest)) = shown.split_once("//") else {
-        return shown.to_owned();
-    };
-    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-    let host = authority.rsplit('@').next().unwrap_or_default();
-    format!("{scheme}//{host}{path}")
-}
-
-/// `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3). Some servers write the date as a Unix time, in
-/// seconds or milliseconds. A time that has passed asks for nothing.
-fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    let Ok(number) = value.trim().parse::<u64>() else {
-        let date = jiff::fmt::rfc2822::DateTimeParser::new()
-            .parse_timestamp(value.trim())
-            .ok()?;
-        return until(now, date.as_nanosecond());
-    };
-    for nanos_per_unit in [1_000_000_000, 1_000_000] {
-        let time = i128::from(number) * nanos_per_unit;
-        if (time - i128::from(now.as_nanos())).abs() < YEAR_NANOS {
-            return until(now, time);
-        }
-    }
-    Some(Duration::from_secs(number))
-}
-
-/// How long it is until a time, in nanoseconds since 1970, that lies ahead.
-fn until(now: Timestamp, time: i128) -> Option<Duration> {
-    let nanos = time.checked_sub(i128::from(now.as_nanos()))?;
-    u64::try_from(nanos).ok().map(Duration::from_nanos)
-}
-
-/// A number is a Unix time if it is that near to now: as seconds to wait it would be decades.
-const YEAR_NANOS: i128 = 366 * 24 * 3_600 * 1_000_000_000;
-
 const DOES_NOT_READ: &str = "the peer does not read what it is sent";
 #[cfg(feature = "tls")]
 const UNREAD_ROOTS: &str = "the certificates that this machine trusts are still being read";
@@ -868,47 +551,10 @@ const DRAIN_BUDGET: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
     use crate::{credentials::Credentials, venue::Piece};
-
-    #[test]
-    fn a_redirect_is_shown_without_what_may_be_secret() {
-        for (location, shown) in [
-            ("wss://h/v2/sip", "wss://h/v2/sip"),
-            ("https://me:s3@h:8/login?token=s3#s3", "https://h:8/login"),
-            ("//me@h", "//h"),
-            ("/v2/sip?token=s3", "/v2/sip"),
-            ("?s3", ""),
-        ] {
-            assert_eq!(target(location), shown);
-        }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_time() {
-        let now: Timestamp = "2026-11-06T08:49:00Z".parse().unwrap();
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
-        assert_eq!(
-            retry_after("Fri, 06 Nov 2026 08:49:37 GMT", now),
-            Some(Duration::from_secs(37))
-        );
-        assert_eq!(retry_after("Fri, 06 Nov 2026 08:40:00 GMT", now), None);
-        assert_eq!(retry_after("soon", now), None);
-        // The same moments as Unix times.
-        let unix = now.as_nanos() / 1_000_000_000;
-        for (number, wait) in [
-            (unix + 37, Some(37)),
-            ((unix + 37) * 1_000, Some(37)),
-            (unix - 540, None),
-            (unix + 30 * 86_400, Some(30 * 86_400)),
-            (86_400, Some(86_400)),
-            // No time near now.
-            (1_000_000_000, Some(1_000_000_000)),
-        ] {
-            let wait = wait.map(Duration::from_secs);
-            assert_eq!(retry_after(&number.to_string(), now), wait, "{number}");
-        }
-    }
 
     #[test]
     fn secret_messages_go_out_in_order_with_all_others_though_the_socket_was_blocked() {
@@ -973,6 +619,7 @@ mod tests {
             endpoint: format!("ws://{address}").parse().unwrap(),
             headers: Vec::new(),
             secrets: Credentials::none(),
+            proxy: None,
             deadline: clock::now() + WAIT,
         });
         while transport.progress(clock::now()).unwrap() != Phase::Live {

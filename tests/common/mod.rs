@@ -34,7 +34,8 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer};
 use trunkline::{
-    Backoff, Config, Credentials, Endpoint, Error, Manager, StreamHandle, TradeEvent, Update,
+    Backoff, Config, Credentials, Endpoint, Error, Manager, Proxy, StreamHandle, TradeEvent,
+    Update,
     alpaca::{self, Feed, MarketData},
     sim::{Sim, SimConfig},
 };
@@ -64,9 +65,10 @@ pub fn quiet_sim() -> Sim {
     Sim::start(config).unwrap()
 }
 
-/// Short bounds, and no second attempt while anybody looks.
+/// Short bounds, no second attempt while anybody looks, and no proxy of the machine that runs the tests.
 pub fn patient() -> Config {
     let mut config = Config::default();
+    config.proxy = Proxy::Never;
     config.backoff = Backoff::default();
     config.backoff.initial = NEVER;
     config.backoff.cap = NEVER;
@@ -210,11 +212,7 @@ impl Line {
     /// Reads the upgrade request, and gives the key that it asks to be answered with.
     pub fn request(&mut self) -> String {
         let mut key = String::new();
-        for line in BufReader::new(&mut self.stream).lines() {
-            let Ok(line) = line else { break };
-            if line.is_empty() {
-                break;
-            }
+        for line in self.head() {
             if let Some((name, value)) = line.split_once(':')
                 && name.eq_ignore_ascii_case("sec-websocket-key")
             {
@@ -222,6 +220,45 @@ impl Line {
             }
         }
         key
+    }
+
+    /// Reads the head of a request.
+    pub fn head(&mut self) -> Vec<String> {
+        let lines = BufReader::new(&mut self.stream).lines();
+        lines
+            .map_while(Result::ok)
+            .take_while(|line| !line.is_empty())
+            .collect()
+    }
+
+    /// Reads so many bytes, or as many as come.
+    pub fn bytes(&mut self, count: usize) -> Vec<u8> {
+        let mut bytes = vec![0; count];
+        let mut len = 0;
+        while len < count {
+            match self.stream.read(&mut bytes[len..]) {
+                Ok(read @ 1..) => len += read,
+                _ => break,
+            }
+        }
+        bytes.truncate(len);
+        bytes
+    }
+
+    /// Hands on what comes from each side to the other, until both have ended.
+    pub fn relay(mut self, to: SocketAddr) {
+        let Ok(mut venue) = TcpStream::connect(to) else {
+            return;
+        };
+        let (mut back, mut client) = (venue.try_clone().unwrap(), self.stream.try_clone().unwrap());
+        let behind = spawn(move || {
+            let _ = io::copy(&mut back, &mut client);
+            let _ = client.shutdown(Shutdown::Write);
+        });
+        let _ = io::copy(&mut self.stream, &mut venue);
+        // Also a venue that never ends what it has begun.
+        let _ = venue.shutdown(Shutdown::Both);
+        let _ = behind.join();
     }
 
     /// Writes, whether or not the client is still there.
@@ -251,7 +288,12 @@ impl Line {
 impl Peer {
     /// A peer with a script.
     pub fn start(script: impl Fn(Line) + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        Self::start_at(([127, 0, 0, 1], 0).into(), script)
+    }
+
+    /// A peer that listens at an address.
+    pub fn start_at(address: SocketAddr, script: impl Fn(Line) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let open = Arc::new(Mutex::new(Vec::new()));
@@ -498,10 +540,14 @@ impl FullBacklog {
         Ok(Self { listener, fillers })
     }
 
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap().as_socket().unwrap()
+    }
+
     /// What to open.
     pub fn stocks(&self) -> MarketData {
-        let address = self.listener.local_addr().unwrap().as_socket().unwrap();
-        stocks_at(&format!("ws://{address}/v2/iex"))
+        stocks_at(&format!("ws://{}/v2/iex", self.address()))
     }
 }
 

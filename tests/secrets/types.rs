@@ -9,7 +9,7 @@ pub(crate) const SHOWN: &str = "\
     Accept At AttemptBudget Backoff Calendar Channel Config Confirmed CounterValues Credentials CredentialsFault \
     Doing Drain Dropped EndReason Ended Endpoint Error Event Fault FaultKind FaultScript Fingerprint Frame \
     Gap Health Iter LimitCounts LineClosed Manager ManagerHealth MarketData MarketDataSession Message Notice \
-    OrderUpdates OrderUpdatesSession Output PendingLookup Phase Phases Piece QueueLimit Ready Rejection RejectionKind \
+    OrderUpdates OrderUpdatesSession Output PendingLookup Phase Phases Piece Proxy ProxyServer QueueLimit Ready Rejection RejectionKind \
     Remedy Request Resolver Roots SecretMessage ShutdownGuard Sim SimConfig SimEvent SimStats Source \
     StreamHandle StreamKey StreamShutdown Subscription SubscriptionHealth Topic Topics TradeEvent Unparsed \
     Update Verdict";
@@ -20,6 +20,6 @@ pub(crate) const DATA: &str = "\
     Account Aged Amendment AssetClass Bar BestPrice BudgetHolder BudgetUse Code Codec Concerns Conditions CorrelationId Counts CryptoFeed Delivery Feed Fill \
     Imbalance Interval Lack LastTrade LegFill LuldBand MarketEvent Missed News NotFresh Obstacle OddFields OptionFeed Order \
     OrderBookUpdate OrderClass OrderEvent OrderStatus OrderType OrderUpdate Overflow PerpetualPricing \
-    PositionIntent Price PriceBook PriceLevel PriceSource Quote Reading RecvError RecvTimeoutError Side Sides \
+    PositionIntent Price PriceBook PriceLevel PriceSource ProxyAnswer ProxyFault Quote Reading RecvError RecvTimeoutError Side Sides \
     Symbol SymbolBudget TestFeed TimeInForce Timestamp TopOfBook Trade TradeCancel TradeCorrection TradingSession \
     TradingStatus TryRecvError";

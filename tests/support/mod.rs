@@ -14,7 +14,7 @@ pub(crate) mod logger;
 use std::time::{Duration, Instant};
 
 use trunkline::{
-    Config, Credentials,
+    Config, Credentials, Proxy,
     sim::{Sim, SimConfig},
 };
 
@@ -31,9 +31,10 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// The defaults, but quick to connect again.
+/// The defaults, but quick to connect again, and without a proxy of the machine that runs the tests.
 pub(crate) fn quick() -> Config {
     let mut config = Config::default();
+    config.proxy = Proxy::Never;
     config.backoff.initial = Duration::from_millis(5);
     config.backoff.cap = Duration::from_millis(10);
     config

@@ -153,6 +153,16 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         match fault {
             Fault::Resolve(source) => Error::Unresolved { at, source },
             Fault::Connect(source) => Error::Unreachable { at, source },
+            Fault::Proxy {
+                proxy,
+                fault,
+                source,
+            } => Error::Proxy {
+                at,
+                proxy,
+                fault,
+                source,
+            },
             Fault::Tls { why, certificate } => Error::Tls {
                 at,
                 why: self.redact(&why),
@@ -261,7 +271,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 .lifecycle
                 .change(now, |state| state.cause = Some(cause));
         }
-        self.credentials = None;
+        self.forget_secrets();
         self.close(now, Next::End(reason));
     }
 

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::{Driver, Ending, Outcome};
 use crate::{
     clock,
-    error::Error,
     event::EndReason,
     phase::Phase,
     record,
@@ -134,6 +133,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             endpoint: self.stream.venue.endpoint().clone(),
             headers: self.stream.venue.headers(),
             secrets: credentials.clone(),
+            proxy: self.proxy.clone(),
             deadline,
         });
         self.stream.counters.attempts.add(1);
@@ -145,7 +145,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     pub(super) fn progress(&mut self, now: Instant) -> Outcome {
-        match self.transport.progress(now)? {
+        let progress = self.transport.progress(now);
+        if let Some(remark) = self.transport.take_remark() {
+            record!(Warn, "old_addresses", self.stream.key; "{remark}");
+        }
+        match progress? {
             Phase::Live => self.open(now),
             phase => {
                 self.enter(now, phase);
@@ -185,11 +189,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.stream.config.setup_timeout,
             self.passed()
         );
-        Ending::Lost(Error::Lost {
-            at: self.at(self.stream.lifecycle.phase()),
-            why,
-            source: self.transport.obstacle(),
-        })
+        Ending::Fault(self.transport.overdue(why))
     }
 
     /// What came in place of what the set-up waits for, as the end of an error's text.

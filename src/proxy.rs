@@ -1,0 +1,385 @@
+//! Which proxy connections go through, as the configuration says it.
+
+use std::{fmt, str::FromStr};
+
+use zeroize::Zeroizing;
+
+use crate::{
+    credentials::Credentials,
+    error::{Error, Result},
+    key,
+};
+
+/// Whether connections go through a proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Proxy {
+    /// The one that the environment names when a stream is opened: `HTTPS_PROXY`, or else `ALL_PROXY`, for `ws://` and
+    /// `wss://` alike, unless `NO_PROXY` excepts the host. In lower case, too; of two spellings the upper case counts.
+    ///
+    /// `NO_PROXY` is a list, separated by commas, of hosts (`example.com`, which its subdomains belong to), addresses,
+    /// networks (`10.0.0.0/8`), each with a port if it is to count for that alone (`example.com:443`), or `*`.
+    /// Loopback, `localhost` and link-local addresses are always reached directly.
+    #[default]
+    FromEnv,
+    /// None, whatever the environment says.
+    Never,
+    /// This one, for every host.
+    At(ProxyServer),
+}
+
+/// A proxy: `http://host:port`, which is asked with `CONNECT`, or `socks5://host:port`.
+///
+/// A user and a password stand in front of the host, or are given to [`login`](Self::login). They are wiped from memory
+/// like [`Credentials`], and shown nowhere; but both kinds of proxy want them on the wire as they are, and whoever listens
+/// between here and the proxy can read them. The name of the venue is looked up by the proxy, `socks5h://` or not. Without
+/// a port it is 80, or 1080 for SOCKS.
+///
+/// # Examples
+/// ```
+/// use trunkline::{Config, Proxy, ProxyServer};
+/// let mut config = Config::default();
+/// let proxy: ProxyServer = "http://proxy.example.com:3128".parse()?;
+/// config.proxy = Proxy::At(proxy.login("me", "not-a-real-password")?);
+/// assert!(!format!("{config:?}").contains("not-a-real-password"));
+/// # Ok::<(), trunkline::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ProxyServer {
+    kind: ProxyKind,
+    host: String,
+    port: u16,
+    login: Option<Credentials>,
+    /// The environment variable that named it.
+    variable: Option<&'static str>,
+}
+
+/// How a proxy is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ProxyKind {
+    Http,
+    Socks5,
+}
+
+impl ProxyServer {
+    /// The same proxy, with a user and a password.
+    ///
+    /// # Errors
+    /// [`Error::InvalidConfig`] when one is longer than 255 bytes, the user is empty, or an HTTP proxy cannot be told it:
+    /// a user with a colon, or control characters. Neither is echoed.
+    pub fn login(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Result<Self> {
+        let (user, password) = (user.as_ref().as_bytes(), password.as_ref().as_bytes());
+        self.with_login(user, password).map_err(invalid)
+    }
+
+    fn with_login(self, user: &[u8], password: &[u8]) -> Result<Self, &'static str> {
+        if user.is_empty() {
+            return Err("the proxy's user is empty");
+        }
+        if user.len().max(password.len()) > MAX_LOGIN {
+            return Err("the proxy's user or password is longer than 255 bytes");
+        }
+        if self.kind == ProxyKind::Http {
+            // RFC 7617, section 2.
+            if user.contains(&b':') {
+                return Err(
+                    "the proxy's user holds a colon, which an HTTP proxy takes for its end",
+                );
+            }
+            if user.iter().chain(password).any(u8::is_ascii_control) {
+                return Err("the proxy's user or password holds a control character");
+            }
+        } else if password.is_empty() {
+            // RFC 1929, section 2.
+            return Err("the proxy's password is empty, which SOCKS does not know");
+        }
+        let login = Some(Credentials::store(user, password));
+        Ok(Self { login, ..self })
+    }
+
+    pub(crate) fn kind(&self) -> ProxyKind {
+        self.kind
+    }
+
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// User and password.
+    pub(crate) fn parts(&self) -> Option<(&[u8], &[u8])> {
+        self.login.as_ref().map(Credentials::parts)
+    }
+
+    /// What an environment variable holds.
+    ///
+    /// # Errors
+    /// What is wrong with it, without a word of it.
+    pub(crate) fn of_variable(variable: &'static str, value: &[u8]) -> Result<Self> {
+        match Self::read(value) {
+            Ok(server) => Ok(Self {
+                variable: Some(variable),
+                ..server
+            }),
+            Err(why) => Err(invalid(&format!(
+                "the environment variable {variable}: {why}"
+            ))),
+        }
+    }
+
+    /// Reads a URL in place: what stands in it may be secret.
+    fn read(url: &[u8]) -> Result<Self, &'static str> {
+        let url = url.trim_ascii();
+        let scheme_end = url.windows(3).position(|three| three == b"://");
+        let (scheme, rest) = match scheme_end {
+            Some(end) => (&url[..end], &url[end + 3..]),
+            // As all readers of these variables have it.
+            None => (&b"http"[..], url),
+        };
+        let kind = match scheme {
+            scheme if scheme.eq_ignore_ascii_case(b"http") => ProxyKind::Http,
+            scheme
+                if scheme.eq_ignore_ascii_case(b"socks5")
+                    || scheme.eq_ignore_ascii_case(b"socks5h") =>
+            {
+                ProxyKind::Socks5
+            }
+            scheme if scheme.eq_ignore_ascii_case(b"https") => {
+                return Err(
+                    "a proxy that is itself reached by TLS (`https://`) is not supported: what goes through an `http://` one to a `wss://` venue is encrypted all the way",
+                );
+            }
+            _ => return Err("the proxy's scheme is none of `http`, `socks5` and `socks5h`"),
+        };
+        let end = rest.iter().position(|byte| b"/?#".contains(byte));
+        let (authority, behind) = rest.split_at(end.unwrap_or(rest.len()));
+        if !matches!(behind, b"" | b"/") {
+            return Err(
+                "behind the proxy's host and port stands more, which has no meaning; in a user or password, write `/`, `?` and `#` as `%2F`, `%3F` and `%23`",
+            );
+        }
+        // A password may hold the sign itself.
+        let at = authority.iter().rposition(|byte| *byte == b'@');
+        let (login, address) = match at {
+            Some(at) => (Some(&authority[..at]), &authority[at + 1..]),
+            None => (None, authority),
+        };
+        let address = std::str::from_utf8(address).unwrap_or("\u{fffd}");
+        let (host, port) = key::host_and_port(address)?;
+        let server = Self {
+            kind,
+            host,
+            port: port.unwrap_or(match kind {
+                ProxyKind::Http => 80,
+                ProxyKind::Socks5 => 1080,
+            }),
+            login: None,
+            variable: None,
+        };
+        let Some(login) = login else {
+            return Ok(server);
+        };
+        let colon = login.iter().position(|byte| *byte == b':');
+        let (user, password) = match colon {
+            Some(at) => (&login[..at], &login[at + 1..]),
+            None => (login, &b""[..]),
+        };
+        server.with_login(&decoded(user)?, &decoded(password)?)
+    }
+}
+
+/// Undoes percent-encoding.
+fn decoded(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+    // It never grows, and leaves no copy behind.
+    let mut plain = Zeroizing::new(Vec::with_capacity(text.len()));
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            plain.push(byte);
+            continue;
+        }
+        let mut digit = || char::from(bytes.next()?).to_digit(16);
+        let code = digit().and_then(|high| Some(high << 4 | digit()?));
+        let code = code.and_then(|code| u8::try_from(code).ok());
+        plain.push(code.ok_or("in the proxy's user or password stands `%` without two hex digits behind it: write `%25`")?);
+    }
+    Ok(plain)
+}
+
+fn invalid(why: impl AsRef<str>) -> Error {
+    Error::invalid_config(why.as_ref())
+}
+
+/// A byte counts them in SOCKS.
+const MAX_LOGIN: usize = 255;
+
+impl FromStr for ProxyServer {
+    type Err = Error;
+
+    fn from_str(url: &str) -> Result<Self> {
+        Self::read(url.as_bytes()).map_err(invalid)
+    }
+}
+
+/// Two logins are the same if their fingerprints are. Who named the proxy makes no difference.
+impl PartialEq for ProxyServer {
+    fn eq(&self, other: &Self) -> bool {
+        let login = |server: &Self| server.login.as_ref().map(Credentials::fingerprint);
+        (self.kind, &self.host, self.port) == (other.kind, &other.host, other.port)
+            && login(self) == login(other)
+    }
+}
+
+impl Eq for ProxyServer {}
+
+/// Without user and password, and with the variable that named it.
+impl fmt::Display for ProxyServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = match self.kind {
+            ProxyKind::Http => "http",
+            ProxyKind::Socks5 => "socks5",
+        };
+        if self.host.contains(':') {
+            let host = self.host.replace('%', "%25");
+            write!(f, "{scheme}://[{host}]:{}", self.port)?;
+        } else {
+            write!(f, "{scheme}://{}:{}", self.host, self.port)?;
+        }
+        self.variable
+            .map_or(Ok(()), |variable| write!(f, " (of {variable})"))
+    }
+}
+
+impl fmt::Debug for ProxyServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let login = if self.login.is_some() { ", ***" } else { "" };
+        write!(f, "ProxyServer({self}{login})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_as_everybody_reads_them() {
+        for (url, kind, host, port, login) in [
+            ("http://proxy:3128", ProxyKind::Http, "proxy", 3128, None),
+            ("proxy:3128", ProxyKind::Http, "proxy", 3128, None),
+            ("proxy", ProxyKind::Http, "proxy", 80, None),
+            (
+                "HTTP://Proxy.Example.COM/",
+                ProxyKind::Http,
+                "proxy.example.com",
+                80,
+                None,
+            ),
+            (" http://127.1:1 ", ProxyKind::Http, "127.0.0.1", 1, None),
+            ("socks5://[::1]", ProxyKind::Socks5, "::1", 1080, None),
+            (
+                "socks5h://[fe80::1%25eth0]:9",
+                ProxyKind::Socks5,
+                "fe80::1%eth0",
+                9,
+                None,
+            ),
+            (
+                "http://me:s3@h",
+                ProxyKind::Http,
+                "h",
+                80,
+                Some(("me", "s3")),
+            ),
+            ("me:s3@h:8", ProxyKind::Http, "h", 8, Some(("me", "s3"))),
+            ("http://me@h", ProxyKind::Http, "h", 80, Some(("me", ""))),
+            (
+                "http://d%5Cme:a%40b%3a%2F:c@d@h",
+                ProxyKind::Http,
+                "h",
+                80,
+                Some(("d\\me", "a@b:/:c@d")),
+            ),
+            (
+                "socks5://a%3Ab:%c3%a9@h",
+                ProxyKind::Socks5,
+                "h",
+                1080,
+                Some(("a:b", "é")),
+            ),
+        ] {
+            let server: ProxyServer = url.parse().unwrap_or_else(|error| panic!("{url}: {error}"));
+            assert_eq!(
+                (server.kind, server.host(), server.port),
+                (kind, host, port),
+                "{url}"
+            );
+            let wanted = login.map(|(user, password)| (user.as_bytes(), password.as_bytes()));
+            assert_eq!(server.parts(), wanted, "{url}");
+            // What is shown of it is the same proxy, without its login.
+            let shown: ProxyServer = server.to_string().parse().unwrap();
+            assert_eq!(
+                (shown.kind, shown.host(), shown.port),
+                (kind, host, port),
+                "{url}"
+            );
+            assert_eq!(shown.parts(), None);
+        }
+    }
+
+    #[test]
+    fn bad_urls_are_named_and_not_echoed() {
+        let long = format!("http://me:{}@h", "x".repeat(256));
+        for (url, says) in [
+            ("", "host is missing"),
+            ("http://", "host is missing"),
+            ("https://hunter2@h", "reached by TLS"),
+            ("socks4://hunter2@h", "scheme is none of"),
+            ("hunter2://h", "scheme is none of"),
+            ("http://h:0", "port is not a number"),
+            ("http://h:hunter2", "port is not a number"),
+            ("http://h/hunter2", "stands more"),
+            ("http://me:hunter2/x@h", "write `/`"),
+            ("http://me:hunter2#@h", "`%23`"),
+            ("http://:hunter2@h", "user is empty"),
+            ("http://me:hunter2%@h", "two hex digits"),
+            ("http://me:hunter2%0a@h", "control character"),
+            ("http://m%3ae:hunter2@h", "holds a colon"),
+            ("socks5://hunter2@h", "password is empty"),
+            ("http://me:x@hunter2!", "no host name has"),
+            (&long, "longer than 255"),
+        ] {
+            let error = url.parse::<ProxyServer>().unwrap_err();
+            let text = format!("{error} {error:?}");
+            assert!(text.contains(says), "{url}: {text}");
+            assert!(!text.contains("hunter2") && !text.contains("xxx"), "{text}");
+            let error = ProxyServer::of_variable("ALL_PROXY", url.as_bytes()).unwrap_err();
+            assert!(error.to_string().contains("variable ALL_PROXY"), "{error}");
+        }
+    }
+
+    #[test]
+    fn proxies_differ_by_their_logins_and_show_none() {
+        let parse = |url: &str| url.parse::<ProxyServer>().unwrap();
+        let one = parse("http://me:hunter2@h");
+        assert_eq!(one, parse("http://h").login("me", "hunter2").unwrap());
+        for other in [
+            "http://me:hunter3@h",
+            "http://h",
+            "http://me:hunter2@h:81",
+            "socks5://me:hunter2@h:80",
+        ] {
+            assert_ne!(one, parse(other), "{other}");
+        }
+        let named = ProxyServer::of_variable("HTTPS_PROXY", b"http://me:hunter2@h").unwrap();
+        assert_eq!(named, one);
+        assert_eq!(named.to_string(), "http://h:80 (of HTTPS_PROXY)");
+        let debug = format!("{:?} {:?}", named, Proxy::At(one));
+        assert!(
+            debug.contains("***") && !debug.contains("hunter2") && !debug.contains("me"),
+            "{debug}"
+        );
+    }
+}

@@ -1,0 +1,423 @@
+//! The set-up of a connection: one state for each phase, from a host's name to an open WebSocket.
+
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use mio::net::TcpStream;
+use tungstenite::{
+    Error as WsError, HandshakeError, WebSocket,
+    client::IntoClientRequest as _,
+    handshake::{MidHandshake, client::ClientHandshake},
+    http::{HeaderName, HeaderValue, header},
+};
+
+use super::{SOCKET, State, WebSocketTransport, faults};
+use crate::{
+    clock,
+    error::{ProxyFault, Source},
+    phase::Phase,
+    proxy::ProxyServer,
+    transport::{
+        Fault, Target, addresses::Candidates, connecting::Connecting, proxy::Tunnel,
+        resolve::Lookup, wire::Wire,
+    },
+};
+
+pub(super) enum SetUp {
+    Resolving {
+        lookup: Lookup,
+        /// When the addresses of an earlier answer are used in place of one that does not come.
+        give_up: Option<Instant>,
+        target: Target,
+    },
+    Connecting {
+        connecting: Connecting,
+        target: Target,
+    },
+    Tunneling {
+        tunnel: Tunnel,
+        socket: Arc<TcpStream>,
+        target: Target,
+    },
+    #[cfg(feature = "tls")]
+    Securing {
+        wire: Box<Wire>,
+        target: Target,
+    },
+    Upgrading(Box<MidHandshake<ClientHandshake<Wire>>>),
+}
+
+/// What a turn of the set-up came to.
+enum Step {
+    /// There is nothing more to do now.
+    Waits(SetUp),
+    /// The next phase has begun.
+    Next(SetUp),
+    Open(Box<WebSocket<Wire>>),
+}
+
+impl SetUp {
+    fn phase(&self) -> Phase {
+        match self {
+            Self::Resolving { .. } => Phase::Resolving,
+            Self::Connecting { .. } => Phase::Connecting,
+            Self::Tunneling { .. } => Phase::Tunneling,
+            #[cfg(feature = "tls")]
+            Self::Securing { .. } => Phase::Securing,
+            Self::Upgrading(_) => Phase::Upgrading,
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Resolving { give_up, .. } => *give_up,
+            Self::Connecting { connecting, .. } => connecting.deadline(),
+            #[cfg(feature = "tls")]
+            Self::Securing { .. } => None,
+            Self::Tunneling { .. } | Self::Upgrading(_) => None,
+        }
+    }
+
+    /// The byte stream of the connection, once there is one.
+    pub(super) fn wire(&mut self) -> Option<&mut Wire> {
+        match self {
+            Self::Resolving { .. } | Self::Connecting { .. } | Self::Tunneling { .. } => None,
+            #[cfg(feature = "tls")]
+            Self::Securing { wire, .. } => Some(wire),
+            Self::Upgrading(middle) => Some(middle.get_mut().get_mut()),
+        }
+    }
+}
+
+impl WebSocketTransport {
+    /// Begins with the host's name.
+    pub(super) fn begin(&mut self, target: Target) {
+        // The venue's name is the proxy's to look up.
+        let (host, port) = match &target.proxy {
+            Some(proxy) => (proxy.host(), proxy.port()),
+            None => (target.endpoint.host(), target.endpoint.port()),
+        };
+        let lookup = Lookup::start(&self.resolver, host, port, &self.waker());
+        let now = clock::now();
+        let left = target.deadline.saturating_duration_since(now);
+        let has_others = self.known.fallback().is_some();
+        self.enter(SetUp::Resolving {
+            lookup,
+            give_up: has_others.then(|| clock::after(now, (left / 4).min(RESOLVER_PATIENCE))),
+            target,
+        });
+        self.more = true;
+    }
+
+    /// Goes on for as long as there is something to do. Says whether the WebSocket is open.
+    pub(super) fn go_on(&mut self, mut set_up: SetUp, now: Instant) -> Result<bool, Fault> {
+        loop {
+            let step = match set_up {
+                SetUp::Resolving {
+                    lookup,
+                    give_up,
+                    target,
+                } => self.resolve(lookup, give_up, target, now)?,
+                SetUp::Connecting { connecting, target } => {
+                    self.connect_tcp(connecting, target, now)?
+                }
+                SetUp::Tunneling {
+                    tunnel,
+                    socket,
+                    target,
+                } => self.tunnel(tunnel, socket, target)?,
+                #[cfg(feature = "tls")]
+                SetUp::Securing { wire, target } => self.secure(wire, target)?,
+                SetUp::Upgrading(middle) => self.upgrade(*middle)?,
+            };
+            match step {
+                Step::Waits(set_up) => {
+                    self.enter(set_up);
+                    return Ok(false);
+                }
+                Step::Next(next) => {
+                    self.phase = next.phase();
+                    set_up = next;
+                }
+                Step::Open(websocket) => {
+                    self.known.opened();
+                    self.state = State::Open(websocket);
+                    return Ok(true);
+                }
+            }
+        }
+    }
+
+    fn enter(&mut self, set_up: SetUp) {
+        self.phase = set_up.phase();
+        self.state = State::SettingUp(set_up);
+    }
+
+    fn resolve(
+        &mut self,
+        lookup: Lookup,
+        give_up: Option<Instant>,
+        target: Target,
+        now: Instant,
+    ) -> Result<Step, Fault> {
+        let answer = if self.has_roots(&target) {
+            lookup.take()
+        } else {
+            None
+        };
+        let addresses = match answer {
+            Some(Ok(addresses)) => {
+                self.known.answered(&addresses);
+                addresses
+            }
+            Some(Err(source)) => match self.known.fallback() {
+                Some(addresses) => {
+                    self.remark = Some(format!("{source}; {OLD_ADDRESSES}"));
+                    addresses
+                }
+                None => {
+                    return Err(match &target.proxy {
+                        Some(proxy) => at_proxy(proxy, ProxyFault::Unresolved, Some(source)),
+                        None => Fault::Resolve(source),
+                    });
+                }
+            },
+            None => match self.known.fallback() {
+                Some(addresses) if give_up.is_some_and(|at| at <= now) => {
+                    self.remark = Some(format!("the resolver does not answer; {OLD_ADDRESSES}"));
+                    addresses
+                }
+                _ => {
+                    self.more = false;
+                    return Ok(Step::Waits(SetUp::Resolving {
+                        lookup,
+                        give_up,
+                        target,
+                    }));
+                }
+            },
+        };
+        let candidates = Candidates::new(&addresses, &self.known, now, target.deadline);
+        Ok(Step::Next(SetUp::Connecting {
+            connecting: Connecting::new(candidates),
+            target,
+        }))
+    }
+
+    fn connect_tcp(
+        &mut self,
+        mut connecting: Connecting,
+        target: Target,
+        now: Instant,
+    ) -> Result<Step, Fault> {
+        match connecting.progress(now, self.poll.registry(), SOCKET) {
+            Ok(None) => {
+                self.more = false;
+                Ok(Step::Waits(SetUp::Connecting { connecting, target }))
+            }
+            Ok(Some((address, socket))) => {
+                self.known.connected(address);
+                let socket = Arc::new(socket);
+                self.socket = Some(Arc::clone(&socket));
+                match &target.proxy {
+                    Some(proxy) => Ok(Step::Next(SetUp::Tunneling {
+                        tunnel: Tunnel::new(proxy, &target.endpoint),
+                        socket,
+                        target,
+                    })),
+                    None => self.connected(socket, target),
+                }
+            }
+            Err(failures) => Err(match &target.proxy {
+                Some(proxy) => at_proxy(proxy, ProxyFault::Unreachable, Some(failures)),
+                None => Fault::Connect(failures),
+            }),
+        }
+    }
+
+    fn tunnel(
+        &mut self,
+        mut tunnel: Tunnel,
+        socket: Arc<TcpStream>,
+        target: Target,
+    ) -> Result<Step, Fault> {
+        match tunnel.progress(&*socket) {
+            Ok(true) => self.connected(socket, target),
+            Ok(false) => {
+                self.more = false;
+                Ok(Step::Waits(SetUp::Tunneling {
+                    tunnel,
+                    socket,
+                    target,
+                }))
+            }
+            Err(refusal) => {
+                self.state = State::HalfClosed;
+                Err(match &target.proxy {
+                    Some(proxy) => at_proxy(proxy, refusal.fault, refusal.source),
+                    None => Fault::Protocol(refusal.fault.to_string()),
+                })
+            }
+        }
+    }
+
+    /// The byte stream to the venue is there.
+    fn connected(&mut self, socket: Arc<TcpStream>, target: Target) -> Result<Step, Fault> {
+        #[cfg_attr(
+            not(feature = "tls"),
+            expect(unused_mut, reason = "only TLS changes it")
+        )]
+        let mut wire = Wire::new(socket, &target.secrets);
+        if !target.endpoint.is_secure() {
+            return self.ask_for_upgrade(wire, &target);
+        }
+        #[cfg(feature = "tls")]
+        {
+            let fault = |why| Fault::Tls {
+                why,
+                certificate: true,
+            };
+            let config = self.tls.get().map_err(|error| fault(error.to_string()))?;
+            let config = config.ok_or_else(|| fault(super::UNREAD_ROOTS.to_owned()))?;
+            let tls = crate::transport::tls::connection(config, target.endpoint.server_name())
+                .map_err(fault)?;
+            wire.secure(tls);
+            Ok(Step::Next(SetUp::Securing {
+                wire: Box::new(wire),
+                target,
+            }))
+        }
+        #[cfg(not(feature = "tls"))]
+        Err(Fault::Tls {
+            why: "built without the feature `tls`".to_owned(),
+            certificate: true,
+        })
+    }
+
+    #[cfg(feature = "tls")]
+    fn secure(&mut self, mut wire: Box<Wire>, target: Target) -> Result<Step, Fault> {
+        match wire.handshake() {
+            Ok(true) => self.ask_for_upgrade(*wire, &target),
+            Ok(false) => {
+                self.more = wire.is_spent();
+                Ok(Step::Waits(SetUp::Securing { wire, target }))
+            }
+            Err(error) => {
+                self.state = State::HalfClosed;
+                let fault = crate::transport::tls::fault(error, wire.speaks_tls());
+                Err(through_proxy(fault, target.proxy.as_ref()))
+            }
+        }
+    }
+
+    fn ask_for_upgrade(&self, wire: Wire, target: &Target) -> Result<Step, Fault> {
+        let protocol = |error: WsError| Fault::Protocol(error.to_string());
+        let mut request = target
+            .endpoint
+            .request_url()
+            .into_client_request()
+            .map_err(protocol)?;
+        for (name, value) in &target.headers {
+            if let (Ok(name), Ok(value)) =
+                (HeaderName::try_from(*name), HeaderValue::try_from(value))
+            {
+                request.headers_mut().insert(name, value);
+            }
+        }
+        let middle = ClientHandshake::start(wire, request, Some(self.limits)).map_err(protocol)?;
+        Ok(Step::Next(SetUp::Upgrading(Box::new(middle))))
+    }
+
+    fn upgrade(&mut self, middle: MidHandshake<ClientHandshake<Wire>>) -> Result<Step, Fault> {
+        match middle.handshake() {
+            Ok((websocket, response)) => {
+                // Straight after the upgrade frames may lie in the buffers already.
+                self.more = true;
+                if response
+                    .headers()
+                    .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
+                {
+                    self.state = State::Open(Box::new(websocket));
+                    return Err(Fault::Protocol(
+                        "the server uses an extension that nobody offered".to_owned(),
+                    ));
+                }
+                Ok(Step::Open(Box::new(websocket)))
+            }
+            Err(HandshakeError::Interrupted(middle)) => {
+                self.more = middle.get_ref().get_ref().is_spent();
+                Ok(Step::Waits(SetUp::Upgrading(Box::new(middle))))
+            }
+            Err(HandshakeError::Failure(error)) => {
+                self.state = State::HalfClosed;
+                Err(faults::fault(error))
+            }
+        }
+    }
+
+    /// Whether those whom a connection to the target is to trust are known. What is wrong with them is said once they are
+    /// needed.
+    fn has_roots(&mut self, target: &Target) -> bool {
+        #[cfg(feature = "tls")]
+        if target.endpoint.is_secure() {
+            return !matches!(self.tls.get(), Ok(None));
+        }
+        let _ = target;
+        true
+    }
+
+    /// What becomes of a set-up that takes too long here, and who is to blame, where something is known.
+    pub(super) fn overdue_in(&self, set_up: &SetUp, why: String) -> Fault {
+        let (target, source) = match set_up {
+            #[cfg(feature = "tls")]
+            SetUp::Resolving { target, .. }
+                if target.endpoint.is_secure()
+                    && matches!(self.tls, crate::transport::tls::Client::Reading { .. }) =>
+            {
+                let source = Some(Source::new(io::Error::other(super::UNREAD_ROOTS)));
+                return Fault::Lost { why, source };
+            }
+            SetUp::Resolving { target, .. } | SetUp::Tunneling { target, .. } => (target, None),
+            SetUp::Connecting { connecting, target } => (target, Some(connecting.obstacle())),
+            #[cfg(feature = "tls")]
+            SetUp::Securing { .. } => return Fault::Lost { why, source: None },
+            SetUp::Upgrading(_) => return Fault::Lost { why, source: None },
+        };
+        match &target.proxy {
+            Some(proxy) => {
+                let source = source.unwrap_or_else(|| Source::new(io::Error::other(why)));
+                at_proxy(proxy, ProxyFault::Silent, Some(source))
+            }
+            None => Fault::Lost { why, source },
+        }
+    }
+}
+
+fn at_proxy(proxy: &ProxyServer, fault: ProxyFault, source: Option<Source>) -> Fault {
+    Fault::Proxy {
+        proxy: proxy.to_string(),
+        fault,
+        source,
+    }
+}
+
+/// A proxy may answer in the venue's place: what fails behind it says that it is there.
+#[cfg(feature = "tls")]
+fn through_proxy(fault: Fault, proxy: Option<&ProxyServer>) -> Fault {
+    match (fault, proxy) {
+        (Fault::Tls { why, certificate }, Some(proxy)) => Fault::Tls {
+            why: format!("{why}; the connection goes through the proxy {proxy}"),
+            certificate,
+        },
+        (fault, _) => fault,
+    }
+}
+
+const OLD_ADDRESSES: &str = "the addresses of its last answer are used, one of which has worked";
+
+/// A resolver that is asked for what is known gets so much time, or a quarter of what the set-up has: a name rarely moves,
+/// and `getaddrinfo` needs 20 s to find that no server of names answers.
+const RESOLVER_PATIENCE: Duration = Duration::from_secs(1);
