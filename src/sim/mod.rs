@@ -189,9 +189,10 @@ impl Sim {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::{OrderEvent, OrderUpdate, sim::{Sim, SimConfig}};
+    /// use trunkline::{OrderEvent, Side, sim::{Sim, SimConfig}, testing};
     /// let sim = Sim::start(SimConfig::default())?;
-    /// sim.push_order_update(OrderUpdate { event: OrderEvent::Rejected, ..OrderUpdate::default() });
+    /// let order = testing::order("KO", Side::Buy, 100);
+    /// sim.push_order_update(testing::order_update(&order, OrderEvent::Rejected));
     /// # Ok::<(), trunkline::Error>(())
     /// ```
     pub fn push_order_update(&self, update: OrderUpdate) {
