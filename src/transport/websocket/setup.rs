@@ -307,7 +307,8 @@ impl WebSocketTransport {
             }
             Err(error) => {
                 self.state = State::HalfClosed;
-                let fault = crate::transport::tls::fault(error, wire.speaks_tls());
+                let issuer = self.tls.take_issuer();
+                let fault = crate::transport::tls::fault(error, wire.speaks_tls(), issuer);
                 Err(through_proxy(fault, target.proxy.as_ref()))
             }
         }
@@ -374,8 +375,7 @@ impl WebSocketTransport {
         let (target, source) = match set_up {
             #[cfg(feature = "tls")]
             SetUp::Resolving { target, .. }
-                if target.endpoint.is_secure()
-                    && matches!(self.tls, crate::transport::tls::Client::Reading { .. }) =>
+                if target.endpoint.is_secure() && self.tls.is_reading() =>
             {
                 let source = Some(Source::new(io::Error::other(super::UNREAD_ROOTS)));
                 return Fault::Lost { why, source };
