@@ -177,7 +177,7 @@ impl FromStr for Endpoint {
         Ok(Self {
             secure,
             host,
-            port: port.unwrap_or(default_port(secure)),
+            port: port.unwrap_or_else(|| default_port(secure)),
             path: canonical::path(path).map_err(invalid)?,
             query: canonical::query(query).map_err(invalid)?,
         })

@@ -167,6 +167,10 @@
 //! asterisks in their place. If not, nothing is paid. A level that is raised later holds from the next connection on:
 //! until then the records of the WebSocket library show each message as it came.
 //!
+//! The user and the password of a [proxy](Proxy) are kept and hidden in the same way. What a proxy says is never shown, but for
+//! its numbers. They go when the last of the configuration, the manager and the stream goes that hold them. In a tunnel
+//! without TLS a proxy could repeat them in the venue's place, where they are not looked for.
+//!
 //! These copies are not this crate's to wipe: the environment keeps the variables that credentials were read from, which
 //! a file or a reader does not. Of what is sent, rustls keeps the encrypted form only. But what a server repeats lies
 //! decrypted in a buffer of rustls's, and after the login, unless it is masked, in one of the WebSocket library's, until

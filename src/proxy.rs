@@ -124,7 +124,7 @@ impl ProxyServer {
                 variable: Some(variable),
                 ..server
             }),
-            Err(why) => Err(invalid(&format!(
+            Err(why) => Err(invalid(format!(
                 "the environment variable {variable}: {why}"
             ))),
         }

@@ -922,6 +922,8 @@ fn certificates_that_are_not_to_be_trusted_end_the_stream_at_once() {
     for way_out in ["`Roots::Platform`", "`extra_roots`"] {
         assert!(error.to_string().contains(way_out), "{error}");
     }
+    const ISSUER: &str = "it was issued by `rcgen self signed cert`";
+    assert!(error.to_string().ends_with(ISSUER), "{error}");
     fails(
         "another authority's root",
         &trusted(&certificates("localhost")),
@@ -936,6 +938,7 @@ fn certificates_that_are_not_to_be_trusted_end_the_stream_at_once() {
         error.to_string().contains("elsewhere.example"),
         "it says which: {error}"
     );
+    assert!(error.to_string().ends_with(ISSUER), "{error}");
     assert_eq!(error.remedy(), Remedy::FixRequest);
     drop(peer);
 }

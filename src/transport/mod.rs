@@ -4,6 +4,8 @@
 //! driver. A transport knows nothing of any venue's protocol, and never tries again by itself.
 
 mod addresses;
+#[cfg(feature = "tls")]
+mod certificate;
 mod connecting;
 mod mask;
 #[cfg(test)]

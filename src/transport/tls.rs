@@ -8,7 +8,11 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject as _},
 };
 
-use super::{Fault, Waker, system_roots::SystemRoots};
+use super::{
+    Fault, Waker,
+    certificate::{Refused, Verifier},
+    system_roots::SystemRoots,
+};
 use crate::{
     clock::NOT_SET_BEFORE,
     config::{Config, Roots},
@@ -25,7 +29,12 @@ pub(crate) fn validate(config: &Config) -> Result<()> {
 }
 
 /// What every connection of a stream is made with, or what that waits for.
-pub(super) enum Client {
+pub(super) struct Client {
+    state: State,
+    refused: Refused,
+}
+
+enum State {
     Ready(Arc<ClientConfig>),
     Reading {
         system: SystemRoots,
@@ -36,46 +45,68 @@ pub(super) enum Client {
 impl Client {
     /// The roots of the machine are asked for here, and waited for by whoever connects: `waker` is called then.
     pub(super) fn new(config: &Config, waker: &Waker) -> Result<Self> {
+        let refused = Refused::default();
         let mut store = RootCertStore::empty();
-        match config.roots {
-            Roots::Bundled => store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-            Roots::ExtraOnly => {}
-            Roots::Platform => {
-                return Ok(Self::Reading {
-                    system: SystemRoots::read(waker),
-                    extra_roots: config.extra_roots.clone(),
-                });
-            }
+        if config.roots == Roots::Platform {
+            let state = State::Reading {
+                system: SystemRoots::read(waker),
+                extra_roots: config.extra_roots.clone(),
+            };
+            return Ok(Self { state, refused });
         }
-        client_config(store, &config.extra_roots).map(Self::Ready)
+        if config.roots == Roots::Bundled {
+            store.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        let state = State::Ready(client_config(store, &config.extra_roots, &refused)?);
+        Ok(Self { state, refused })
+    }
+
+    /// Whether the roots are still being read.
+    pub(super) fn is_reading(&self) -> bool {
+        matches!(self.state, State::Reading { .. })
+    }
+
+    /// The issuer of the certificate that was refused last.
+    pub(super) fn take_issuer(&self) -> Option<String> {
+        self.refused.take()
     }
 
     /// The configuration, once it is there.
     pub(super) fn get(&mut self) -> Result<Option<&Arc<ClientConfig>>> {
-        if let Self::Reading {
+        if let State::Reading {
             system,
             extra_roots,
-        } = self
+        } = &self.state
             && let Some(store) = system.take()
         {
-            *self = Self::Ready(client_config(RootCertStore::clone(&store), extra_roots)?);
+            let store = RootCertStore::clone(&store);
+            self.state = State::Ready(client_config(store, extra_roots, &self.refused)?);
         }
-        Ok(match self {
-            Self::Ready(config) => Some(config),
-            Self::Reading { .. } => None,
+        Ok(match &self.state {
+            State::Ready(config) => Some(config),
+            State::Reading { .. } => None,
         })
     }
 }
 
-fn client_config(mut store: RootCertStore, extra_roots: &[u8]) -> Result<Arc<ClientConfig>> {
+fn client_config(
+    mut store: RootCertStore,
+    extra_roots: &[u8],
+    refused: &Refused,
+) -> Result<Arc<ClientConfig>> {
     add_extra(&mut store, extra_roots)?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| Error::invalid_config(format!("TLS: {error}")))?
-        .with_root_certificates(store)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
+        .map_err(|error| Error::invalid_config(format!("TLS: {error}")))?;
+    let builder = match Verifier::new(store, provider, refused.clone()) {
+        // It verifies as it would without it, and only remembers.
+        Some(verifier) => builder
+            .dangerous()
+            .with_custom_certificate_verifier(verifier),
+        None => builder.with_root_certificates(RootCertStore::empty()),
+    };
+    Ok(Arc::new(builder.with_no_client_auth()))
 }
 
 /// One connection's TLS, nothing sent yet. The host is a name or an address.
@@ -88,8 +119,9 @@ pub(super) fn connection(
     ClientConnection::new(Arc::clone(config), name).map_err(|error| error.to_string())
 }
 
-/// What a handshake failed for. `spoke_tls`: the server had answered in TLS.
-pub(super) fn fault(error: io::Error, spoke_tls: bool) -> Fault {
+/// What a handshake failed for. `spoke_tls`: the server had answered in TLS. `issuer` is that of the certificate that was
+/// refused, if one was.
+pub(super) fn fault(error: io::Error, spoke_tls: bool, issuer: Option<String>) -> Fault {
     let Some(tls) = error
         .get_ref()
         .and_then(|inner| inner.downcast_ref::<TlsError>())
@@ -109,10 +141,11 @@ pub(super) fn fault(error: io::Error, spoke_tls: bool) -> Fault {
         TlsError::InvalidCertificate(_) => true,
         _ => false,
     };
-    Fault::Tls {
-        why: words(tls, spoke_tls),
-        certificate,
+    let mut why = words(tls, spoke_tls);
+    if let (TlsError::InvalidCertificate(_), Some(issuer)) = (tls, issuer) {
+        why.push_str(&format!("; it was issued by {issuer}"));
     }
+    Fault::Tls { why, certificate }
 }
 
 /// Whether the clock that says so was never set.
@@ -213,7 +246,7 @@ mod tests {
             &[],
             UnixTime::since_unix_epoch(Duration::from_secs(seconds)),
         );
-        fault(io::Error::other(refused.unwrap_err()), true)
+        fault(io::Error::other(refused.unwrap_err()), true, None)
     }
 
     #[test]

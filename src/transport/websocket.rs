@@ -87,7 +87,7 @@ enum Outgoing {
 
 enum State {
     Idle,
-    SettingUp(SetUp),
+    SettingUp(Box<SetUp>),
     Open(Box<WebSocket<Wire>>),
     /// The close frame is queued. The peer's own, and then its end of stream, are still to come.
     Closing(Box<WebSocket<Wire>>),
@@ -176,8 +176,8 @@ impl WebSocketTransport {
             let read = websocket.get_ref().bytes_read();
             self.bytes_read += read;
         }
-        if let State::SettingUp(SetUp::Connecting { connecting, .. }) = &mut self.state {
-            connecting.close(self.poll.registry());
+        if let State::SettingUp(set_up) = &mut self.state {
+            set_up.end(self.poll.registry());
         }
         self.state = State::Idle;
         self.more = false;
@@ -223,7 +223,7 @@ impl Transport for WebSocketTransport {
     fn progress(&mut self, now: Instant) -> Result<Phase, Fault> {
         match std::mem::replace(&mut self.state, State::Idle) {
             State::SettingUp(set_up) => {
-                let is_open = self.go_on(set_up, now)?;
+                let is_open = self.go_on(*set_up, now)?;
                 Ok(if is_open { Phase::Live } else { self.phase })
             }
             state @ (State::Open(_) | State::Closing(_)) => {
@@ -368,12 +368,12 @@ impl Transport for WebSocketTransport {
                 }
             }
             state @ (State::Closing(_) | State::Deaf(_)) => self.state = state,
-            state @ State::SettingUp(SetUp::Connecting { .. }) => {
-                self.state = state;
-                self.drop_socket();
+            State::SettingUp(mut set_up) => {
+                // No layer above has anything to say any more. One that hangs in its set-up is shut down below it.
+                set_up.end(self.poll.registry());
+                self.shut_down_writing();
             }
-            // No layer above has anything to say any more. One that hangs in its set-up is shut down below it.
-            State::Idle | State::SettingUp(_) | State::HalfClosed => self.shut_down_writing(),
+            State::Idle | State::HalfClosed => self.shut_down_writing(),
         }
         self.more = true;
     }
@@ -420,7 +420,7 @@ impl Transport for WebSocketTransport {
                 }
                 self.drain()
             }
-            State::Idle | State::SettingUp(SetUp::Resolving { .. }) => true,
+            State::Idle => true,
             _ => self.drain(),
         }
     }

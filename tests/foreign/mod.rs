@@ -35,25 +35,25 @@ pub(crate) fn script(name: &str) -> PathBuf {
 
 /// A Python that has the packages of `requirements.txt`.
 pub(crate) fn python() -> Option<PathBuf> {
-    let home = environment(
-        "foreign-python",
-        "requirements.txt",
-        "TRUNKLINE_REQUIRE_PYTHON",
-        |home, list| {
-            let module = OsStr::new("-m");
-            finish(
-                Command::new("python3").args([module, "venv".as_ref(), home.as_os_str()]),
-                "`python3 -m venv`",
-            )?;
-            finish(
-                Command::new(interpreter(home))
-                    .args(["-m", "pip", "install", "--quiet", "--retries=1"])
-                    .args(["--timeout=10", "--disable-pip-version-check", "-r"])
-                    .arg(list),
-                "`pip install`",
-            )
-        },
-    )?;
+    python_with("foreign-python", "requirements.txt")
+}
+
+/// A Python that has the packages of a list, in an environment of that name.
+pub(crate) fn python_with(name: &str, list: &str) -> Option<PathBuf> {
+    let home = environment(name, list, "TRUNKLINE_REQUIRE_PYTHON", |home, list| {
+        let module = OsStr::new("-m");
+        finish(
+            Command::new("python3").args([module, "venv".as_ref(), home.as_os_str()]),
+            "`python3 -m venv`",
+        )?;
+        finish(
+            Command::new(interpreter(home))
+                .args(["-m", "pip", "install", "--quiet", "--retries=1"])
+                .args(["--timeout=10", "--disable-pip-version-check", "-r"])
+                .arg(list),
+            "`pip install`",
+        )
+    })?;
     Some(interpreter(&home))
 }
 

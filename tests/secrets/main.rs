@@ -21,6 +21,7 @@ mod login;
 #[cfg(target_os = "linux")]
 mod memory;
 mod peer;
+mod proxy;
 mod reflection;
 mod source;
 #[path = "../support/mod.rs"]

@@ -25,7 +25,7 @@ fn load(key: Needle) -> Credentials {
 }
 
 #[track_caller]
-fn assert_copies(key: Needle, when: &str, wanted: usize) {
+pub(crate) fn assert_copies(key: Needle, when: &str, wanted: usize) {
     for (what, needle) in [("secret", hidden::SECRET), ("key id", key)] {
         let found = copies(needle);
         assert!(

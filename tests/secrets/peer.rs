@@ -108,35 +108,59 @@ pub(crate) struct Message {
 impl Peer {
     /// The next client, and the head of its request.
     pub(crate) fn accept(listener: &Listener) -> Self {
+        let mut peer = Self::next(listener);
+        peer.read_head();
+        peer
+    }
+
+    /// The next client.
+    pub(crate) fn next(listener: &Listener) -> Self {
         let socket = listener.accept();
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(WAIT)).unwrap();
         let clone = socket.try_clone().unwrap();
-        let mut stream: Box<dyn Stream> = match &listener.tls {
+        let stream: Box<dyn Stream> = match &listener.tls {
             None => Box::new(clone),
             Some(tls) => {
                 let tls = ServerConnection::new(Arc::clone(tls)).unwrap();
                 Box::new(StreamOwned::new(tls, clone))
             }
         };
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            let mut byte = [0];
-            stream.read_exact(&mut byte).unwrap();
-            head.push(byte[0]);
-        }
         Self {
             socket,
             stream,
-            head: String::from_utf8(head).unwrap(),
+            head: String::new(),
             trades: BTreeSet::new(),
         }
     }
 
+    /// Reads so many bytes.
+    pub(crate) fn take(&mut self, len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        self.stream.read_exact(&mut bytes).unwrap();
+        bytes
+    }
+
+    /// Reads the head of the next request.
+    pub(crate) fn read_head(&mut self) {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(self.take(1));
+        }
+        self.head = String::from_utf8(head).unwrap();
+    }
+
     /// The next client, upgraded.
     pub(crate) fn open(listener: &Listener) -> Self {
-        let mut peer = Self::accept(listener);
-        let key = peer
+        let mut peer = Self::next(listener);
+        peer.upgrade();
+        peer
+    }
+
+    /// Answers the request for a WebSocket.
+    pub(crate) fn upgrade(&mut self) {
+        self.read_head();
+        let key = self
             .head
             .lines()
             .find_map(|line| {
@@ -145,22 +169,27 @@ impl Peer {
                     .then(|| value.trim().to_owned())
             })
             .expect("it asks for a WebSocket");
-        peer.http(&format!(
+        self.http(&format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Accept: {}\r\n\r\n",
             derive_accept_key(key.as_bytes())
         ));
-        peer
     }
 
     /// The next client, which authenticates.
     pub(crate) fn live(listener: &Listener) -> (Self, String) {
         let mut peer = Self::open(listener);
-        peer.text(WELCOME);
-        let auth = peer.read();
+        let auth = peer.log_in();
+        (peer, auth)
+    }
+
+    /// Welcomes and believes the client. Gives what it authenticates with.
+    pub(crate) fn log_in(&mut self) -> String {
+        self.text(WELCOME);
+        let auth = self.read();
         assert!(auth.masked && auth.opcode == 1);
-        peer.text(AUTHENTICATED);
-        (peer, String::from_utf8(auth.payload).unwrap())
+        self.text(AUTHENTICATED);
+        String::from_utf8(auth.payload).unwrap()
     }
 
     /// The next client, which authenticates for order updates and listens.

@@ -19,7 +19,7 @@ pub(in crate::transport) struct Socks5 {
     state: State,
     outgoing: Outgoing,
     /// What was read of the answer at hand.
-    answer: [u8; LONGEST],
+    answer: Box<[u8; LONGEST]>,
     len: usize,
     /// How long it is, as far as that is known.
     wanted: usize,
@@ -54,7 +54,7 @@ impl Socks5 {
                 login,
                 request: request(venue),
             },
-            answer: [0; LONGEST],
+            answer: Box::new([0; LONGEST]),
             len: 0,
             wanted: 2,
             venue: host_and_port(venue),
@@ -76,7 +76,7 @@ impl Socks5 {
         if self.len < self.wanted {
             return Ok(false);
         }
-        let [version, code, _, kind, first, ..] = self.answer;
+        let [version, code, _, kind, first, ..] = *self.answer;
         let is_login = matches!(self.state, State::Login { .. });
         // The version of the login is 1. What some write there in its place does no harm.
         if !is_login && version != VERSION {

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mio::net::TcpStream;
+use mio::{Registry, net::TcpStream};
 use tungstenite::{
     Error as WsError, HandshakeError, WebSocket,
     client::IntoClientRequest as _,
@@ -78,6 +78,13 @@ impl SetUp {
             #[cfg(feature = "tls")]
             Self::Securing { .. } => None,
             Self::Tunneling { .. } | Self::Upgrading(_) => None,
+        }
+    }
+
+    /// Ends the connections of which none was chosen yet.
+    pub(super) fn end(&mut self, registry: &Registry) {
+        if let Self::Connecting { connecting, .. } = self {
+            connecting.close(registry);
         }
     }
 
@@ -153,7 +160,7 @@ impl WebSocketTransport {
 
     fn enter(&mut self, set_up: SetUp) {
         self.phase = set_up.phase();
-        self.state = State::SettingUp(set_up);
+        self.state = State::SettingUp(Box::new(set_up));
     }
 
     fn resolve(
@@ -307,7 +314,8 @@ impl WebSocketTransport {
             }
             Err(error) => {
                 self.state = State::HalfClosed;
-                let fault = crate::transport::tls::fault(error, wire.speaks_tls());
+                let issuer = self.tls.take_issuer();
+                let fault = crate::transport::tls::fault(error, wire.speaks_tls(), issuer);
                 Err(through_proxy(fault, target.proxy.as_ref()))
             }
         }
@@ -374,8 +382,7 @@ impl WebSocketTransport {
         let (target, source) = match set_up {
             #[cfg(feature = "tls")]
             SetUp::Resolving { target, .. }
-                if target.endpoint.is_secure()
-                    && matches!(self.tls, crate::transport::tls::Client::Reading { .. }) =>
+                if target.endpoint.is_secure() && self.tls.is_reading() =>
             {
                 let source = Some(Source::new(io::Error::other(super::UNREAD_ROOTS)));
                 return Fault::Lost { why, source };
