@@ -216,10 +216,12 @@ impl<T: Payload> Topics<T> {
         }
     }
 
-    /// Expects something to arrive on any of these topics at least this often while the market's regular session lasts.
-    /// A connection that is open and brings nothing for longer is probed, and then replaced: once a day if its successor
-    /// brings nothing either, and not at all beyond the [calendar's](crate::Calendar) table, since the market may be
-    /// closed. By default only what the venue itself expects is, and that topics which were busy go on
+    /// Expects something to arrive on each of these topics at least this often while the market's regular session lasts: on each
+    /// symbol that is named, and on a wildcard as a whole. Whatever other topics bring says nothing of one that is mute. The
+    /// line is probed then. If it answers, and the topic stays mute, that topic alone is asked for again, which its readers are
+    /// told by a [`Gap`](crate::Gap) that names it. If that does not help, the connection is replaced: once a day for a
+    /// topic of which its successor brings nothing either, and not at all beyond the [calendar's](crate::Calendar) table, since
+    /// the market may be closed. By default only what the venue itself expects is, and that topics which were busy go on
     /// ([`Venue::has_rhythm`](crate::venue::Venue::has_rhythm)): for quiet symbols no such time can be named.
     #[must_use]
     pub fn expect_within(self, time: Duration) -> Self {

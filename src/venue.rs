@@ -100,8 +100,8 @@ pub trait Venue: Send + Sync + 'static {
         None
     }
 
-    /// How often something has to arrive on a topic, in trading time, if that can be said: a line on which it does not
-    /// is mute. By default it cannot: most symbols are quiet for hours.
+    /// How often something has to arrive on a topic, in trading time, if that can be said: where it does not, the line is probed,
+    /// then the topic is asked for again, then the line is replaced. By default it cannot: most symbols are quiet for hours.
     fn expects(&self, topic: &Topic) -> Option<Duration> {
         let _ = topic;
         None

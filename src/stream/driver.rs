@@ -93,8 +93,6 @@ pub(crate) struct Driver<V: Venue, T> {
     calendar: Calendar,
     /// It was said that its table ends.
     calendar_ends: bool,
-    /// When a connection was given up last because it was mute.
-    gave_up_mute: Option<Timestamp>,
     /// When the last message was read, for the gap that may follow.
     last_message: Option<Instant>,
     /// How long the machine had been asleep at the last turn.
@@ -141,7 +139,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             stream,
             transport,
             ambient,
-            router: Router::new(),
+            router: Router::new(now),
             link: Link::Waiting { until: now },
             credentials: Some(credentials),
             proxy,
@@ -154,7 +152,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             attempts,
             calendar,
             calendar_ends: false,
-            gave_up_mute: None,
             last_message: None,
             asleep,
             meter,
@@ -226,7 +223,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
         // Not after an ending: nothing is expected of topics that are no longer confirmed, and a mute line that is given
         // up would be taken for one that has recovered.
-        if std::mem::take(&mut self.to_look) {
+        while std::mem::take(&mut self.to_look) {
             self.look(now)?;
         }
         Ok(())
@@ -315,7 +312,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     #[cfg(test)]
-    pub(super) fn utc(&self) -> Timestamp {
+    pub(super) fn utc(&self) -> crate::market::Timestamp {
         self.ambient.utc()
     }
 

@@ -1,9 +1,7 @@
-//! Whether a connection that is open is alive: pings for the line, expectations for the data.
+//! Whether a connection that is open is alive, and for how long something may stay away in trading time.
 //!
-//! A silent line is pinged, and given up if nothing at all comes back. A line on which the expected data does not come
-//! is *mute*: it is probed with a ping, too, and given up if the data stays away, pong or not. Expectations run only
-//! while the market trades, by the venue's calendar. A calendar may not know of a day on which nothing trades: so a line
-//! is kept on a day beyond its table, and where giving one up brought nothing on the same day. No clock in here: time is an argument.
+//! A silent line is pinged, and given up if nothing at all comes back. What is expected of topics is looked at when it is due; the
+//! router knows how that stands. No clock in here: time is an argument.
 
 use std::time::{Duration, Instant};
 
@@ -23,12 +21,10 @@ pub(super) struct Liveness {
     pong_by: Option<Instant>,
     /// The machine slept, and nobody knows what became of the line: a ping is due whatever was heard.
     slept: bool,
-    /// When to look at the expectations.
+    /// How many messages were read, control frames among them.
+    messages: u64,
+    /// When to look at what is expected.
     look_at: Option<Instant>,
-    /// The line is mute and was probed: what is expected has to arrive by then.
-    probed_until: Option<Instant>,
-    /// The line stayed mute after that, and was not given up.
-    kept: bool,
 }
 
 /// What has to be done now.
@@ -37,23 +33,8 @@ pub(super) enum Due {
     Ping,
     /// Nothing came back for so long.
     Dead(Duration),
-    /// Look at the expectations, and say how they stand.
+    /// Look at what is expected.
     Look,
-}
-
-/// What became of the expectations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outlook {
-    /// Nothing is expected, or it has come.
-    Fine,
-    /// It came after all.
-    Recovered,
-    /// It did not come: send a ping.
-    Probe,
-    /// It still did not come.
-    Mute,
-    /// It did not come, and was probed for already.
-    Waiting,
 }
 
 impl Liveness {
@@ -63,15 +44,25 @@ impl Liveness {
             heard: now,
             pong_by: None,
             slept: false,
+            messages: 0,
             look_at: None,
-            probed_until: None,
-            kept: false,
         }
     }
 
     pub(super) fn heard(&mut self, at: Instant) {
         self.heard = self.heard.max(at);
+        self.messages += 1;
         self.pong_by = None;
+    }
+
+    /// How many messages of any kind were read.
+    pub(super) fn messages(&self) -> u64 {
+        self.messages
+    }
+
+    /// What is expected is to be looked at then.
+    pub(super) fn look_at(&mut self, at: Option<Instant>) {
+        self.look_at = at;
     }
 
     /// The machine slept for so long. A pong that was due is given its whole time again, by another ping.
@@ -110,56 +101,6 @@ impl Liveness {
             self.look_at = None;
             Due::Look
         })
-    }
-
-    /// Whether the line is mute, and was probed.
-    pub(super) fn is_probed(&self) -> bool {
-        self.probed_until.is_some()
-    }
-
-    /// Whether the line is mute for longer than a probe, and was not given up.
-    pub(super) fn is_kept(&self) -> bool {
-        self.kept
-    }
-
-    /// The mute line is not given up. Says whether it had been decided before.
-    pub(super) fn keep(&mut self, now: Instant) -> bool {
-        const LOOK_AGAIN: Duration = Duration::from_secs(60);
-        let until = clock::after(now, LOOK_AGAIN);
-        self.probed_until = Some(until);
-        self.look_at = Some(until);
-        std::mem::replace(&mut self.kept, true)
-    }
-
-    /// `left` is for how long whoever expects most may go on waiting, or nothing where nobody expects anything.
-    pub(super) fn expect(
-        &mut self,
-        now: Instant,
-        left: Option<Duration>,
-        config: &Config,
-    ) -> Outlook {
-        if left != Some(Duration::ZERO) {
-            self.look_at = left.map(|left| clock::after(now, left));
-            self.kept = false;
-            return match self.probed_until.take() {
-                Some(_) => Outlook::Recovered,
-                None => Outlook::Fine,
-            };
-        }
-        match self.probed_until {
-            None => {
-                // What is asked for has to come, which takes longer than a pong.
-                let until = clock::after(now, config.request_timeout);
-                self.probed_until = Some(until);
-                self.look_at = Some(until);
-                Outlook::Probe
-            }
-            Some(until) if until <= now => Outlook::Mute,
-            Some(until) => {
-                self.look_at = Some(until);
-                Outlook::Waiting
-            }
-        }
     }
 }
 
@@ -252,40 +193,5 @@ mod tests {
             ),
             Duration::from_secs(50)
         );
-    }
-
-    #[test]
-    fn a_mute_line_is_probed_once_and_given_up_when_the_data_stays_away() {
-        let config = Config::default();
-        let now = clock::now();
-        let mut line = Liveness::new(now, config.ping_interval);
-        assert_eq!(
-            line.expect(now, Some(Duration::from_secs(5)), &config),
-            Outlook::Fine
-        );
-        let later = now + Duration::from_secs(5);
-        assert_eq!(line.deadline(), later);
-        assert_eq!(line.due(later, &config), Some(Due::Look));
-        assert_eq!(
-            line.expect(later, Some(Duration::ZERO), &config),
-            Outlook::Probe
-        );
-        assert_eq!(
-            line.expect(later, Some(Duration::ZERO), &config),
-            Outlook::Waiting
-        );
-        let end = later + config.request_timeout;
-        line.heard(later);
-        assert_eq!(line.deadline(), end);
-        assert_eq!(
-            line.expect(end, Some(Duration::ZERO), &config),
-            Outlook::Mute
-        );
-
-        assert_eq!(
-            line.expect(end, Some(Duration::from_secs(1)), &config),
-            Outlook::Recovered
-        );
-        assert_eq!(line.expect(end, None, &config), Outlook::Fine);
     }
 }

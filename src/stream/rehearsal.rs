@@ -126,7 +126,7 @@ pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<
     };
     let stage = Arc::new(Rehearsal {
         stream: Arc::clone(&stream),
-        router: Mutex::new(Router::new()),
+        router: Mutex::new(Router::new(clock::now())),
     });
     stream.lifecycle.change(clock::now(), |state| {
         state.phase = Phase::Live;

@@ -14,6 +14,7 @@
 //! | `recent.rs` | the ids of events that a member was given: what tells a repeat |
 //! | `unmatched.rs` | who is told that events match nobody |
 //! | `telling.rs` | what members are told of their topics, and of a line that is not live |
+//! | `expectations.rs` | topics on which something has to arrive, and what follows where it does not |
 //! | `rhythm.rs` | topics that fall silent, by their own past |
 //! | `lanes.rs`, `by_symbol.rs` | sets of channels, and a map by symbol, for the hot path |
 //!
@@ -21,6 +22,7 @@
 //! sliced, handed. News goes through [`apply`](Router::apply): folds first, then readers, then queues.
 
 mod by_symbol;
+mod expectations;
 mod handing;
 pub(in crate::stream) mod holds;
 mod lanes;
@@ -35,23 +37,22 @@ mod telling;
 mod tests;
 mod unmatched;
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use smallvec::SmallVec;
 
 use self::{
+    expectations::Expectations,
     handing::Handing,
     holds::{Holds, Most},
     members::Members,
-    readers::Readers,
+    readers::{Readers, TopicReaders},
     rhythm::Rhythms,
     slicing::Slicing,
     telling::{Announced, Announcement, Announcements},
 };
 pub(crate) use self::{
+    expectations::{Missing, Outlook},
     rhythm::Silence,
     telling::{Outage, Telling, TopicFate, TopicRecord},
 };
@@ -61,7 +62,6 @@ use super::{
     topics::{News, SubscriptionId},
 };
 use crate::{
-    clock,
     event::{Concerns, Gap, Notice, OddFields, Unparsed},
     health::SubscriptionHealth,
     topic::Topic,
@@ -77,11 +77,10 @@ pub(crate) struct Router<E> {
     slicing: Slicing,
     handing: Handing<E>,
     holds: Holds<HeldEvent<E>, Slot>,
+    expectations: Expectations,
     rhythms: Rhythms,
     /// Topics that began to be held too long ago: what they build on is lost.
     cut: Vec<Topic>,
-    /// Topics on which the venue says that something has to arrive so often.
-    expected: HashMap<Topic, Duration>,
     /// Since the connection was live last, if an attempt has failed.
     outage: Option<Outage>,
     /// What members were told of their topics since the driver last asked, for its records.
@@ -121,17 +120,27 @@ pub(crate) struct Routing {
     pub(crate) newest: Option<Topic>,
 }
 
+/// What is left of a member's wish for a topic that it gets no more of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Still {
+    Unwanted,
+    /// It is wanted, and the venue does not send it.
+    Refused,
+    /// It is asked for again.
+    Awaited,
+}
+
 impl<E: Routed> Router<E> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(now: Instant) -> Self {
         Self {
             members: Members::new(),
             readers: Readers::default(),
             slicing: Slicing::default(),
             handing: Handing::new(),
             holds: Holds::new(MOST_HELD),
+            expectations: Expectations::new(now),
             rhythms: Rhythms::default(),
             cut: Vec::new(),
-            expected: HashMap::new(),
             outage: None,
             told: Vec::new(),
             #[cfg(test)]
@@ -142,7 +151,7 @@ impl<E: Routed> Router<E> {
     // ---- members ----
 
     pub(crate) fn join(&mut self, joined: Joined<E>, now: Instant) {
-        let slot = self.members.join(joined, now);
+        let slot = self.members.join(joined);
         if let (Some(outage), Some(member)) = (&self.outage, self.members.get_mut(slot)) {
             outage.tell(member, now);
         }
@@ -167,6 +176,7 @@ impl<E: Routed> Router<E> {
             self.cut(gap.epoch);
         }
         self.rhythms.forget_silence(&self.readers);
+        self.expectations.disconnected();
         self.holds.clear();
         for (slot, topic) in self.readers.stop_all() {
             if let Some(Sink::Fold(fold)) = self.members.get(slot).map(|member| &member.sink) {
@@ -195,14 +205,7 @@ impl<E: Routed> Router<E> {
         for member in self.members.iter_mut() {
             member.told_causes.clear();
         }
-        self.expect_anew(now);
-    }
-
-    /// What is expected is expected from here on.
-    pub(crate) fn expect_anew(&mut self, now: Instant) {
-        for member in self.members.iter_mut() {
-            member.heard = now;
-        }
+        self.expectations.connected(now);
     }
 
     /// An attempt has failed, or the line broke, of which a gap told everybody.
@@ -218,31 +221,18 @@ impl<E: Routed> Router<E> {
 
     /// The machine slept for so long: what arrived before is that much older.
     pub(crate) fn slept(&mut self, slept: Duration) {
-        for member in self.members.iter_mut() {
-            member.heard = clock::before(member.heard, slept);
-        }
+        self.readers.slept(slept);
+        self.expectations.slept(slept);
     }
 
-    /// The least that `left` says of any expectation, which is given how often something has to arrive, and when it
-    /// did last.
-    pub(crate) fn least_left(
-        &self,
-        left: impl Fn(Duration, Instant) -> Duration,
-    ) -> Option<Duration> {
-        let own = self
-            .members
-            .iter()
-            .filter(|member| member.topics > 0)
-            .filter_map(|member| Some((member.expected?, member.heard)));
-        let of_topics = self.expected.iter().flat_map(|(topic, within)| {
-            let of = self.readers.find(topic).into_iter();
-            let members = of.flat_map(|of| &of.readers);
-            let members = members.filter_map(|slot| self.members.get(*slot));
-            members.map(|member| (*within, member.heard))
-        });
-        own.chain(of_topics)
-            .map(|(within, heard)| left(within, heard))
-            .min()
+    /// Whether something is late that was expected, so that whatever is read may end that.
+    pub(crate) fn is_any_late(&self) -> bool {
+        self.expectations.is_any_late()
+    }
+
+    /// Looks whether what is expected has come.
+    pub(crate) fn look(&mut self, outlook: &Outlook<'_>) -> Missing {
+        self.expectations.look(&self.readers, outlook)
     }
 
     /// Looks for topics that have fallen silent, once a second at most. `learns` says whether a topic's past says anything
@@ -295,7 +285,7 @@ impl<E: Routed> Router<E> {
                 }
                 News::Left(id, topic) => {
                     if let Some(slot) = self.members.slot(id) {
-                        self.stop(slot, &topic, false, telling.at);
+                        self.stop(slot, &topic, Still::Unwanted, telling);
                     }
                     continue;
                 }
@@ -319,7 +309,11 @@ impl<E: Routed> Router<E> {
                 claimed += self.give_held(&topic, announcement);
                 self.begin(slot, &topic, telling);
             } else {
-                self.stop(slot, &topic, true, telling.at);
+                let still = match announcement.what {
+                    Announced::Lost => Still::Awaited,
+                    _ => Still::Refused,
+                };
+                self.stop(slot, &topic, still, telling);
             }
             announcement.topics.push(topic);
         }
@@ -365,6 +359,13 @@ impl<E: Routed> Router<E> {
                 .any(|topic| reads(&topic))
         };
         let given = self.holds.give(topic, slot, has);
+        let newest = given
+            .numbers
+            .last()
+            .and_then(|number| self.holds.get(*number));
+        if let (Some(newest), Some(of)) = (newest, self.readers.find(topic)) {
+            of.hear(newest.received);
+        }
         announcement.missed += given.missed;
         for number in given.numbers {
             if let Some(held) = self.holds.get(number) {
@@ -377,32 +378,58 @@ impl<E: Routed> Router<E> {
 
     /// A member gets a topic from here on.
     fn begin(&mut self, slot: Slot, topic: &Topic, telling: &Telling<'_>) {
-        if let Some(within) = (telling.expects)(topic) {
-            self.expected.insert(topic.clone(), within);
-        }
         if let Some(lane) = self.readers.begin_reading(topic, slot) {
             self.members.set_wide(slot, lane, true);
         }
-        if let Some(member) = self.members.get_mut(slot) {
-            member.topics += 1;
+        let own = self.members.get(slot).and_then(|member| member.expected);
+        let within = [
+            own,
+            (telling.expects)(topic),
+            self.expectations.within(topic),
+        ];
+        if let Some(within) = within.into_iter().flatten().min() {
+            self.expectations.expect(topic, within, telling.at);
         }
     }
 
-    /// A member gets no more of a topic. It may still want it.
-    fn stop(&mut self, slot: Slot, topic: &Topic, is_wanted: bool, now: Instant) {
-        let stopped = self.readers.stop_reading(topic, slot, is_wanted, now);
+    /// A member gets no more of a topic, which it may still want, and which may be asked for again.
+    fn stop(&mut self, slot: Slot, topic: &Topic, still: Still, telling: &Telling<'_>) {
+        let is_wanted = still != Still::Unwanted;
+        let stopped = self
+            .readers
+            .stop_reading(topic, slot, is_wanted, telling.at);
         if let Some(lane) = stopped.lane {
             self.members.set_wide(slot, lane, false);
         }
-        let of = self.readers.find(topic);
-        if of.is_none_or(|of| of.readers.is_empty()) {
-            self.expected.remove(topic);
-        }
         if stopped.was_reader {
-            if let Some(member) = self.members.get_mut(slot) {
-                member.topics -= 1;
-            }
             self.holds.left(topic, slot);
+        }
+        let of = self.readers.find(topic);
+        let has_readers = of.is_some_and(|of| !of.readers.is_empty());
+        let is_wanted = of.is_some_and(TopicReaders::is_wanted);
+        match still {
+            // Its readers stop one after the other, and begin again.
+            Still::Awaited if has_readers => {}
+            Still::Unwanted if has_readers => self.expect_less(topic, telling),
+            Still::Awaited => self.expectations.pause(topic),
+            Still::Unwanted if is_wanted => self.expectations.pause(topic),
+            Still::Unwanted | Still::Refused => self.expectations.forget(topic),
+        }
+    }
+
+    /// One of the readers of a topic has left, and what the others expect remains.
+    fn expect_less(&mut self, topic: &Topic, telling: &Telling<'_>) {
+        let Some(within) = self.expectations.within(topic) else {
+            return;
+        };
+        let readers = self.readers.find(topic).into_iter();
+        let readers = readers.flat_map(|of| &of.readers);
+        let members = readers.filter_map(|slot| self.members.get(*slot));
+        let own = members.filter_map(|member| member.expected);
+        match own.chain((telling.expects)(topic)).min() {
+            Some(least) if least == within => {}
+            Some(least) => self.expectations.expect(topic, least, telling.at),
+            None => self.expectations.forget(topic),
         }
     }
 
@@ -542,6 +569,7 @@ impl<E: Routed> Router<E> {
             return Routing::default();
         };
         self.readers.forget_departures(first.received);
+        let newest = events.last().map_or(first.received, |last| last.received);
         if !self.holds.is_empty() {
             self.hold_back(events);
         }
@@ -553,6 +581,9 @@ impl<E: Routed> Router<E> {
         }
         #[cfg(test)]
         self.log(events, epoch);
+        if routing.routed + routing.unsettled > 0 {
+            self.expectations.heard(newest);
+        }
         if self.slicing.touched.is_empty() {
             events.clear();
             return routing;

@@ -44,6 +44,8 @@ pub(super) struct Live<S> {
     pub(super) behind: Behind,
     /// The whole line has fallen silent, and was asked for again.
     pub(super) is_silent: bool,
+    /// Something that is expected is late, and nothing else comes either.
+    pub(super) is_mute: bool,
 }
 
 /// What comes after closing.
@@ -226,6 +228,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             liveness: Liveness::new(now, ping_interval),
             behind: Behind::default(),
             is_silent: false,
+            is_mute: false,
         }));
         let epoch = self.epoch;
         self.stream.lifecycle.change(now, |state| {

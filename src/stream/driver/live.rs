@@ -1,19 +1,18 @@
 //! A connection that is live: what is due on it, and whether what is expected of it comes.
 
-use std::{cell::Cell, time::Instant};
+use std::time::Instant;
 
 use super::{Driver, Ending, Outcome};
 use crate::{
     calendar::TradingSession,
     error::Error,
-    market::Timestamp,
     phase::Phase,
     record,
     stream::{
-        liveness::{Due, Outlook, time_left},
-        router::Silence,
+        liveness::{Due, time_left},
+        router::{Missing, Outlook, Silence},
     },
-    topic::list,
+    topic::{Topic, list},
     transport::Transport,
     venue::{Events, Session as _, Venue},
 };
@@ -23,9 +22,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.transport.flush()?;
         self.read(now)?;
         self.time_out_session(now)?;
-        let live = self.link.live();
-        if live.is_some_and(|live| live.liveness.is_probed()) {
-            // What has just been read may be what was missing: the line is live again at once.
+        if self.router.is_any_late() {
+            // What has just been read may be what was missing, or the answer to the probe.
             self.look(now)?;
         }
         self.listen(now)?;
@@ -114,25 +112,26 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         else {
             return Ok(());
         };
-        let was_silent = std::mem::replace(&mut live.is_silent, is_whole_line);
-        let has_recovered = was_silent && !is_whole_line && !live.liveness.is_probed();
+        live.is_silent = is_whole_line;
         if is_over {
             return Err(self.mute());
         }
-        if has_recovered {
-            self.enter(now, Phase::Live);
-        }
+        self.show_mute(now);
         if topics.is_empty() {
             return Ok(());
         }
-        record!(Warn, "mute", self.stream.key; "nothing comes any more of {}; asking for it again", list(&topics));
         if is_whole_line {
-            self.enter(now, Phase::Mute);
             self.ping()?;
         }
+        self.ask_again(now, &topics)
+    }
+
+    /// Asks again for topics of which nothing comes, and leaves all others alone.
+    fn ask_again(&mut self, now: Instant, topics: &[Topic]) -> Outcome {
+        record!(Warn, "mute", self.stream.key; "nothing comes of {}; asking for it again", list(topics));
         self.stream
             .subscriptions
-            .with_table(|table| table.restart(&topics));
+            .with_table(|table| table.ask_again(topics));
         self.is_changed = true;
         self.settle(now)
     }
@@ -144,52 +143,59 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         };
         let (calendar, ambient) = (&self.calendar, &self.ambient);
         let utc = ambient.utc();
-        if live.liveness.is_kept() && calendar.session_at(utc) != TradingSession::Regular {
-            // What did not come on this day is not missed on the next.
-            self.router.expect_anew(now);
-        }
-        let (since, came) = (live.since, Cell::new(false));
-        let left = self.router.least_left(|within, heard| {
-            let left = time_left(calendar, ambient.utc_of(heard), utc, within);
-            came.set(came.get() || left.is_zero() && heard > since);
-            left
+        let missing = self.router.look(&Outlook {
+            now,
+            utc,
+            is_trading: calendar.session_at(utc) == TradingSession::Regular,
+            messages: live.liveness.messages(),
+            patience: self.stream.config.request_timeout,
+            left: &|within, heard| time_left(calendar, ambient.utc_of(heard), utc, within),
+            // The market may be closed without the calendar's knowledge, which a calendar that never closes cannot be wrong
+            // about. Then another connection brings no more.
+            may_give_up: &|came, gave_up| {
+                let in_vain = gave_up.is_some_and(|at| calendar.is_same_day(at, utc));
+                calendar.covers(utc) && (came || !in_vain)
+            },
         });
-        match live.liveness.expect(now, left, &self.stream.config) {
-            Outlook::Fine | Outlook::Waiting => {}
-            Outlook::Recovered if live.is_silent => {}
-            Outlook::Recovered => self.enter(now, Phase::Live),
-            Outlook::Probe => {
-                record!(Warn, "mute", self.stream.key; "what is expected does not come; probing");
-                self.enter(now, Phase::Mute);
-                self.ping()?;
-            }
-            Outlook::Mute => self.give_up_mute(now, utc, came.get())?,
-        }
-        Ok(())
-    }
-
-    /// Ends a connection that brings nothing of what is expected, where another may bring it: not if the market may be
-    /// closed without the calendar's knowledge, which a calendar that never closes cannot be wrong about. `came` is
-    /// whether any of it came on this connection.
-    fn give_up_mute(&mut self, now: Instant, utc: Timestamp, came: bool) -> Outcome {
-        let in_vain = !came
-            && self
-                .gave_up_mute
-                .is_some_and(|at| self.calendar.is_same_day(at, utc));
-        if self.calendar.covers(utc) && !in_vain {
-            self.gave_up_mute = Some(utc);
+        live.liveness.look_at(missing.next);
+        live.is_mute = missing.is_whole_line;
+        self.show_mute(now);
+        let Missing {
+            late,
+            to_ask,
+            kept,
+            given_up,
+            ..
+        } = missing;
+        if !given_up.is_empty() {
+            record!(Warn, "mute", self.stream.key; "nothing came of {}, and the connection is given up", list(&given_up));
             return Err(self.mute());
         }
-        let live = self.link.live();
-        if live.is_some_and(|live| !live.liveness.keep(now)) {
-            let why = if in_vain {
+        if !kept.is_empty() {
+            let why = if self.calendar.covers(utc) {
                 "nor did it come on the connection before"
             } else {
                 "the calendar's table of holidays does not cover this day"
             };
-            record!(Warn, "mute", self.stream.key; "what is expected does not come, and the connection is kept: {why}");
+            record!(Warn, "mute", self.stream.key; "nothing came of {}, and the connection is kept: {why}", list(&kept));
         }
-        Ok(())
+        if !late.is_empty() {
+            record!(Warn, "mute", self.stream.key; "what is expected of {} does not come; probing", list(&late));
+            self.ping()?;
+        }
+        if to_ask.is_empty() {
+            return Ok(());
+        }
+        self.ask_again(now, &to_ask)
+    }
+
+    /// Shows whether the line is mute, as far as it is live.
+    fn show_mute(&mut self, now: Instant) {
+        let Some(live) = self.link.live() else {
+            return;
+        };
+        let is_mute = live.is_silent || live.is_mute;
+        self.enter(now, if is_mute { Phase::Mute } else { Phase::Live });
     }
 
     fn mute(&self) -> Ending {

@@ -71,7 +71,6 @@ impl<E: Routed> Handing<E> {
             let last = batch.last_place(slice).map(|place| &batch.events[place]);
             let happened = last.and_then(|last| last.event.happened_at());
             member.newest = member.newest.max(happened);
-            member.heard = last.map_or(member.heard, |last| last.received);
             if member.sink.take(&batch, slice, &mut self.scratch) {
                 self.overflowed.push(member.id);
             }

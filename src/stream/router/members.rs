@@ -1,9 +1,6 @@
 //! The subscriptions of a stream, each at a slot of its own: so an event finds its readers by index and not by hash.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use smallvec::SmallVec;
 
@@ -48,11 +45,7 @@ pub(super) struct Member<E> {
     pub(super) told_unmatched: Vec<Channel>,
     /// Codes of the causes that it was told for which the line is not live.
     pub(super) told_causes: Vec<&'static str>,
-    /// When something arrived last.
-    pub(super) heard: Instant,
-    /// How many topics are confirmed to it.
-    pub(super) topics: usize,
-    /// How often something has to arrive, in trading time.
+    /// How often something has to arrive on each of its topics, in trading time.
     pub(super) expected: Option<Duration>,
 }
 
@@ -72,7 +65,7 @@ impl<E> Members<E> {
         }
     }
 
-    pub(super) fn join(&mut self, joined: Joined<E>, now: Instant) -> Slot {
+    pub(super) fn join(&mut self, joined: Joined<E>) -> Slot {
         let member = Member {
             sink: joined.sink,
             places: SmallVec::new(),
@@ -84,8 +77,6 @@ impl<E> Members<E> {
             recent: Recent::default(),
             told_unmatched: Vec::new(),
             told_causes: Vec::new(),
-            heard: now,
-            topics: 0,
             expected: joined.expected,
         };
         let slot = self.free.pop().unwrap_or_else(|| {
@@ -159,7 +150,6 @@ impl<E> Members<E> {
         self.wide.clear();
         for member in self.iter_mut() {
             member.wide = Lanes::default();
-            member.topics = 0;
         }
     }
 

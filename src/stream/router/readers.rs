@@ -17,6 +17,7 @@ use super::{
     lanes::{Lane, SINGLE},
 };
 use crate::{
+    clock,
     event::Concerns,
     topic::{Channel, Topic},
 };
@@ -256,6 +257,17 @@ impl Readers {
             }
         }
         stopped
+    }
+
+    /// The machine slept for so long: what arrived before is that much older.
+    pub(super) fn slept(&mut self, slept: Duration) {
+        for (_, _, of) in self.iter() {
+            let heard = of.heard.get();
+            of.heard.set(heard.map(|heard| clock::before(heard, slept)));
+        }
+        for (at, _) in &mut self.departures {
+            *at = clock::before(*at, slept);
+        }
     }
 
     /// Whether the events of a topic are held back, from here on.

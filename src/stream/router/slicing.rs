@@ -126,6 +126,7 @@ impl Slicing {
         let symbols = stamped.event.symbols().iter();
         let named = symbols.filter_map(|symbol| channel.by_symbol.get(symbol));
         for of in named.chain(wildcard) {
+            of.hear(stamped.received);
             if of.readers.is_empty() {
                 // It is there because it is waited for, or was left a moment ago.
                 if found == Match::Nobody {
@@ -134,7 +135,6 @@ impl Slicing {
                 continue;
             }
             found = Match::Somebody;
-            of.hear(stamped.received);
             for slot in &of.readers {
                 let Some(member) = members.get_mut(*slot) else {
                     continue;

@@ -1,6 +1,9 @@
 //! A line that is dead, mute, silent or late, and a machine that slept, on the virtual clock.
 
+use std::collections::BTreeSet;
+
 use super::*;
+use crate::stream::TopicTable;
 
 #[test]
 fn an_unanswered_ping_gives_the_line_up_and_any_sign_of_life_saves_it() {
@@ -88,16 +91,47 @@ fn a_line_that_falls_behind_warns_once() {
     assert_eq!(bench.stream.health().behind, Duration::from_secs(8));
 }
 
-/// Leaps for so long, with a peer that answers every ping, and says the phases that were entered on the way.
+/// Answers pings, and requests for quotes. Says what was sent.
+fn answer(bench: &mut Bench) -> Vec<String> {
+    let mut sent = Vec::new();
+    loop {
+        let requests = bench.sent();
+        if requests.is_empty() {
+            return sent;
+        }
+        for request in &requests {
+            if request == "<ping>" {
+                bench.peer.pong();
+                bench.step();
+                continue;
+            }
+            let Some(asked) = request.split(r#""quotes":["#).nth(1) else {
+                continue;
+            };
+            let confirmed = bench.stream.subscriptions.look(TopicTable::told_confirmed);
+            let mut held: BTreeSet<String> = confirmed
+                .into_iter()
+                .map(|(_, topic)| topic.symbol.to_string())
+                .collect();
+            if request.contains(r#""subscribe""#) {
+                let asked = asked.split(']').next().into_iter();
+                let asked = asked.flat_map(|list| list.split(','));
+                held.extend(asked.map(|symbol| symbol.trim_matches('"').to_owned()));
+            }
+            let held: Vec<&str> = held.iter().map(String::as_str).collect();
+            bench.say(&quotes_of(&held));
+        }
+        sent.extend(requests);
+    }
+}
+
+/// Leaps for so long, with a peer that answers every ping and every request, and says the phases that were entered on the way.
 fn pass(bench: &mut Bench, time: Duration) -> Vec<Phase> {
     let end = bench.peer.now() + time;
     let mut phases = Vec::new();
     while bench.next.is_some_and(|next| next <= end) {
         bench.leap();
-        if bench.sent().last().is_some_and(|sent| sent == "<ping>") {
-            bench.peer.pong();
-            bench.step();
-        }
+        answer(bench);
         if phases.last() != Some(&bench.phase()) {
             phases.push(bench.phase());
         }
@@ -157,6 +191,171 @@ fn a_line_that_answers_pings_and_brings_nothing_is_mute_while_the_market_trades(
         .expect("every subscription of the line hears of it")
         .cause;
     assert!(matches!(cause, Error::Mute { .. }), "{cause:?}");
+}
+
+/// Lets seconds pass in which the lively topics have a quote each, and the venue answers. Says what was sent.
+fn pass_with(bench: &mut Bench, seconds: usize, lively: &[&str]) -> Vec<String> {
+    let mut sent = Vec::new();
+    for _ in 0..seconds {
+        bench.peer.advance(Duration::from_secs(1));
+        for symbol in lively {
+            bench.say(&quote(symbol, 1));
+        }
+        bench.step();
+        sent.extend(answer(bench));
+    }
+    sent
+}
+
+/// A line on the day of a market, with a subscription to A and B that expects each of them within a minute, and another one of B.
+fn expectant() -> (Bench, Subscription<Quote>, Subscription<Quote>) {
+    let mut bench = Bench::live();
+    bench.peer.set_utc("2026-03-17T15:00:00Z".parse().unwrap());
+    let topics = alpaca::quotes(["A", "B"]).expect_within(Duration::from_secs(60));
+    let both = bench.subscribe(topics);
+    let neighbor = bench.subscribe(alpaca::quotes(["B"]));
+    bench.step();
+    pass_with(&mut bench, 1, &["A", "B"]);
+    bench.say(&quote("A", 1));
+    (words(&both), words(&neighbor));
+    (bench, both, neighbor)
+}
+
+fn without_quotes(words: Vec<String>) -> Vec<String> {
+    words
+        .into_iter()
+        .filter(|word| !word.contains('@') && !word.starts_with("behind"))
+        .collect()
+}
+
+#[test]
+fn a_mute_topic_is_probed_then_asked_for_again_and_then_the_line_is_cut_while_its_neighbors_are_lively()
+ {
+    let again = [
+        "<ping>",
+        r#"{"action":"unsubscribe","quotes":["A"]}"#,
+        r#"{"action":"subscribe","quotes":["A"]}"#,
+    ];
+    for comes in [true, false] {
+        let (mut bench, both, neighbor) = expectant();
+        let asked = pass_with(&mut bench, 59, &["B"]);
+        assert_eq!(asked, Vec::<String>::new(), "not yet");
+        let asked = pass_with(&mut bench, 3, &["B"]);
+        assert_eq!(asked, again);
+        // Its neighbors go on, and only who reads it is told of a loss.
+        assert_eq!((bench.phase(), bench.health().epoch), (Phase::Live, 1));
+        let told = words(&both);
+        let quotes = told.iter().filter(|word| *word == "B@1").count();
+        assert_eq!(
+            (quotes, without_quotes(told)),
+            (62, vec!["gap1x0".to_owned(), "resumed1".to_owned()])
+        );
+        assert_eq!(without_quotes(words(&neighbor)), Vec::<String>::new());
+        if comes {
+            pass_with(&mut bench, 1, &["A"]);
+            let asked = pass_with(&mut bench, 55, &["B"]);
+            assert_eq!(asked, Vec::<String>::new(), "it came after all");
+            assert_eq!(bench.health().epoch, 1);
+            continue;
+        }
+        pass_with(&mut bench, 9, &["B"]);
+        let phase = bench.phase();
+        assert!(
+            [Phase::Waiting, Phase::Authenticating].contains(&phase),
+            "it did not come, and it is {phase}"
+        );
+        for subscription in [&both, &neighbor] {
+            let gap =
+                std::iter::from_fn(|| subscription.try_recv().ok()).find_map(
+                    |update| match update {
+                        Update::Gap(gap) => Some(gap),
+                        _ => None,
+                    },
+                );
+            assert!(matches!(
+                gap.expect("the line broke").cause,
+                Error::Mute { .. }
+            ));
+        }
+        // Nor does it come on the next connection: another would bring no more, and it is kept for the others.
+        answer_login(&mut bench, AUTHENTICATED);
+        for _ in 0..60 {
+            pass_with(&mut bench, 60, &["B"]);
+            assert_eq!((bench.phase(), bench.health().epoch), (Phase::Live, 2));
+        }
+        let told = without_quotes(words(&both));
+        assert!(
+            told.len() <= 6,
+            "asked for again once, and left alone: {told:?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_expected_of_a_topic_that_is_left_or_that_the_venue_refuses() {
+    // Who expects it leaves it, and another one reads on.
+    let (mut bench, both, neighbor) = expectant();
+    both.remove(alpaca::quotes(["B"])).unwrap();
+    bench.step();
+    let asked = pass_with(&mut bench, 300, &["A"]);
+    assert_eq!(
+        asked.iter().filter(|sent| *sent != "<ping>").count(),
+        0,
+        "{asked:?}"
+    );
+    assert_eq!((bench.phase(), bench.health().epoch), (Phase::Live, 1));
+    drop(neighbor);
+
+    // It is asked for again, and refused.
+    let (mut bench, both, _neighbor) = expectant();
+    pass_with(&mut bench, 58, &["B"]);
+    let mut refusals = 0;
+    for _ in 0..300 {
+        bench.peer.advance(Duration::from_secs(1));
+        bench.say(&quote("B", 1));
+        for request in bench.sent() {
+            if request == "<ping>" {
+                bench.peer.pong();
+                bench.step();
+            } else if request.contains("unsubscribe") {
+                bench.say(&quotes_of(&["B"]));
+            } else {
+                refusals += 1;
+                bench.say(r#"[{"T":"error","code":400,"msg":"invalid syntax"}]"#);
+            }
+        }
+    }
+    assert_eq!(
+        (refusals, bench.health().epoch, bench.phase()),
+        (1, 1, Phase::Live)
+    );
+    assert!(words(&both).iter().any(|word| word.starts_with("refused")));
+}
+
+/// What the venue says of a wildcard holds for its channel, however lively another one is.
+#[test]
+fn a_lively_channel_does_not_hide_a_mute_one() {
+    let mut bench = Bench::live();
+    bench.peer.set_utc("2026-03-17T15:00:00Z".parse().unwrap());
+    let quotes = bench.subscribe(alpaca::quotes(["*"]).conflate());
+    let trades = bench.handle().subscribe(alpaca::trades(["*"])).unwrap();
+    bench.step();
+    bench.say(r#"[{"T":"subscription","trades":["*"],"quotes":["*"]}]"#);
+    bench.sent();
+    let mut asked = Vec::new();
+    for number in 0..62 {
+        bench.peer.advance(Duration::from_secs(1));
+        bench.say(&format!(
+            r#"[{{"T":"t","S":"A","i":{number},"p":1,"s":1,"t":"2026-03-17T14:30:05Z"}}]"#
+        ));
+        asked.extend(bench.sent());
+    }
+    assert_eq!(
+        asked,
+        ["<ping>", r#"{"action":"unsubscribe","quotes":["*"]}"#]
+    );
+    assert_eq!(bench.phase(), Phase::Live);
+    drop((quotes, trades));
 }
 
 /// A thread that was held up finds in one turn that the probe's time is over, that somebody subscribed, and what was missing.
@@ -350,10 +549,7 @@ fn bring_nothing(bench: &mut Bench, time: Duration) {
     let end = bench.peer.now() + time;
     while bench.next.is_some_and(|next| next <= end) {
         bench.leap();
-        if bench.sent().iter().any(|sent| sent == "<ping>") {
-            bench.peer.pong();
-            bench.step();
-        }
+        answer(bench);
         if bench.phase() == Phase::Authenticating {
             bench.say(CONNECTED);
             bench.say(AUTHENTICATED);
@@ -414,6 +610,7 @@ fn a_week_with_its_nights_and_its_week_end_causes_no_false_reconnect() {
     bench.step();
     bench.say(&quotes_of(&["*"]));
     bench.say(r#"[{"T":"subscription","quotes":["*"],"dailyBars":["A"]}]"#);
+    bench.sent();
     // Until the next Friday's close something comes every half minute of trading, and nothing at any other time.
     let trading = crate::Calendar::us_equities();
     for _ in 0..2 * 60 * 24 * 7 {

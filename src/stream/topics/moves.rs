@@ -154,7 +154,17 @@ impl TopicTable {
         }
     }
 
-    /// The same for those of these topics whose events build on each other.
+    /// Nothing comes of these topics. They alone are asked for again, unless a wildcard is what was confirmed in their place.
+    pub(crate) fn ask_again(&mut self, topics: &[Topic]) {
+        for topic in topics {
+            if self.topics.get(topic).is_some_and(|entry| entry.covered) {
+                self.restart_one(&wildcard(topic));
+            }
+            self.restart_one(topic);
+        }
+    }
+
+    /// As [`restart`](Self::restart), for those of these topics whose events build on each other.
     pub(crate) fn restart_built(&mut self, topics: &[Topic]) {
         for topic in topics {
             if self.topics.get(topic).is_some_and(|entry| entry.builds) {
