@@ -226,12 +226,12 @@ pub mod venue;
 pub(crate) use self::record::record;
 pub use self::{
     calendar::{Calendar, TradingSession},
-    config::{AttemptBudget, Backoff, Config, Roots},
+    config::{Backoff, Config, Roots},
     correlation::CorrelationId,
     credentials::{Credentials, Fingerprint},
     error::{
-        At, CredentialsFault, Doing, Error, Missed, Rejection, RejectionKind, Remedy, Result,
-        Source,
+        At, CredentialsFault, Doing, Error, Missed, Rejection, RejectionCode, RejectionKind,
+        Remedy, Result, Source,
     },
     event::{Concerns, Dropped, EndReason, Ended, Event, Gap, Notice, OddFields, Unparsed, Update},
     health::{CounterValues, Health, ManagerHealth, SubscriptionHealth},

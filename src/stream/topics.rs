@@ -54,17 +54,20 @@ use std::{
 
 use smallvec::SmallVec;
 
-pub(crate) use self::answers::{Verdict, Word};
+pub(crate) use self::answers::Word;
 use self::plan::Plan;
+pub(crate) use crate::venue::Verb;
 use crate::{
     clock,
     correlation::CorrelationId,
     error::{At, Error, Rejection, RejectionKind},
+    event::Concerns,
     key::StreamKey,
     market::Symbol,
     phase::Phase,
     symbol_budget::{BudgetUse, Counts, SymbolBudget},
     topic::{Channel, Topic},
+    venue::RequestId,
 };
 
 /// One subscription of one stream.
@@ -75,16 +78,6 @@ impl SubscriptionId {
     pub(crate) fn number(self) -> u64 {
         self.0
     }
-}
-
-/// A request of one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct RequestId(u64);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Subscribe,
-    Unsubscribe,
 }
 
 /// What the venue's own rules are.
@@ -449,8 +442,9 @@ pub(crate) struct TopicTable {
     /// How many connections it confirmed something on.
     #[cfg(test)]
     pub(crate) served: usize,
-    /// Unsubscribe requests in a row that were not answered in time.
+    /// Unsubscribe requests in a row that were not answered in time, and when that was known of the last of them.
     strikes: u32,
+    struck_at: Option<Instant>,
     /// Some request of this connection was not answered in time: its answer may be taken for another's.
     is_vague: bool,
     /// Rows that callers have changed since the stream's thread looked.
@@ -493,6 +487,7 @@ impl TopicTable {
             #[cfg(test)]
             served: 0,
             strikes: 0,
+            struck_at: None,
             is_vague: false,
             changed: BTreeSet::new(),
             broken: BTreeSet::new(),
@@ -836,7 +831,50 @@ impl TopicTable {
         }
     }
 
-    /// The same for those of these topics whose events build on each other.
+    /// Events of these topics never came. Those who read them are told by a gap, and read on; what builds on them begins anew.
+    pub(crate) fn lost(&mut self, scope: &Concerns) {
+        let is_meant = |topic: &Topic| match scope {
+            Concerns::Topic(lost) if lost.is_wildcard() => topic.channel == lost.channel,
+            Concerns::Topic(lost) => topic == lost || *topic == wildcard(lost),
+            Concerns::Channel(channel) => topic.channel == *channel,
+            Concerns::Everybody => true,
+            Concerns::Nobody => false,
+        };
+        let topics = self.topics.keys().filter(|topic| is_meant(topic));
+        let topics: Vec<Topic> = topics.cloned().collect();
+        for topic in &topics {
+            // What is held of it may have the hole in it.
+            self.hold_anew(topic);
+            match self.topics.get(topic) {
+                Some(entry) if entry.builds => self.restart_one(topic),
+                Some(_) => self.interrupt(topic),
+                None => {}
+            }
+        }
+    }
+
+    /// Tells those who read a topic that they lost it, and that they have it again.
+    fn interrupt(&mut self, topic: &Topic) {
+        let readers = self.entry(topic).readers.clone();
+        for (_, id) in readers {
+            let is_told = |row: &mut Row| row.told == Told::Confirmed;
+            if self.row(id, topic).is_some_and(is_told) {
+                self.lose(id, topic);
+            }
+        }
+        self.tell_all(topic);
+    }
+
+    fn lose(&mut self, id: SubscriptionId, topic: &Topic) {
+        self.set_told(id, topic, Told::Lost, None);
+        if let Some(subscription) = self.subscriptions.get_mut(&id) {
+            subscription.broken = true;
+            self.broken.insert(id);
+        }
+        self.announce(Some(id), News::Lost(id, topic.clone()));
+    }
+
+    /// Has those of these topics begin anew whose events build on each other.
     pub(crate) fn restart_built(&mut self, topics: &[Topic]) {
         for topic in topics {
             if self.topics.get(topic).is_some_and(|entry| entry.builds) {
@@ -870,6 +908,7 @@ impl TopicTable {
     pub(crate) fn disconnected(&mut self, cause: Option<&Error>, now: Instant) {
         self.connected = false;
         self.strikes = 0;
+        self.struck_at = None;
         self.is_vague = false;
         let mut suspects = Vec::new();
         for request in std::mem::take(&mut self.outstanding) {
@@ -1082,7 +1121,7 @@ impl TopicTable {
     fn refusal_error(&self, why: String) -> Error {
         Error::Refused {
             at: At::new(&self.stream, Phase::Live),
-            rejection: Rejection::new(RejectionKind::BadRequest, None, why),
+            rejection: Rejection::new(RejectionKind::BadRequest, why),
         }
     }
 
@@ -1115,7 +1154,7 @@ impl TopicTable {
                 let again = told == Told::Lost;
                 (Told::Confirmed, News::Confirmed { id, topic, again })
             }
-            (Standing::Pending, Told::Confirmed) => (Told::Lost, News::Lost(id, topic)),
+            (Standing::Pending, Told::Confirmed) => return self.lose(id, &topic),
             (Standing::Pending, _) => return,
             (Standing::Refused(refusal), Told::Refused(known)) if refusal.cause == known => return,
             (Standing::Refused(refusal), _) => {
@@ -1142,17 +1181,11 @@ impl TopicTable {
         };
         let (topic, why) = match &news {
             News::Refused(_, topic, why) | News::Displaced(_, topic, why) => (topic, Some(why)),
-            News::Confirmed { topic, .. } | News::Lost(_, topic) => (topic, None),
+            News::Confirmed { topic, .. } => (topic, None),
             _ => return,
         };
         let (topic, why) = (topic.clone(), why.cloned().map(Box::new));
         self.set_told(id, &topic, told, why);
-        if told == Told::Lost
-            && let Some(subscription) = self.subscriptions.get_mut(&id)
-        {
-            subscription.broken = true;
-            self.broken.insert(id);
-        }
         self.announce(Some(id), news);
     }
 

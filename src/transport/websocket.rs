@@ -43,7 +43,7 @@ use crate::{
     market::Timestamp,
     phase::Phase,
     resolver::Resolver,
-    venue::{Message, SecretMessage},
+    venue::{Message, Rules, SecretMessage},
 };
 
 /// The only socket.
@@ -104,7 +104,7 @@ enum State {
 
 impl WebSocketTransport {
     /// A transport with a poller of its own.
-    pub(crate) fn new(config: &Config) -> CrateResult<Self, io::Error> {
+    pub(crate) fn new(config: &Config, rules: &Rules) -> CrateResult<Self, io::Error> {
         let poll = Poll::new()?;
         let waker = Arc::new(PollWaker {
             poll: mio::Waker::new(poll.registry(), WAKE)?,
@@ -120,10 +120,10 @@ impl WebSocketTransport {
             linger: config.linger,
             limits: WebSocketConfig::default()
                 .read_buffer_size(config.read_buffer_size)
-                .max_message_size(Some(config.max_message_size))
-                .max_frame_size(Some(config.max_message_size))
+                .max_message_size(Some(rules.message_size))
+                .max_frame_size(Some(rules.message_size))
                 .write_buffer_size(0)
-                .max_write_buffer_size(MAX_UNSENT.max(config.max_message_size.saturating_mul(2))),
+                .max_write_buffer_size(MAX_UNSENT.max(rules.message_size.saturating_mul(2))),
             resolver: config.resolver.clone(),
             #[cfg(feature = "tls")]
             tls,
@@ -968,7 +968,7 @@ mod tests {
     }
 
     fn open(address: SocketAddr) -> WebSocketTransport {
-        let mut transport = WebSocketTransport::new(&Config::default()).unwrap();
+        let mut transport = WebSocketTransport::new(&Config::default(), &Rules::new()).unwrap();
         transport.connect(Target {
             endpoint: format!("ws://{address}").parse().unwrap(),
             headers: Vec::new(),
@@ -983,7 +983,7 @@ mod tests {
 
     #[test]
     fn messages_behind_a_secret_that_a_peer_does_not_read_are_bounded() {
-        let mut transport = WebSocketTransport::new(&Config::default()).unwrap();
+        let mut transport = WebSocketTransport::new(&Config::default(), &Rules::new()).unwrap();
         let mut sent = 0;
         while transport
             .enqueue(Outgoing::Secret(secret("a secret")))

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Driver, Ending, Outcome};
+use super::{Driver, Ending, Outcome, pace::Sent};
 use crate::{
     clock,
     error::Error,
@@ -45,6 +45,9 @@ pub(super) struct Live<S> {
     pub(super) behind: Behind,
     /// The whole line has fallen silent, and was asked for again.
     pub(super) is_silent: bool,
+    pub(super) sent: Sent,
+    /// A request would be due, and the venue's pace lets it be made only then.
+    pub(super) next_request: Option<Instant>,
 }
 
 /// What comes after closing.
@@ -87,10 +90,14 @@ impl<S: Session> Link<S> {
                 .into_iter()
                 .flatten()
                 .min(),
-            Self::Live(live) => [Some(live.liveness.deadline()), live.session.deadline()]
-                .into_iter()
-                .flatten()
-                .min(),
+            Self::Live(live) => [
+                Some(live.liveness.deadline()),
+                live.session.deadline(),
+                live.next_request,
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
             Self::Over(_) => None,
         }
     }
@@ -106,6 +113,8 @@ impl<S: Session> Link<S> {
             } => [began, deadline].into_iter().for_each(move_back),
             Self::Live(live) => {
                 move_back(&mut live.since);
+                live.sent.slept(slept);
+                live.next_request.iter_mut().for_each(move_back);
                 live.liveness.slept(slept);
             }
             Self::Closing { until, next } => {
@@ -168,7 +177,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             passed: None,
         };
         self.enter(now, Phase::Authenticating);
-        self.input(now, |session, out| session.handle_open(now, out))?;
+        self.input(now, |session, cx| session.handle_open(cx))?;
         self.read(now)
     }
 
@@ -218,14 +227,16 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.epoch += 1;
         self.failures.was_live();
         let ping_interval = self.stream.config.ping_interval;
-        let asked_for = self.stream.venue.ping_interval();
-        let ping_interval = asked_for.map_or(ping_interval, |most| most.min(ping_interval));
+        let most = self.stream.rules().ping_interval;
+        let ping_interval = most.map_or(ping_interval, |most| most.min(ping_interval));
         self.link = Link::Live(Box::new(Live {
             session,
             since: now,
             liveness: Liveness::new(now, ping_interval),
             behind: Behind::default(),
             is_silent: false,
+            sent: Sent::default(),
+            next_request: None,
         }));
         let epoch = self.epoch;
         self.stream.lifecycle.change(now, |state| {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Cause, RequestId, TopicTable, Upstream, Verb, wildcard};
+pub(crate) use crate::venue::{Answer as Word, TopicAnswer as Verdict};
 use crate::{
     clock,
     error::{At, Error, Rejection, RejectionKind},
@@ -13,24 +14,6 @@ use crate::{
     symbol_budget::Counts,
     topic::Topic,
 };
-
-/// One thing that a venue says of topics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
-    /// All that the venue sends on this connection.
-    State(Vec<Topic>),
-    /// Of one topic, with the request where the venue names it.
-    Topic(Topic, Verdict, Option<RequestId>),
-    /// Of a whole request: done as it was made, or refused.
-    Request(Option<RequestId>, Result<(), Rejection>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Subscribed,
-    Unsubscribed,
-    Refused(Rejection),
-}
 
 /// What was found in what the venue said.
 #[derive(Default)]
@@ -370,7 +353,6 @@ impl TopicTable {
                     at: At::new(&self.stream, Phase::Live),
                     rejection: Rejection::new(
                         RejectionKind::Temporary,
-                        None,
                         format!(
                             "the venue did not answer within {:?}, twice",
                             self.limits.timeout
@@ -441,11 +423,16 @@ impl TopicTable {
         while let Some(index) = self.outstanding.iter().position(is_due) {
             let topics = self.open_topics(&self.outstanding[index]);
             let request = &mut self.outstanding[index];
-            let verb = request.verb;
+            let (verb, sent) = (request.verb, request.sent);
             request.late = true;
             let is_partly = request.refusals.0 > 0;
             self.is_vague = true;
-            self.strikes += u32::from(verb == Verb::Unsubscribe);
+            // Of requests that waited at the same time the second says no more than the first.
+            let is_next = self.struck_at.is_none_or(|at| at <= sent);
+            if verb == Verb::Unsubscribe && is_next {
+                self.strikes += 1;
+                self.struck_at = Some(now);
+            }
             if verb == Verb::Subscribe && is_partly {
                 // Some were refused without a name, and more than those are unanswered.
                 self.halve(&topics);
@@ -458,6 +445,9 @@ impl TopicTable {
 
     /// The machine slept for so long, and the clock stood still meanwhile.
     pub(crate) fn slept(&mut self, slept: Duration) {
+        if let Some(at) = &mut self.struck_at {
+            *at = clock::before(*at, slept);
+        }
         for request in &mut self.outstanding {
             request.sent = clock::before(request.sent, slept);
             request.deadline = clock::before(request.deadline, slept);
@@ -509,7 +499,7 @@ impl TopicTable {
 
     /// The venue said something that shows that it does not send the topic yet. What is held of it was sent for an earlier
     /// subscription or for a wildcard, and a hole may follow.
-    fn hold_anew(&mut self, topic: &Topic) {
+    pub(super) fn hold_anew(&mut self, topic: &Topic) {
         let is_held = |entry: &super::Entry| {
             entry.held && matches!(entry.upstream, Upstream::Asked | Upstream::Unknown)
         };

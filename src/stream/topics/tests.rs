@@ -108,7 +108,7 @@ impl Word {
                 Cause::Limit => RejectionKind::SymbolLimit,
                 _ => RejectionKind::BadRequest,
             };
-            Rejection::new(kind, None, format!("{cause:?}"))
+            Rejection::new(kind, format!("{cause:?}"))
         };
         match self {
             Self::State(topics) => answers::Word::State(topics.iter().copied().map(real).collect()),
