@@ -264,6 +264,27 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_is_not_reaped_is_waited_for_as_long_as_the_venue_says() {
+        let rules = Rules::new().reaping(Duration::from_secs(2), Duration::from_secs(6));
+        let (backoff, limited) = (Backoff::default(), refused(RejectionKind::ConnectionLimit));
+        let wait = |count, random| {
+            let class = class(&limited, true);
+            delay(
+                (&backoff, &rules),
+                &limited,
+                class,
+                count,
+                Worth::Nothing,
+                random,
+            )
+        };
+        for count in [1, 9] {
+            assert_eq!(wait(count, 0.0), Duration::from_secs(2));
+            assert_eq!(wait(count, 1.0), Duration::from_secs(6));
+        }
+    }
+
+    #[test]
     fn who_was_evicted_waits_for_minutes_and_longer_each_time() {
         let backoff = Backoff::default();
         let rejection = Rejection::new(RejectionKind::Evicted, "max_connections");

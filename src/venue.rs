@@ -13,6 +13,116 @@
 //!  users            request ┘
 //! ```
 
+//!
+//! # Examples
+//! A venue of one's own: prices, one in each message, such as `KO 61.27`. A request is `sub 7 KO PEP`, and its answer `ok 7`.
+//! ```
+//! # use std::time::Duration;
+//! use trunkline::{
+//!     Channel, Credentials, Endpoint, Manager, Payload, Symbol, Topic, Topics, Unparsed, Update,
+//!     venue::{Context, Frame, Message, Request, RequestId, Routed, Rules, Session, Venue, Verb},
+//! };
+//!
+//! const PRICES: Channel = Channel::new("prices");
+//!
+//! #[derive(Clone, Debug)]
+//! struct Price {
+//!     symbol: [Symbol; 1],
+//!     price: String,
+//! }
+//!
+//! impl Routed for Price {
+//!     fn channel(&self) -> Channel {
+//!         PRICES
+//!     }
+//!     fn symbols(&self) -> &[Symbol] {
+//!         &self.symbol
+//!     }
+//! }
+//!
+//! impl Payload for Price {
+//!     type Source = Self;
+//!     fn project(price: &Self) -> Option<impl FnOnce() -> Self> {
+//!         Some(|| price.clone())
+//!     }
+//! }
+//!
+//! #[derive(Clone)]
+//! struct Ticker(Endpoint);
+//!
+//! impl Venue for Ticker {
+//!     type Event = Price;
+//!     type Session = TickerSession;
+//!
+//!     fn endpoint(&self) -> &Endpoint {
+//!         &self.0
+//!     }
+//!     fn rules(&self) -> Rules {
+//!         // Its answers name the request.
+//!         Rules::new().requests_at_once(4)
+//!     }
+//!     fn canonical(&self, topic: &Topic) -> Topic {
+//!         Topic::new(topic.channel, topic.symbol.to_ascii_uppercase())
+//!     }
+//!     fn session(&self, _: Credentials) -> TickerSession {
+//!         TickerSession
+//!     }
+//! }
+//!
+//! struct TickerSession;
+//!
+//! impl Session for TickerSession {
+//!     type Event = Price;
+//!
+//!     fn handle_open(&mut self, cx: &mut Context<'_, Price>) {
+//!         // There is no login.
+//!         cx.up();
+//!     }
+//!     fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_, Price>) {
+//!         let text = String::from_utf8_lossy(frame.bytes());
+//!         match text.split_once(' ').map(|(word, rest)| (word, rest, rest.parse())) {
+//!             Some(("ok", _, Ok(id))) => cx.confirmed(RequestId::new(id)),
+//!             Some((symbol, price, _)) if symbol != "ok" => cx.event(Price {
+//!                 symbol: [symbol.into()],
+//!                 price: price.to_owned(),
+//!             }),
+//!             _ => cx.unparsed(Unparsed::new(frame.bytes(), "neither a price nor an answer")),
+//!         }
+//!     }
+//!     fn request(&mut self, request: Request<'_>, cx: &mut Context<'_, Price>) {
+//!         let verb = match request.verb {
+//!             Verb::Subscribe => "sub",
+//!             Verb::Unsubscribe => "unsub",
+//!         };
+//!         let symbols: Vec<&str> = request.topics.iter().map(|topic| &*topic.symbol).collect();
+//!         cx.send(Message::Text(format!("{verb} {} {}", request.id, symbols.join(" "))));
+//!     }
+//! }
+//!
+//! # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+//! # let endpoint = format!("ws://{}/", listener.local_addr()?).parse()?;
+//! # let server = std::thread::spawn(move || {
+//! #     let mut peer = tungstenite::accept(listener.accept().unwrap().0).unwrap();
+//! #     let request = peer.read().unwrap().into_text().unwrap();
+//! #     for text in ["ok 1", "KO 61.27"] {
+//! #         peer.send(tungstenite::Message::text(text)).unwrap();
+//! #     }
+//! #     while peer.read().is_ok() {}
+//! #     request.to_string()
+//! # });
+//! let line = Manager::new().open(&Ticker(endpoint), &Credentials::none())?;
+//! let prices = line.subscribe(Topics::<Price>::new([Topic::new(PRICES, "ko")]))?;
+//! prices.wait_confirmed(Duration::from_secs(20))?;
+//! let price = prices.iter().find_map(|update| match update {
+//!     Update::Event(price) => Some(price.data.price),
+//!     _ => None,
+//! });
+//! assert_eq!(price.as_deref(), Some("61.27"));
+//! # drop((prices, line));
+//! # assert_eq!(server.join().unwrap(), "sub 1 KO");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
 mod context;
 mod events;
 mod request;

@@ -54,6 +54,7 @@ use crate::{
     Config, Credentials, EndReason, Error, MarketEvent, Notice, Overflow, Phase, QUOTES, Source,
     StreamKey, Symbol, TRADES, Topic, Topics, Update,
     alpaca::wire::server::json as server,
+    backoff::KEPT,
     clock::{self, SUSPEND},
     transport::{
         Fault,
@@ -588,7 +589,10 @@ struct Line {
     requests: VecDeque<Instant>,
     /// By the wall clock: when a newcomer took the line last.
     evicted: Option<Instant>,
+    /// How often that happened, with no line in between that was live for an hour.
     evictions: u64,
+    /// By the wall clock, too.
+    live_since: Instant,
     /// Refusals that were read in this turn, and everything that was read and was no use.
     refusals: u64,
     odd: u64,
@@ -1115,6 +1119,7 @@ impl<P: Personality> Simulation<P> {
                 requests: VecDeque::new(),
                 evicted: None,
                 evictions: 0,
+                live_since: started,
                 refusals: 0,
                 odd: 0,
                 heard: started,
@@ -1263,8 +1268,10 @@ impl<P: Personality> Simulation<P> {
                 self.line.requests.clear();
                 let wall = now + self.peer.moment().asleep;
                 if let Some(evicted) = self.line.evicted.take() {
+                    let doublings = (self.line.evictions - 1).min(9);
+                    let least = Duration::from_secs((60 << doublings).min(600));
                     let waited = wall - evicted;
-                    assert!(waited >= Duration::from_secs(60), "fights after {waited:?}");
+                    assert!(waited >= least, "fights after {waited:?}");
                 }
                 self.market.connected();
             }
@@ -1308,7 +1315,6 @@ impl<P: Personality> Simulation<P> {
             }
             Said::Evicted => {
                 self.line.broke = true;
-                self.line.evictions += 1;
                 self.line.evicted = Some(now + self.peer.moment().asleep);
             }
             Said::State(items, state) => {
@@ -1317,6 +1323,7 @@ impl<P: Personality> Simulation<P> {
             }
             Said::Authenticated => {
                 self.line.live = true;
+                self.line.live_since = now + self.peer.moment().asleep;
                 self.line.epoch += 1;
                 self.line.refused_since = None;
                 self.line.asked = None;
@@ -1436,6 +1443,11 @@ impl<P: Personality> Simulation<P> {
             return;
         }
         tell!(self, "connection {} is gone", self.line.epoch);
+        let lived = now + self.peer.moment().asleep - self.line.live_since;
+        if lived >= KEPT {
+            self.line.evictions = 0;
+        }
+        self.line.evictions += u64::from(self.line.evicted.is_some());
         if !self.line.stopped {
             let config = &self.config;
             let mute = config.ping_interval.saturating_add(config.ping_timeout);
