@@ -153,8 +153,8 @@ fn session(bencher: Bencher<'_, '_>, codec: Codec, per_frame: usize, frames: Vec
     let now = Instant::now();
     let mut session = live(codec);
     each_frame(bencher, per_frame, &frames, |frame| {
-        let mut out = Output::new(now);
-        session.handle_frame(now, Frame::Binary(frame), &mut out);
+        let mut out = Output::default();
+        session.handle_frame(Frame::Binary(frame), &mut out.context(now));
         assert_eq!(out.events().count(), per_frame);
         black_box(out);
     });
@@ -185,7 +185,7 @@ fn live(codec: Codec) -> MarketDataSession {
             Codec::MessagePack => msgpack(&[message]),
             _ => json(&[message]),
         };
-        session.handle_frame(now, Frame::Binary(&frame), &mut Output::new(now));
+        session.handle_frame(Frame::Binary(&frame), &mut Output::default().context(now));
     }
     session
 }

@@ -3,14 +3,14 @@
 //! It speaks the client's side of the Autobahn fuzzing server, which judges the WebSocket behavior of the whole stack:
 //! `cargo run --release --example echo_venue -- ws://127.0.0.1:9001 trunkline`
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use trunkline::{
     Channel, Config, Credentials, Endpoint, Manager, Notice, Payload, Phase, Symbol, Topic, Topics,
     Update, select,
-    venue::{Confirmed, Frame, Message, Output, Request, Routed, Session, Venue, Verdict},
+    venue::{Context, Frame, Message, Request, Routed, Rules, Session, Venue, Verdict},
 };
 
 /// Echoes every message, for each case of an Autobahn fuzzing server.
@@ -43,6 +43,10 @@ impl Venue for Echo {
         &self.0
     }
 
+    fn rules(&self) -> Rules {
+        Rules::new().message_size(64 << 20)
+    }
+
     fn session(&self, _credentials: Credentials) -> EchoSession {
         EchoSession
     }
@@ -51,27 +55,27 @@ impl Venue for Echo {
 impl Session for EchoSession {
     type Event = Text;
 
-    fn handle_open(&mut self, _now: Instant, out: &mut Output<Text>) {
-        out.up();
+    fn handle_open(&mut self, cx: &mut Context<'_, Text>) {
+        cx.up();
     }
 
-    fn handle_frame(&mut self, _now: Instant, frame: Frame<'_>, out: &mut Output<Text>) {
+    fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_, Text>) {
         match frame {
             Frame::Text(text) => {
-                out.event(Text(text.to_owned()));
-                out.send(Message::Text(text.to_owned()));
+                cx.event(Text(text.to_owned()));
+                cx.send(Message::Text(text.to_owned()));
             }
-            Frame::Binary(bytes) => out.send(Message::Binary(bytes.to_vec())),
+            Frame::Binary(bytes) => cx.send(Message::Binary(bytes.to_vec())),
         }
     }
 
-    fn handle_close(&mut self, _now: Instant, _code: Option<u16>, out: &mut Output<Text>) {
-        out.down(Verdict::Done);
+    fn handle_close(&mut self, _code: Option<u16>, cx: &mut Context<'_, Text>) {
+        cx.down(Verdict::Done);
     }
 
-    fn request(&mut self, _now: Instant, _request: Request<'_>, out: &mut Output<Text>) {
+    fn request(&mut self, request: Request<'_>, cx: &mut Context<'_, Text>) {
         // The server sends what it sends: there is nothing to ask for.
-        out.confirmed(Confirmed::Request);
+        cx.confirmed(request.id);
     }
 }
 
@@ -96,7 +100,6 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let agent = &arguments.agent;
     let mut config = Config::default();
-    config.max_message_size = 64 << 20;
     // A case is one connection: one that fails is not tried again within the life of this program.
     config.backoff.initial = Duration::from_secs(86_400);
     config.backoff.cap = config.backoff.initial;

@@ -23,6 +23,9 @@ pub(crate) trait Ambient: Send {
     /// A random number between 0 and 1, 1 excluded.
     fn random(&mut self) -> f64;
 
+    /// A random number of all sizes.
+    fn roll(&mut self) -> u64;
+
     /// When, by the wall clock, something happened that the monotonic clock has stamped.
     fn utc_of(&self, at: Instant) -> Timestamp {
         clock::earlier(self.utc(), self.now().saturating_duration_since(at))
@@ -61,6 +64,10 @@ impl Ambient for System {
     /// Jitter needs to differ between processes, not to be unpredictable.
     fn random(&mut self) -> f64 {
         self.random.fraction()
+    }
+
+    fn roll(&mut self) -> u64 {
+        self.random.roll()
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     clock,
     config::Backoff,
     error::{Error, RejectionKind, Remedy},
+    venue::Rules,
 };
 
 /// What a failure means for the stream.
@@ -20,6 +21,9 @@ pub(crate) enum Class {
     Retry,
     /// Try again, with patience: a dead predecessor may have to be reaped first.
     ConnectionLimit,
+    /// Another connection took the place of this one. Whoever comes back at once takes it away again, and so for ever: try
+    /// again when the other may have what it wanted.
+    Evicted,
     /// Try again for some minutes: the venue accepted these credentials before, and refuses them now.
     Credentials,
 }
@@ -79,33 +83,38 @@ impl Refusals {
 /// faults are more likely to be the venue's, and pass.
 pub(crate) fn class(error: &Error, was_live: bool) -> Class {
     let fatal_at_first = if was_live { Class::Retry } else { Class::Fatal };
-    match error {
-        Error::Rejected { .. } | Error::NotEntitled { .. } if was_live => Class::Credentials,
-        Error::Rejected { .. } | Error::NotEntitled { .. } => Class::Fatal,
-        Error::ConnectionLimit { .. } => Class::ConnectionLimit,
-        Error::Refused { rejection, .. } => match rejection.kind {
-            RejectionKind::SlowClient | RejectionKind::Temporary => Class::Retry,
-            _ => fatal_at_first,
-        },
+    let kind = match error {
+        Error::Rejected { rejection, .. }
+        | Error::NotEntitled { rejection, .. }
+        | Error::ConnectionLimit { rejection, .. }
+        | Error::Evicted { rejection, .. }
+        | Error::Refused { rejection, .. } => rejection.kind,
+        Error::Upgrade { kind, .. } => *kind,
         Error::Tls {
             certificate: true, ..
-        } => fatal_at_first,
-        Error::Proxy { .. } => match error.remedy() {
-            Remedy::RetryLater => Class::Retry,
-            _ => fatal_at_first,
-        },
-        Error::Upgrade { status, .. } => match status {
-            408 | 425 | 429 | 500.. => Class::Retry,
-            _ => fatal_at_first,
-        },
-        _ => Class::Retry,
+        } => return fatal_at_first,
+        Error::Proxy { .. } => {
+            return match error.remedy() {
+                Remedy::RetryLater => Class::Retry,
+                _ => fatal_at_first,
+            };
+        }
+        _ => return Class::Retry,
+    };
+    match kind {
+        RejectionKind::Credentials | RejectionKind::Entitlement if was_live => Class::Credentials,
+        RejectionKind::Credentials | RejectionKind::Entitlement => Class::Fatal,
+        RejectionKind::ConnectionLimit => Class::ConnectionLimit,
+        RejectionKind::Evicted => Class::Evicted,
+        RejectionKind::SlowClient | RejectionKind::Temporary => Class::Retry,
+        RejectionKind::SymbolLimit | RejectionKind::BadRequest => fatal_at_first,
     }
 }
 
 /// How long to wait before the next attempt. `failures` counts this one, and for refused credentials the refusals;
 /// `random` is from 0 to 1. What served comes back soon, and not at once: its bound starts from its spacing.
 pub(crate) fn delay(
-    backoff: &Backoff,
+    (backoff, rules): (&Backoff, &Rules),
     error: &Error,
     class: Class,
     failures: u32,
@@ -115,7 +124,12 @@ pub(crate) fn delay(
     let doubled = 1_u32 << failures.saturating_sub(1).min(31);
     let jittered = match class {
         Class::ConnectionLimit => {
-            let (least, most) = backoff.connection_limit;
+            let (least, most) = rules.reaping;
+            least.saturating_add(clock::times(most.saturating_sub(least), random))
+        }
+        Class::Evicted => {
+            let [least, most] =
+                [0, 1].map(|end| EVICTED[end].saturating_mul(doubled).min(EVICTED_MOST[end]));
             least.saturating_add(clock::times(most.saturating_sub(least), random))
         }
         Class::Credentials => {
@@ -152,6 +166,8 @@ pub(crate) fn origin(delay: Duration, error: &Error) -> Option<&'static str> {
     }
     Some(if asked_for(error) == Some(delay) {
         "which the server asked for with `Retry-After`; an hour is the most that it gets"
+    } else if matches!(error, Error::Evicted { .. }) {
+        "so as not to take the line from whoever has it now"
     } else {
         "which `Config::backoff` asks for"
     })
@@ -162,6 +178,14 @@ const LONG: Duration = Duration::from_secs(300);
 
 /// The least and most time between the first two refusals of credentials that were accepted before. It doubles.
 const REFUSED_SPACING: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(5));
+
+/// The least and most time after the first eviction. It doubles with each that follows.
+const EVICTED: [Duration; 2] = [Duration::from_secs(60), Duration::from_secs(90)];
+/// What the doubling comes to.
+const EVICTED_MOST: [Duration; 2] = [Duration::from_secs(600), Duration::from_secs(900)];
+/// A line that was live for so long is not one that two take from each other: evictions before that are forgotten. More than
+/// the longest wait, or a rival that waits as long would look like peace.
+pub(crate) const KEPT: Duration = Duration::from_secs(3_600);
 
 /// When the next attempt is made, for people.
 pub(crate) struct NextAttempt(pub(crate) Duration);
@@ -193,10 +217,104 @@ mod tests {
     fn upgrade(status: u16, retry_after: Option<Duration>) -> Error {
         Error::Upgrade {
             at: at(),
+            kind: crate::venue::usual_meaning(status),
             status,
             retry_after,
             location: None,
         }
+    }
+
+    const RULES: Rules = Rules::new();
+
+    fn refused(kind: RejectionKind) -> Error {
+        let rejection = Rejection::new(kind, "no");
+        Error::Refused {
+            at: at(),
+            rejection,
+        }
+    }
+
+    /// A status means what the venue says that it means.
+    #[test]
+    fn a_status_that_the_venue_judges_counts_as_any_other_refusal_of_its_kind() {
+        let judged = |kind| Error::Upgrade {
+            at: at(),
+            kind,
+            status: 418,
+            retry_after: None,
+            location: None,
+        };
+        use RejectionKind::{
+            BadRequest, ConnectionLimit, Credentials, Entitlement, Evicted, SlowClient,
+            SymbolLimit, Temporary,
+        };
+        for (kind, at_first, later) in [
+            (Credentials, Class::Fatal, Class::Credentials),
+            (Entitlement, Class::Fatal, Class::Credentials),
+            (
+                ConnectionLimit,
+                Class::ConnectionLimit,
+                Class::ConnectionLimit,
+            ),
+            (Evicted, Class::Evicted, Class::Evicted),
+            (SymbolLimit, Class::Fatal, Class::Retry),
+            (BadRequest, Class::Fatal, Class::Retry),
+            (SlowClient, Class::Retry, Class::Retry),
+            (Temporary, Class::Retry, Class::Retry),
+        ] {
+            for error in [judged(kind), refused(kind)] {
+                assert_eq!(class(&error, false), at_first, "{error}");
+                assert_eq!(class(&error, true), later, "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_that_is_not_reaped_is_waited_for_as_long_as_the_venue_says() {
+        let rules = Rules::new().reaping(Duration::from_secs(2), Duration::from_secs(6));
+        let (backoff, limited) = (Backoff::default(), refused(RejectionKind::ConnectionLimit));
+        let wait = |count, random| {
+            let class = class(&limited, true);
+            delay(
+                (&backoff, &rules),
+                &limited,
+                class,
+                count,
+                Worth::Nothing,
+                random,
+            )
+        };
+        for count in [1, 9] {
+            assert_eq!(wait(count, 0.0), Duration::from_secs(2));
+            assert_eq!(wait(count, 1.0), Duration::from_secs(6));
+        }
+    }
+
+    #[test]
+    fn who_was_evicted_waits_for_minutes_and_longer_each_time() {
+        let backoff = Backoff::default();
+        let rejection = Rejection::new(RejectionKind::Evicted, "max_connections");
+        let evicted = Error::Evicted {
+            at: at(),
+            rejection,
+        };
+        let wait = |count, random| {
+            let rules = (&backoff, &RULES);
+            delay(
+                rules,
+                &evicted,
+                Class::Evicted,
+                count,
+                Worth::Stable,
+                random,
+            )
+        };
+        for (count, least, most) in [(1, 60, 90), (2, 120, 180), (5, 600, 900), (99, 600, 900)] {
+            assert_eq!(wait(count, 0.0), Duration::from_secs(least));
+            assert_eq!(wait(count, 1.0), Duration::from_secs(most));
+        }
+        assert!(wait(99, 1.0) < KEPT, "a rival that waits as long is none");
+        assert!(origin(wait(99, 1.0), &evicted).is_some_and(|why| why.contains("whoever")));
     }
 
     #[test]
@@ -252,7 +370,7 @@ mod tests {
     }
 
     fn refusals() -> [Error; 2] {
-        let rejection = |kind, code| Rejection::new(kind, Some(code), "");
+        let rejection = |kind, code| Rejection::new(kind, "").with_code(code);
         [
             Error::Rejected {
                 at: at(),
@@ -274,7 +392,7 @@ mod tests {
             {
                 let delay = |random| {
                     delay(
-                        &backoff,
+                        (&backoff, &RULES),
                         &refused,
                         Class::Credentials,
                         count,
@@ -298,7 +416,14 @@ mod tests {
     fn the_bound_doubles_up_to_the_cap_and_retry_after_is_honored() {
         let backoff = Backoff::default();
         let at_most = |failures, error: &Error| {
-            delay(&backoff, error, Class::Retry, failures, Worth::Nothing, 1.0)
+            delay(
+                (&backoff, &RULES),
+                error,
+                Class::Retry,
+                failures,
+                Worth::Nothing,
+                1.0,
+            )
         };
         let plain = upgrade(503, None);
         assert_eq!(at_most(1, &plain), Duration::from_millis(500));
@@ -306,7 +431,14 @@ mod tests {
         assert_eq!(at_most(7, &plain), Duration::from_secs(30));
         assert_eq!(at_most(u32::MAX, &plain), Duration::from_secs(30));
         assert_eq!(
-            delay(&backoff, &plain, Class::Retry, 5, Worth::Nothing, 0.0),
+            delay(
+                (&backoff, &RULES),
+                &plain,
+                Class::Retry,
+                5,
+                Worth::Nothing,
+                0.0
+            ),
             Duration::ZERO
         );
         assert_eq!(
@@ -315,7 +447,7 @@ mod tests {
         );
         assert_eq!(
             delay(
-                &backoff,
+                (&backoff, &RULES),
                 &plain,
                 Class::ConnectionLimit,
                 1,
@@ -369,7 +501,14 @@ mod tests {
         }
         let plain = upgrade(503, None);
         let delay = |failures, worth, random| {
-            delay(&backoff, &plain, Class::Retry, failures, worth, random)
+            delay(
+                (&backoff, &RULES),
+                &plain,
+                Class::Retry,
+                failures,
+                worth,
+                random,
+            )
         };
         assert_eq!(delay(1, Worth::Served, 0.0), second);
         assert_eq!(delay(1, Worth::Served, 1.0), millis(1_500));

@@ -43,7 +43,7 @@ pub struct Config {
     /// twice does not say that it stopped sending something is given up. Default 10 s.
     pub request_timeout: Duration,
     /// How long the peer may be silent before it is sent a ping. Default 10 s. Less where the venue asks for less
-    /// ([`Venue::ping_interval`](crate::venue::Venue::ping_interval)): on Alpaca's order updates, where silence is normal,
+    /// ([`Rules::ping_interval`](crate::venue::Rules::ping_interval)): on Alpaca's order updates, where silence is normal,
     /// 5 s at most.
     pub ping_interval: Duration,
     /// How long it may be silent after that before the connection is given up. Default 5 s, so that a line which is dead
@@ -54,11 +54,6 @@ pub struct Config {
     pub behind_warning: Duration,
     /// When to connect again.
     pub backoff: Backoff,
-    /// How many failures all streams of the process together may show a host.
-    pub attempt_budget: AttemptBudget,
-    /// The largest message accepted, in bytes. A larger one costs the connection. Default 4 MiB, at most
-    /// 1 GiB.
-    pub max_message_size: usize,
     /// The socket's read buffer, in bytes. Default 16 KiB, at most 16 MiB; more than the default helps
     /// only at tens of messages per read.
     pub read_buffer_size: usize,
@@ -93,8 +88,6 @@ impl Default for Config {
             ping_timeout: Duration::from_secs(5),
             behind_warning: Duration::from_secs(5),
             backoff: Backoff::default(),
-            attempt_budget: AttemptBudget::default(),
-            max_message_size: 4 << 20,
             read_buffer_size: 16 << 10,
             linger: Duration::ZERO,
             queue: QueueLimit::new(65_536, Overflow::DropOldest),
@@ -121,15 +114,8 @@ impl Config {
                 "`setup_timeout`, `ping_interval` and `ping_timeout` must be at least 1 ms",
             );
         }
-        if self.max_message_size < 1_024 || self.read_buffer_size < 1_024 {
-            return invalid(
-                "`max_message_size` and `read_buffer_size` must be at least 1,024 bytes",
-            );
-        }
-        if self.max_message_size > MAX_MESSAGE || self.read_buffer_size > MAX_READ_BUFFER {
-            return invalid(
-                "`max_message_size` must be at most 1 GiB, and `read_buffer_size` at most 16 MiB",
-            );
+        if !(1_024..=MAX_READ_BUFFER).contains(&self.read_buffer_size) {
+            return invalid("`read_buffer_size` must be from 1,024 bytes to 16 MiB");
         }
         if self.linger > MAX_LINGER {
             return invalid("`linger` must be at most 10 ms");
@@ -139,10 +125,6 @@ impl Config {
         }
         if self.backoff.initial.is_zero() || self.backoff.cap < self.backoff.initial {
             return invalid("`backoff.initial` must be more than zero and at most `backoff.cap`");
-        }
-        let (least, most) = self.backoff.connection_limit;
-        if most < least {
-            return invalid("`backoff.connection_limit` must be the least time and then the most");
         }
         Ok(())
     }
@@ -161,8 +143,6 @@ impl Config {
             ping_timeout,
             behind_warning,
             backoff,
-            attempt_budget,
-            max_message_size,
             read_buffer_size,
             linger,
             resolver,
@@ -179,11 +159,6 @@ impl Config {
             ("ping_timeout", *ping_timeout == other.ping_timeout),
             ("behind_warning", *behind_warning == other.behind_warning),
             ("backoff", *backoff == other.backoff),
-            ("attempt_budget", *attempt_budget == other.attempt_budget),
-            (
-                "max_message_size",
-                *max_message_size == other.max_message_size,
-            ),
             (
                 "read_buffer_size",
                 *read_buffer_size == other.read_buffer_size,
@@ -199,9 +174,6 @@ impl Config {
         .collect()
     }
 }
-
-/// The room for a message is taken when its length is announced.
-const MAX_MESSAGE: usize = 1 << 30;
 
 /// It is there from the beginning of each connection.
 const MAX_READ_BUFFER: usize = 16 << 20;
@@ -227,10 +199,6 @@ pub struct Backoff {
     pub max_failures: Option<u32>,
     /// How long a connection must have been live for the bound to start over. Default 30 s.
     pub reset_after: Duration,
-    /// The least and most time to wait after the venue named its connection limit: a connection that died without a
-    /// close handshake counts for about 90 s at Alpaca. Default 9 s and 12 s: at most a dozen attempts until then, and
-    /// live again at most 12 s later.
-    pub connection_limit: (Duration, Duration),
     /// How long a stream goes on when the venue refuses credentials, or an entitlement, that it accepted before on this
     /// stream: venues have refused good keys for minutes. The first two attempts are 2 to 5 s apart, later ones further.
     /// The stream ends at the first refusal after that time. Credentials that were never accepted end it at once.
@@ -252,29 +220,7 @@ impl Default for Backoff {
             cap: Duration::from_secs(30),
             max_failures: None,
             reset_after: Duration::from_secs(30),
-            connection_limit: (Duration::from_secs(9), Duration::from_secs(12)),
             credentials_patience: Duration::from_secs(300),
-        }
-    }
-}
-
-/// A bound on failed attempts per host. What the streams of the process share is the count of failures; each stream
-/// waits by its own bound. Connections on which the venue confirmed topics are free, and so are those that were live for
-/// [`Backoff::reset_after`] and those that are ended by their holders.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AttemptBudget {
-    /// Failures that are followed by further attempts as the backoff says. Default 20.
-    pub burst: u32,
-    /// Above that, one attempt per so much time. Default 1 s.
-    pub interval: Duration,
-}
-
-impl Default for AttemptBudget {
-    fn default() -> Self {
-        Self {
-            burst: 20,
-            interval: Duration::from_secs(1),
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! This module must not know who uses them. Nothing here prints, serializes or compares a secret.
 
+mod pem;
 mod redaction;
 
 use std::{ffi::OsString, fmt, io::Read, path::Path, sync::Arc};
@@ -41,9 +42,12 @@ impl Credentials {
     ///
     /// The arguments are copied; wipe your own copies, or use [`from_reader`](Self::from_reader), which leaves none.
     ///
+    /// A secret may be a private key in PEM, which has several lines; also one that was put into one line by writing `\n` for
+    /// its line breaks. It is kept with a line feed behind each line but the last.
+    ///
     /// # Errors
-    /// [`Error::InvalidCredentials`] when either is empty, longer than 512 bytes, stands in quotes, or holds white space,
-    /// control or non-ASCII characters. The error names the field and never echoes the value.
+    /// [`Error::InvalidCredentials`] when either is empty, longer than 4,096 bytes, stands in quotes, or holds white space,
+    /// control or non-ASCII characters, or PEM that is not whole. The error names the field and never echoes the value.
     pub fn new(key: impl AsRef<str>, secret: impl AsRef<str>) -> Result<Self> {
         Self::build(key.as_ref().as_bytes(), secret.as_ref().as_bytes())
     }
@@ -98,8 +102,8 @@ impl Credentials {
         Self::from_reader(file)
     }
 
-    /// Reads two lines, the key id and the secret, to the end of `reader`. White space around a line is cut. Blocks as
-    /// long as the reader does.
+    /// Reads two lines, the key id and the secret, to the end of `reader`. White space around a line is cut. A secret in PEM
+    /// is as many lines as it has. Blocks as long as the reader does.
     ///
     /// # Errors
     /// [`Error::InvalidCredentials`] when reading fails, when there are not exactly two lines, or when a line is
@@ -124,12 +128,11 @@ impl Credentials {
                 limit: len - 1,
             }));
         }
-        let mut lines = text[..len]
-            .trim_ascii()
-            .split(|byte| *byte == b'\n')
-            .map(<[u8]>::trim_ascii);
-        match (lines.next(), lines.next(), lines.next()) {
-            (Some(key), Some(secret), None) => Self::build(key, secret),
+        let mut lines = text[..len].trim_ascii().splitn(2, |byte| *byte == b'\n');
+        match (lines.next(), lines.next()) {
+            (Some(key), Some(secret)) if pem::is_meant(secret) || !secret.contains(&b'\n') => {
+                Self::build(key.trim_ascii(), secret.trim_ascii())
+            }
             _ => Err(invalid(CredentialsFault::NotTwoLines)),
         }
     }
@@ -169,27 +172,16 @@ impl Credentials {
     }
 
     fn build(key: &[u8], secret: &[u8]) -> Result<Self> {
-        for (field, value) in [("key id", key), ("secret", secret)] {
-            let fault = if value.is_empty() {
-                CredentialsFault::Empty { field }
-            } else if value.len() > MAX_LEN {
-                CredentialsFault::TooLong {
-                    field,
-                    limit: MAX_LEN,
-                }
-            } else if QUOTES
-                .iter()
-                .any(|quote| value.starts_with(quote) || value.ends_with(quote))
-            {
-                CredentialsFault::Quoted { field }
-            } else if !value.iter().all(u8::is_ascii_graphic) {
-                CredentialsFault::BadCharacter { field }
-            } else {
-                continue;
-            };
-            return Err(invalid(fault));
+        check("key id", key)?;
+        if !pem::is_meant(secret) || secret.len() > MAX_LEN {
+            check("secret", secret)?;
+            return Ok(Self::store(key, secret));
         }
-        Ok(Self::store(key, secret))
+        let field = "secret";
+        match pem::spelled(secret) {
+            Some(secret) => Ok(Self::store(key, &secret)),
+            None => Err(invalid(CredentialsFault::BadPem { field })),
+        }
     }
 
     /// Whatever they hold. What is read as text of them is empty where it is none.
@@ -265,9 +257,29 @@ pub(crate) fn json_escape(text: &[u8], mut write: impl FnMut(&[u8])) {
         match byte {
             b'"' => write(b"\\\""),
             b'\\' => write(b"\\\\"),
+            b'\n' => write(b"\\n"),
             byte => write(std::slice::from_ref(byte)),
         }
     }
+}
+
+fn check(field: &'static str, value: &[u8]) -> Result<()> {
+    let stands_in_quotes = QUOTES
+        .iter()
+        .any(|quote| value.starts_with(quote) || value.ends_with(quote));
+    let fault = if value.is_empty() {
+        CredentialsFault::Empty { field }
+    } else if value.len() > MAX_LEN {
+        let limit = MAX_LEN;
+        CredentialsFault::TooLong { field, limit }
+    } else if stands_in_quotes {
+        CredentialsFault::Quoted { field }
+    } else if !value.iter().all(u8::is_ascii_graphic) {
+        CredentialsFault::BadCharacter { field }
+    } else {
+        return Ok(());
+    };
+    Err(invalid(fault))
 }
 
 fn variable(name: &'static str, elsewhere: &[&'static str]) -> Result<Zeroizing<String>> {
@@ -302,8 +314,8 @@ fn invalid(fault: CredentialsFault) -> Error {
 
 const KEY_VARIABLE: &str = "APCA_API_KEY_ID";
 const SECRET_VARIABLE: &str = "APCA_API_SECRET_KEY";
-/// Far above any venue's, far below anything that could hurt.
-const MAX_LEN: usize = 512;
+/// A private key of 4,096 bits in PEM has some 3,300 bytes.
+const MAX_LEN: usize = 4_096;
 /// What a file of settings or a word processor puts around values. No venue's keys begin or end so.
 const QUOTES: [&[u8]; 7] = [
     b"\"",
@@ -366,7 +378,7 @@ mod tests {
             ("k", "'s3cret", "secret stands in quotes"),
             ("k", "s3cret\"", "secret stands in quotes"),
             ("k", "\u{201c}s3cret\u{201d}", "secret stands in quotes"),
-            (long.as_str(), "s", "key id is longer than 512"),
+            (long.as_str(), "s", "key id is longer than 4096"),
         ] {
             let error = Credentials::new(key, secret).unwrap_err();
             assert!(error.to_string().contains(says), "{error}");
@@ -379,6 +391,92 @@ mod tests {
         }
     }
 
+    const PEM: &str = "-----BEGIN EC PRIVATE KEY-----\n\
+        MHcCAQEEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4foAoGCCqGSM49\n\
+        AwEHoUQDQgAEUVw9brnjlrkE0\n\
+        -----END EC PRIVATE KEY-----";
+
+    #[test]
+    fn a_key_in_pem_is_one_secret_however_its_lines_were_written() {
+        let kept = Credentials::new("k", PEM).unwrap();
+        kept.expose(|_, secret| assert_eq!(secret, PEM));
+        let in_one_line = PEM.replace('\n', r"\n");
+        let with_returns = PEM.replace('\n', "\r\n");
+        for text in [
+            format!("{PEM}\n"),
+            in_one_line.clone(),
+            format!("{in_one_line}\\n"),
+            with_returns,
+        ] {
+            let other = Credentials::new("k", &text).unwrap();
+            assert_eq!(other.fingerprint(), kept.fingerprint(), "{text:?}");
+            let read = Credentials::from_reader(format!(" k \n{text}\n").as_bytes()).unwrap();
+            assert_eq!(read.fingerprint(), kept.fingerprint(), "{text:?}");
+        }
+        let longest = PEM.replacen("MHc", &"A".repeat(MAX_LEN - PEM.len() + 3), 1);
+        assert_eq!(longest.len(), MAX_LEN);
+        assert!(Credentials::new("k", &longest).is_ok());
+        assert!(Credentials::new("k", longest + "\n").is_err());
+    }
+
+    #[test]
+    fn what_begins_as_pem_and_is_none_is_refused_and_not_echoed() {
+        let label = "-----END EC PRIVATE KEY-----";
+        for text in [
+            PEM.replace(label, ""),
+            PEM.replace(label, "-----END RSA PRIVATE KEY-----"),
+            PEM.replace("MHc", "MH c"),
+            PEM.replace("MHc", "MH\u{0}c"),
+            PEM.replace("MHc", "MHé"),
+            format!("{PEM}\nMHcCAQEE"),
+            "-----BEGIN EC PRIVATE KEY-----\n-----END EC PRIVATE KEY-----".to_owned(),
+        ] {
+            let error = Credentials::new("k", &text).unwrap_err();
+            assert!(error.to_string().contains("PEM"), "{error}");
+            assert!(!format!("{error:?}").contains("CAQEE"), "{error:?}");
+        }
+        // Only a secret has lines.
+        assert!(Credentials::new(PEM, "s").is_err());
+        assert!(Credentials::new("k", format!("s{PEM}")).is_err());
+    }
+
+    /// In whatever way the lines are put together, and each by itself.
+    #[test]
+    fn no_line_of_a_key_in_pem_is_shown() {
+        let credentials = Credentials::new("organizations/1/apiKeys/2", PEM).unwrap();
+        let mut login = Vec::new();
+        json_escape(PEM.as_bytes(), |bytes| login.extend_from_slice(bytes));
+        let login = String::from_utf8(login).unwrap();
+        assert_eq!(login, PEM.replace('\n', r"\n"));
+        let lines: Vec<&str> = PEM.lines().collect();
+        let percent: String = PEM.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        for text in [
+            PEM.to_owned(),
+            login,
+            percent,
+            PEM.replace('\n', "\r\n"),
+            PEM.replace('\n', ""),
+            PEM.replace('\n', " "),
+            lines[1].to_owned(),
+            lines[2].to_owned(),
+        ] {
+            let shown = credentials.redact(&format!("cannot read {text}, sorry"));
+            assert!(
+                shown.ends_with(", sorry") || shown.ends_with('…'),
+                "{shown}"
+            );
+            for line in [lines[1], lines[2]] {
+                for part in line.as_bytes().chunks(8) {
+                    let part = std::str::from_utf8(part).unwrap();
+                    assert!(part.len() < 8 || !shown.contains(part), "{shown}");
+                }
+            }
+            assert!(credentials.stand_in(text.as_bytes()), "{text}");
+        }
+        let half = &lines[1][..40];
+        assert_eq!(credentials.beginning(half.as_bytes()), half.len());
+    }
+
     #[test]
     fn a_reader_gives_two_lines() {
         let credentials = Credentials::from_reader(&b"  PKX \r\n s3 \n\n"[..]).unwrap();
@@ -388,6 +486,6 @@ mod tests {
         // What stands too far behind is not cut off unseen.
         let padded = format!("{}\nPKX\ns3", " ".repeat(2 * MAX_LEN + 13));
         let error = Credentials::from_reader(padded.as_bytes()).unwrap_err();
-        assert!(error.to_string().contains("longer than 1039"), "{error}");
+        assert!(error.to_string().contains("longer than 8207"), "{error}");
     }
 }

@@ -18,7 +18,7 @@ use std::{
 
 pub use self::{
     proxy::{ProxyAnswer, ProxyFault},
-    rejection::{Rejection, RejectionKind},
+    rejection::{Rejection, RejectionCode, RejectionKind},
     remedy::Remedy,
 };
 use crate::{
@@ -168,6 +168,18 @@ pub enum Error {
         rejection: Rejection,
     },
 
+    /// Another connection took this one's place: the venue allows so many, and ends the older one. The stream comes back after a
+    /// minute at least, since whoever comes back at once takes the line from the other again.
+    #[error(
+        "{at}{rejection}: a newcomer took the line, perhaps another program with this key, here or on another machine"
+    )]
+    Evicted {
+        /// The stream, and the phase it happened in.
+        at: At,
+        /// What the venue said.
+        rejection: Rejection,
+    },
+
     /// The venue refused a request, for example a subscription. The stream goes on, and nothing else was changed.
     #[error("{at}request refused: {rejection}")]
     Refused {
@@ -258,6 +270,8 @@ pub enum Error {
         at: At,
         /// The HTTP status.
         status: u16,
+        /// What it means at this venue.
+        kind: RejectionKind,
         /// What `Retry-After` asked for.
         retry_after: Option<Duration>,
         /// Where a redirect leads, without its query. It is not followed.
@@ -293,7 +307,7 @@ pub enum Error {
     },
 
     /// Nothing was tried yet. Streams of this process failed so often at the same host of late that its attempts are
-    /// spaced: see [`AttemptBudget`](crate::AttemptBudget). The stream goes on.
+    /// spaced: see [`Rules::attempts`](crate::venue::Rules::attempts). The stream goes on.
     #[error("{at}held back: this process failed {failures} times at this host of late")]
     HeldBack {
         /// The stream, and the phase it was in.
@@ -434,6 +448,7 @@ impl Error {
             Self::Rejected { .. } => "rejected",
             Self::NotEntitled { .. } => "not_entitled",
             Self::ConnectionLimit { .. } => "connection_limit",
+            Self::Evicted { .. } => "evicted",
             Self::Refused { .. } => "refused",
             Self::OverBudget { .. } => "over_budget",
             Self::Displaced { .. } => "displaced",
@@ -562,6 +577,7 @@ impl Error {
             | Self::Rejected { at, .. }
             | Self::NotEntitled { at, .. }
             | Self::ConnectionLimit { at, .. }
+            | Self::Evicted { at, .. }
             | Self::Refused { at, .. }
             | Self::OverBudget { at, .. }
             | Self::Displaced { at, .. }
@@ -602,6 +618,7 @@ impl Error {
             | Self::Rejected { at, .. }
             | Self::NotEntitled { at, .. }
             | Self::ConnectionLimit { at, .. }
+            | Self::Evicted { at, .. }
             | Self::Refused { at, .. }
             | Self::OverBudget { at, .. }
             | Self::Displaced { at, .. }
@@ -762,6 +779,14 @@ pub enum CredentialsFault {
     /// A field holds something that no key holds.
     #[error("the {field} holds white space, a control character or a character outside ASCII")]
     BadCharacter {
+        /// Which one.
+        field: &'static str,
+    },
+    /// A field begins as PEM does, and is none.
+    #[error(
+        "the {field} is no whole PEM: a first line, Base64, and the last line, with line breaks in between"
+    )]
+    BadPem {
         /// Which one.
         field: &'static str,
     },

@@ -321,7 +321,7 @@ pub struct Gap {
     /// The connection that broke, counted from 1.
     pub epoch: u64,
     /// The topics that it concerns, sorted. None is all of the subscription's: the connection broke. Otherwise the connection
-    /// goes on, and the venue sends these no longer, or begins them again.
+    /// goes on, and the venue left out a part of these, begins them again, or sends them no longer.
     pub topics: Box<[Topic]>,
     /// How many breaks of the connection this gap stands for, none where the connection goes on: a line that breaks again before anything was delivered adds to it.
     pub breaks: u64,

@@ -236,12 +236,12 @@ pub mod venue;
 pub(crate) use self::record::record;
 pub use self::{
     calendar::{Calendar, TradingSession},
-    config::{AttemptBudget, Backoff, Config, Roots},
+    config::{Backoff, Config, Roots},
     correlation::CorrelationId,
     credentials::{Credentials, Fingerprint},
     error::{
         At, CredentialsFault, Doing, Error, Missed, ProxyAnswer, ProxyFault, Rejection,
-        RejectionKind, Remedy, Result, Source,
+        RejectionCode, RejectionKind, Remedy, Result, Source,
     },
     event::{Concerns, Dropped, EndReason, Ended, Event, Gap, Notice, OddFields, Unparsed, Update},
     health::{CounterValues, Health, ManagerHealth, SubscriptionHealth},

@@ -63,7 +63,7 @@
 //! | [`Topics::queue`](crate::Topics::queue), default 65,536 events | a longer pause of the reader loses nothing | less memory that a stuck reader can hold: some 200 to 400 bytes per event, and as many events again that the reader has taken |
 //! | [`Overflow`](crate::Overflow) | `DropOldest` and `DropNewest` cost nothing until the queue is full | `Conflate` copies each event and looks its topic up, and lets a slow reader skip what is stale; `End` proves that nothing is missing |
 //! | [`Config::read_buffer_size`](crate::Config::read_buffer_size), default 16 KiB | fewer reads where frames are large or come in bursts | less to clear: each read zeroes the free part of the buffer, 600 ns for 128 KiB |
-//! | [`Config::max_message_size`](crate::Config::max_message_size), default 4 MiB | larger messages are taken | a broken peer can make it hold less |
+//! | [`Rules::message_size`](crate::venue::Rules::message_size) of the venue, default 4 MiB | larger messages are taken | a broken peer can make it hold less |
 //!
 //! A reader that wants the newest price, and not every one, needs no queue: [`PriceBook`](crate::PriceBook) is read
 //! without a lock. A thread that sleeps between its looks, and takes what has gathered, is woken by nobody, and needs no

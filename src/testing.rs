@@ -94,7 +94,7 @@
 
 mod values;
 
-use std::{marker::PhantomData, time::Instant};
+use std::marker::PhantomData;
 
 pub use self::values::{
     bar, cancel, correction, fill, imbalance, luld_band, news, order, order_book, order_update,
@@ -108,7 +108,7 @@ use crate::{
     key::Endpoint,
     stream::{StreamHandle, Subscription, rehearse},
     topic::{Payload, Topics},
-    venue::{Frame, Output, Request, Routed, Session, Venue},
+    venue::{Context, Frame, Request, Routed, Session, Venue},
 };
 
 /// A stream of `venue` without a socket: the venue's side of it, and its first handle. It is live, and has nothing in
@@ -158,9 +158,9 @@ struct Nothing<E>(PhantomData<fn() -> E>);
 
 impl<E: Routed> Session for Nothing<E> {
     type Event = E;
-    fn handle_open(&mut self, _: Instant, _: &mut Output<E>) {}
-    fn handle_frame(&mut self, _: Instant, _: Frame<'_>, _: &mut Output<E>) {}
-    fn request(&mut self, _: Instant, _: Request<'_>, _: &mut Output<E>) {}
+    fn handle_open(&mut self, _: &mut Context<'_, E>) {}
+    fn handle_frame(&mut self, _: Frame<'_>, _: &mut Context<'_, E>) {}
+    fn request(&mut self, _: Request<'_>, _: &mut Context<'_, E>) {}
 }
 
 #[cfg(test)]

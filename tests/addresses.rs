@@ -17,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{FullBacklog, GENEROUS, Peer, credentials, failure, open, patient, stocks_at, until};
+use common::{
+    FullBacklog, GENEROUS, Peer, credentials, failure, hurried, open, patient, stocks_at, until,
+};
 use parking_lot::Mutex;
 use support::logger::{install, records, wait_for};
 use trunkline::{
@@ -52,7 +54,6 @@ impl Name {
         config.close_timeout = Duration::from_millis(100);
         config.backoff.initial = Duration::from_millis(1);
         config.backoff.cap = Duration::from_millis(20);
-        config.attempt_budget.interval = Duration::from_micros(1);
         let answer = Arc::clone(&self.0);
         config.resolver = Resolver::new(move |_, _| {
             let answer = answer.lock().clone();
@@ -76,7 +77,7 @@ fn sim() -> Sim {
 }
 
 fn venue() -> MarketData {
-    stocks_at("ws://several.test/v2/iex")
+    stocks_at("ws://several.test/v2/iex").with_rules(hurried)
 }
 
 fn until_live(feed: &StreamHandle<MarketData>, epoch: u64) {
@@ -276,7 +277,8 @@ fn a_link_local_address_is_reached_through_its_interface() {
         let peer = serving(SocketAddrV6::new(address, 0, 0, number).into());
         let port = peer.address().port();
         for zone in [fields[5].to_owned(), number.to_string()] {
-            let venue = stocks_at(&format!("ws://[{address}%25{zone}]:{port}/v2/iex"));
+            let venue =
+                stocks_at(&format!("ws://[{address}%25{zone}]:{port}/v2/iex")).with_rules(hurried);
             let feed = open(&patient(), &venue, &credentials());
             feed.wait_live(GENEROUS).unwrap();
         }

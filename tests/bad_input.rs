@@ -495,7 +495,6 @@ fn live(
         venue.serve();
     });
     let mut config = tolerant();
-    config.max_message_size = 1 << 20;
     config.backoff.initial = Duration::from_millis(1);
     let credentials = credentials();
     let handle = open(&config, &peer.stocks(), &credentials);

@@ -407,7 +407,7 @@ fn a_refused_symbol_hits_only_the_one_who_asked() {
     let error = bad.wait_confirmed(WAIT).unwrap_err();
     assert!(
         matches!(&error, Error::Refused { rejection, .. }
-            if rejection.kind == RejectionKind::SymbolLimit && rejection.code == Some(405)),
+            if rejection.kind == RejectionKind::SymbolLimit && rejection.code().is_some_and(|code| *code == 405)),
         "{error:?}"
     );
     assert!(

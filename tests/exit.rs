@@ -21,7 +21,7 @@ use std::{
     time::Duration,
 };
 
-use common::{GENEROUS, Peer, Venue, certificate, credentials, open, stocks_at, until};
+use common::{GENEROUS, Peer, Venue, certificate, credentials, hurried, open, stocks_at, until};
 use trunkline::{
     Config, Error, Manager, StreamHandle, alpaca,
     alpaca::MarketData,
@@ -190,9 +190,9 @@ fn reset_lines(secure: bool) {
     config.extra_roots = authority;
     config.backoff.initial = Duration::from_millis(1);
     config.backoff.cap = Duration::from_millis(1);
-    config.attempt_budget.interval = Duration::from_micros(1);
     let scheme = if secure { "wss" } else { "ws" };
     let venue = stocks_at(&format!("{scheme}://localhost:{}/", peer.address().port()));
+    let venue = venue.with_rules(hurried);
     let _feed = open(&config, &venue, &credentials());
     for _ in 0..20 {
         peer.accepted().recv_timeout(GENEROUS).unwrap();

@@ -15,12 +15,13 @@ use common::{GENEROUS, credentials, quiet_sim, trade, until, until_no_thread};
 use trunkline::{
     Config, Error, Manager, Phase, Topics, TradeEvent, Update, alpaca,
     sim::{Fault, FaultKind, FaultScript, Sim, SimConfig},
+    venue::Rules,
 };
 
 type Set = fn(&mut Config, Duration);
 
 /// Each setting that is a time, and what it is at least.
-const SETTINGS: [(&str, Duration, Set); 13] = [
+const SETTINGS: [(&str, Duration, Set); 11] = [
     ("open_timeout", TINY, |config, time| {
         config.open_timeout = time;
     }),
@@ -52,14 +53,8 @@ const SETTINGS: [(&str, Duration, Set); 13] = [
     ("backoff.reset_after", TINY, |config, time| {
         config.backoff.reset_after = time;
     }),
-    ("backoff.connection_limit", TINY, |config, time| {
-        config.backoff.connection_limit = (time, time);
-    }),
     ("backoff.credentials_patience", TINY, |config, time| {
         config.backoff.credentials_patience = time;
-    }),
-    ("attempt_budget.interval", TINY, |config, time| {
-        config.attempt_budget.interval = time;
     }),
 ];
 
@@ -91,10 +86,15 @@ fn trades() -> Topics<TradeEvent> {
 
 /// From the first attempt through a loss to the end, with no bound anywhere.
 fn lives(name: &str, sim: &Sim, config: Config) {
+    lives_at(name, sim, config, |rules| rules);
+}
+
+fn lives_at(name: &str, sim: &Sim, config: Config, rules: fn(Rules) -> Rules) {
+    let venue = sim.stocks().with_rules(rules);
     let credentials = credentials();
     let manager = Manager::with_config(config).unwrap();
     let stream = manager
-        .open_timeout(&sim.stocks(), &credentials, Duration::MAX)
+        .open_timeout(&venue, &credentials, Duration::MAX)
         .unwrap();
     stream.wait_live(Duration::MAX).unwrap();
     let subscription = stream.subscribe(trades()).unwrap();
@@ -135,6 +135,13 @@ fn no_bound_is_a_setting_like_any_other() {
         set(&mut config, Duration::MAX);
     }
     lives("all of them", &quiet_sim(), config);
+    lives_at("the venue's", &quiet_sim(), Config::default(), |rules| {
+        rules
+            .reaping(Duration::MAX, Duration::MAX)
+            .attempts(20, Duration::MAX)
+            .pace(9, Duration::MAX)
+            .ping_interval(Duration::MAX)
+    });
 
     let mut server = SimConfig::default();
     server.auth_timeout = Duration::MAX;
@@ -195,16 +202,17 @@ fn sizes_and_pairs_that_cannot_work_are_refused_before_they_can_panic() {
         let refused = Manager::with_config(config);
         assert!(matches!(refused, Err(Error::InvalidConfig { .. })));
     };
-    refuses(|config| config.max_message_size = usize::MAX);
-    refuses(|config| config.max_message_size = (1 << 30) + 1);
     refuses(|config| config.read_buffer_size = usize::MAX);
     refuses(|config| config.read_buffer_size = (16 << 20) + 1);
-    refuses(|config| config.backoff.connection_limit = (Duration::MAX, Duration::ZERO));
     refuses(|config| config.backoff.initial = Duration::MAX);
 
     let mut config = Config::default();
-    config.max_message_size = 1 << 30;
     config.read_buffer_size = 16 << 20;
     config.queue.events = usize::MAX;
-    lives("the largest sizes", &quiet_sim(), config);
+    lives_at("the largest sizes", &quiet_sim(), config, |rules| {
+        rules
+            .message_size(usize::MAX)
+            .request_limit(usize::MAX)
+            .requests_at_once(usize::MAX)
+    });
 }

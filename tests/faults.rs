@@ -18,8 +18,8 @@ use std::{
 };
 
 use common::{
-    FullBacklog, GENEROUS, Line, Peer, Venue, credentials, failure, ledger::Ledger, open, patient,
-    quote, spawn, stocks_at, trade, trade_id, until, until_no_thread,
+    FullBacklog, GENEROUS, Line, Peer, Venue, credentials, failure, hurried, ledger::Ledger, open,
+    patient, quote, spawn, stocks_at, trade, trade_id, until, until_no_thread,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
@@ -42,8 +42,6 @@ fn brisk() -> Config {
     config.close_timeout = Duration::from_millis(100);
     config.backoff.initial = Duration::from_millis(1);
     config.backoff.cap = Duration::from_millis(20);
-    config.backoff.connection_limit = (Duration::from_millis(1), Duration::from_millis(20));
-    config.attempt_budget.interval = Duration::from_micros(1);
     config
 }
 
@@ -73,6 +71,10 @@ struct Reader {
 
 impl Reader {
     fn of(name: &str, config: &Config, venue: &MarketData) -> Self {
+        Self::at(name, config, &venue.clone().with_rules(hurried))
+    }
+
+    fn at(name: &str, config: &Config, venue: &MarketData) -> Self {
         let credentials = credentials();
         let handle = open(config, venue, &credentials);
         let trades = handle.subscribe(alpaca::trades(["AAPL"])).unwrap();
@@ -367,7 +369,7 @@ fn credentials_that_expire_end_the_stream_when_its_patience_is_over() {
     }
     assert!(matches!(
         &reader.ledger.ended,
-        Some(EndReason::Failed(Error::Rejected { rejection, .. })) if rejection.code == Some(402)
+        Some(EndReason::Failed(Error::Rejected { rejection, .. })) if rejection.code().is_some_and(|code| *code == 402)
     ));
     assert_eq!(reader.ledger.gaps, 1);
     reader.end();
@@ -448,11 +450,10 @@ fn a_server_that_dies_right_after_each_log_in_is_given_up_as_its_backoff_says() 
 #[test]
 fn a_server_that_flaps_for_ever_sees_no_more_attempts_than_the_budget_allows() {
     let peer = Peer::live(|_, _| {});
-    let mut config = brisk();
-    config.attempt_budget.burst = 3;
-    config.attempt_budget.interval = Duration::from_millis(200);
     let begun = Instant::now();
-    let reader = Reader::of("budget", &config, &peer.stocks());
+    let venue = peer.stocks();
+    let venue = venue.with_rules(|rules| rules.attempts(3, Duration::from_millis(200)));
+    let reader = Reader::at("budget", &brisk(), &venue);
     until("it has come eight times", || peer.accepted().len() >= 8);
     // Three for nothing, the first one, and one in each interval.
     assert!(
@@ -729,7 +730,8 @@ fn a_server_that_stops_reading_holds_nobody_up() {
     config.backoff.initial = common::NEVER;
     config.backoff.cap = common::NEVER;
     let credentials = credentials();
-    let handle = open(&config, &peer.stocks(), &credentials);
+    let venue = peer.stocks().with_rules(hurried);
+    let handle = open(&config, &venue, &credentials);
     handle.wait_live(GENEROUS).unwrap();
     // More than the kernel takes for a peer that does not read.
     let many: Vec<_> = (0..60_000).map(|number| format!("S{number}")).collect();

@@ -37,8 +37,8 @@ fn session(codec: Codec) -> MarketDataSession {
 
 fn read(session: &mut MarketDataSession, frame: &[u8]) -> Output<MarketEvent> {
     let now = Instant::now();
-    let mut out = Output::new(now);
-    session.handle_frame(now, Frame::Binary(frame), &mut out);
+    let mut out = Output::default();
+    session.handle_frame(Frame::Binary(frame), &mut out.context(now));
     out
 }
 

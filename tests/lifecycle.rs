@@ -25,7 +25,7 @@ use trunkline::{
     Proxy, RecvTimeoutError, Remedy, Resolver, StreamHandle, Subscription, Symbol, Topic, Topics,
     Update,
     alpaca::{self, MarketData},
-    venue::{self, Confirmed, Frame, Output, Request, Routed},
+    venue::{self, Context, Frame, Request, Routed},
 };
 use tungstenite::Message;
 
@@ -88,21 +88,21 @@ impl venue::Venue for Parrot {
 impl venue::Session for ParrotSession {
     type Event = Said;
 
-    fn handle_open(&mut self, _: Instant, out: &mut Output<Said>) {
+    fn handle_open(&mut self, cx: &mut Context<'_, Said>) {
         if self.ready {
-            out.up();
+            cx.up();
         }
     }
 
-    fn handle_frame(&mut self, _: Instant, frame: Frame<'_>, out: &mut Output<Said>) {
+    fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_, Said>) {
         if let Frame::Text(text) = frame {
             (self.on_text)(text);
-            out.event(Said(text.to_owned()));
+            cx.event(Said(text.to_owned()));
         }
     }
 
-    fn request(&mut self, _: Instant, _: Request<'_>, out: &mut Output<Said>) {
-        out.confirmed(Confirmed::Request);
+    fn request(&mut self, _: Request<'_>, cx: &mut Context<'_, Said>) {
+        cx.confirmed(None);
     }
 }
 

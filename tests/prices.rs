@@ -27,7 +27,7 @@ use trunkline::{
     alpaca::{self, Feed, MarketData},
     sim::{Sim, SimConfig},
     testing,
-    venue::{Confirmed, Frame, Output, Request, Session, Venue},
+    venue::{Context, Frame, Request, Session, Venue},
 };
 
 const LONG: Duration = Duration::from_secs(3_600);
@@ -466,27 +466,27 @@ impl Venue for Words {
 impl Session for WordsSession {
     type Event = MarketEvent;
 
-    fn handle_open(&mut self, _: Instant, out: &mut Output<MarketEvent>) {
-        out.up();
+    fn handle_open(&mut self, cx: &mut Context<'_, MarketEvent>) {
+        cx.up();
     }
 
-    fn handle_frame(&mut self, _: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
+    fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_, MarketEvent>) {
         let text = std::str::from_utf8(frame.bytes()).unwrap();
         let mut words = text.split(' ');
         let (kind, symbol, bid) = (words.next(), words.next(), words.next());
         let concerns = match (kind, symbol, bid.map(str::parse)) {
             (Some("quote"), Some(symbol), Some(Ok(bid))) => {
-                return out.event(quote_event(symbol, bid));
+                return cx.event(quote_event(symbol, bid));
             }
             (Some("quote"), Some(symbol), _) => Concerns::Topic(Topic::new(QUOTES, symbol)),
             (Some("quote"), None, _) => Concerns::Channel(QUOTES),
             _ => Concerns::Everybody,
         };
-        out.unparsed(Unparsed::new(text.as_bytes(), "not a quote").concerning(concerns));
+        cx.unparsed(Unparsed::new(text.as_bytes(), "not a quote").concerning(concerns));
     }
 
-    fn request(&mut self, _: Instant, _: Request<'_>, out: &mut Output<MarketEvent>) {
-        out.confirmed(Confirmed::Request);
+    fn request(&mut self, _: Request<'_>, cx: &mut Context<'_, MarketEvent>) {
+        cx.confirmed(None);
     }
 }
 

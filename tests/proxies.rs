@@ -17,8 +17,8 @@ use std::{
 };
 
 use common::{
-    FullBacklog, GENEROUS, Line, Peer, Venue, alone_with, certificate, credentials, failure, open,
-    patient, quiet_sim, stocks_at, until, until_no_thread,
+    FullBacklog, GENEROUS, Line, Peer, Venue, alone_with, certificate, credentials, failure,
+    hurried, open, patient, quiet_sim, stocks_at, until, until_no_thread,
 };
 use parking_lot::Mutex;
 use support::logger::{install, records};
@@ -35,7 +35,6 @@ fn through(proxy: &str) -> Config {
     config.close_timeout = Duration::from_millis(100);
     config.backoff.initial = Duration::from_millis(1);
     config.backoff.cap = Duration::from_millis(20);
-    config.attempt_budget.interval = Duration::from_micros(1);
     config.proxy = Proxy::At(proxy.parse().unwrap());
     config.resolver = Resolver::new(|host, _| panic!("{host} is for the proxy to look up"));
     config
@@ -117,7 +116,7 @@ fn a_line_goes_through_a_proxy_of_each_kind_and_again_when_it_broke() {
             socks_proxy(to, !login.is_empty())
         };
         let config = through(&url(scheme, login, &proxy));
-        let venue = stocks_at("ws://venue.test:81/v2/iex");
+        let venue = stocks_at("ws://venue.test:81/v2/iex").with_rules(hurried);
         let credentials = credentials();
         let opened = sim.stats().connections_opened;
         let feed = open(&config, &venue, &credentials);
@@ -171,14 +170,14 @@ fn tls_goes_through_a_proxy_to_the_venue() {
     config.extra_roots = authority;
     let feed = open(
         &config,
-        &stocks_at("wss://localhost/v2/iex"),
+        &stocks_at("wss://localhost/v2/iex").with_rules(hurried),
         &credentials(),
     );
     feed.wait_live(GENEROUS).unwrap();
     // Another name than the certificate's: who may have answered in the venue's place is named.
     let feed = open(
         &config,
-        &stocks_at("wss://venue.test/v2/iex"),
+        &stocks_at("wss://venue.test/v2/iex").with_rules(hurried),
         &credentials(),
     );
     let error = feed.wait_live(GENEROUS).unwrap_err();
@@ -227,7 +226,11 @@ fn openers_agree_on_the_proxy() {
 
 fn checked(row: &str, config: &Config, fault: &ProxyFault, phase: Phase, remedy: Remedy) -> Error {
     let credentials = credentials();
-    let feed = open(config, &stocks_at("ws://venue.test/v2/iex"), &credentials);
+    let feed = open(
+        config,
+        &stocks_at("ws://venue.test/v2/iex").with_rules(hurried),
+        &credentials,
+    );
     let begun = Instant::now();
     let error = failure(&feed);
     assert!(begun.elapsed() < GENEROUS, "{row}");
@@ -570,7 +573,7 @@ fn the_environment_names_the_proxy_and_its_exceptions() {
                 Ok(vec![to])
             });
             let live = |config: &Config, url: &str| {
-                let feed = open(config, &stocks_at(url), &credentials());
+                let feed = open(config, &stocks_at(url).with_rules(hurried), &credentials());
                 feed.wait_live(GENEROUS).unwrap();
                 std::mem::take(&mut *heard.lock())
             };
@@ -604,7 +607,7 @@ fn a_proxy_of_the_environment_that_makes_no_sense_fails_the_open() {
             let credentials = credentials();
             let manager = Manager::new();
             for _ in 0..2 {
-                let venue = stocks_at("wss://venue.test/v2/iex");
+                let venue = stocks_at("wss://venue.test/v2/iex").with_rules(hurried);
                 let error = manager.open(&venue, &credentials).unwrap_err();
                 assert_eq!(
                     (error.code(), error.remedy()),

@@ -27,8 +27,8 @@ use std::{
 };
 
 use common::{
-    GENEROUS, Peer, Venue, alone_with, certificate, credentials, failure, open, patient, quiet_sim,
-    stocks_at, until,
+    GENEROUS, Peer, Venue, alone_with, certificate, credentials, failure, hurried, open, patient,
+    quiet_sim, stocks_at, until,
 };
 use example::Running;
 use trunkline::{
@@ -105,7 +105,6 @@ fn through(proxy: &str) -> Config {
     config.close_timeout = Duration::from_millis(500);
     config.backoff.initial = Duration::from_millis(1);
     config.backoff.cap = Duration::from_millis(20);
-    config.attempt_budget.interval = Duration::from_micros(1);
     config.proxy = Proxy::At(proxy.parse().unwrap());
     config.resolver = Resolver::new(|host, _| panic!("{host} is for the proxy to look up"));
     config
@@ -114,7 +113,7 @@ fn through(proxy: &str) -> Config {
 fn refusal(config: &Config, port: u16) -> (ProxyFault, Error) {
     let mut once = config.clone();
     once.backoff = patient().backoff;
-    let venue = stocks_at(&format!("ws://localhost:{port}/v2/iex"));
+    let venue = stocks_at(&format!("ws://localhost:{port}/v2/iex")).with_rules(hurried);
     let feed = open(&once, &venue, &credentials());
     let error = failure(&feed);
     match &error {
@@ -148,7 +147,8 @@ fn judge(kind: &Kind, run: impl FnOnce(u16, [u16; 2]) -> Running) {
     let venue = stocks_at(&format!(
         "ws://localhost:{}/v2/iex",
         sim.local_addr().port()
-    ));
+    ))
+    .with_rules(hurried);
     let feed = open(&config, &venue, &credentials());
     until_live(&feed, 1);
     sim.cut();
@@ -331,7 +331,11 @@ fn mitmproxy() {
         let url = format!("wss://localhost:{}/v2/iex", venue.address().port());
         let mut config = through(&format!("http://me:hunter2@127.0.0.1:{port}"));
 
-        let feed = open(&config, &stocks_at(&url), &credentials());
+        let feed = open(
+            &config,
+            &stocks_at(&url).with_rules(hurried),
+            &credentials(),
+        );
         let error = feed.wait_live(GENEROUS).unwrap_err();
         assert_eq!(
             (error.code(), error.phase()),
@@ -345,11 +349,19 @@ fn mitmproxy() {
         );
 
         config.roots = Roots::Platform;
-        let feed = open(&config, &stocks_at(&url), &credentials());
+        let feed = open(
+            &config,
+            &stocks_at(&url).with_rules(hurried),
+            &credentials(),
+        );
         feed.wait_live(GENEROUS).unwrap();
         config.roots = Roots::Bundled;
         config.extra_roots = fs::read(&root).unwrap();
-        let feed = open(&config, &stocks_at(&url), &credentials());
+        let feed = open(
+            &config,
+            &stocks_at(&url).with_rules(hurried),
+            &credentials(),
+        );
         feed.wait_live(GENEROUS).unwrap();
         drop(feed);
 

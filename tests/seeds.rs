@@ -20,7 +20,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{GENEROUS, credentials, ledger::Ledger, spawn};
+use common::{GENEROUS, credentials, hurried, ledger::Ledger, spawn};
 use trunkline::{
     Config, EndReason, Error, Manager, Overflow, Subscription, TradeEvent, alpaca,
     sim::{Sim, SimConfig},
@@ -98,8 +98,6 @@ fn hasty() -> Config {
     config.ping_timeout = Duration::from_millis(15);
     config.backoff.initial = Duration::from_millis(1);
     config.backoff.cap = Duration::from_millis(4);
-    config.backoff.connection_limit = (Duration::from_millis(1), Duration::from_millis(4));
-    config.attempt_budget.interval = Duration::from_micros(1);
     config
 }
 
@@ -107,7 +105,7 @@ type SetTime = fn(&mut Config, Duration);
 
 /// Settings, and the least that each is. How long a close waits is not among them: without a bound it is as long as the
 /// peer's, which may never answer.
-const SETTINGS: [(Duration, SetTime); 8] = [
+const SETTINGS: [(Duration, SetTime); 7] = [
     (MILLISECOND, |config, time| config.setup_timeout = time),
     (Duration::ZERO, |config, time| config.request_timeout = time),
     (MILLISECOND, |config, time| config.ping_interval = time),
@@ -119,9 +117,6 @@ const SETTINGS: [(Duration, SetTime); 8] = [
     }),
     (Duration::ZERO, |config, time| {
         config.backoff.reset_after = time;
-    }),
-    (Duration::ZERO, |config, time| {
-        config.backoff.connection_limit = (time, time);
     }),
 ];
 
@@ -172,7 +167,8 @@ fn play(seed: u64, seen: &Seen) {
     config.faults = naming.script.parse().unwrap();
     let sim = Sim::start(config).unwrap();
     let manager = Manager::with_config(settings_of(seed)).unwrap();
-    let feed = manager.open(&sim.stocks(), &credentials()).unwrap();
+    let venue = sim.stocks().with_rules(hurried);
+    let feed = manager.open(&venue, &credentials()).unwrap();
     let mut readers: Vec<(Subscription<TradeEvent>, Ledger)> = [
         (Overflow::DropOldest, 100_000),
         (Overflow::DropOldest, 7),

@@ -23,7 +23,7 @@ use parking_lot::Mutex;
 use trunkline::{
     Calendar, Channel, Config, Credentials, Endpoint, Error, Manager, Payload, Resolver,
     StreamHandle, Symbol, SymbolBudget, Timestamp, Topic, Topics,
-    venue::{Confirmed, Delivery, Frame, Message, Output, Request, Routed, Session, Venue},
+    venue::{Context, Delivery, Frame, Message, Request, Routed, Rules, Session, Venue},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,8 @@ enum Place {
     Settings,
     VenueClone,
     OpensLogged,
+    Rules,
+    Canonical,
     Validate,
     Delivery,
     CorrelationDisplay,
@@ -44,9 +46,7 @@ enum Place {
     Resolve,
     RunsLogged,
     Calendar,
-    PingInterval,
     SymbolBudget,
-    RequestLimit,
     NewSession,
     HandleOpen,
     HandleFrame,
@@ -65,7 +65,7 @@ enum Place {
 }
 
 impl Place {
-    const CALLERS: [Self; 11] = [
+    const CALLERS: [Self; 13] = [
         Self::Endpoint,
         Self::Admit,
         Self::Headers,
@@ -73,18 +73,18 @@ impl Place {
         Self::Settings,
         Self::VenueClone,
         Self::OpensLogged,
+        Self::Rules,
+        Self::Canonical,
         Self::Validate,
         Self::Delivery,
         Self::CorrelationDisplay,
         Self::Project,
     ];
-    const STREAMS: [Self; 21] = [
+    const STREAMS: [Self; 19] = [
         Self::Resolve,
         Self::RunsLogged,
         Self::Calendar,
-        Self::PingInterval,
         Self::SymbolBudget,
-        Self::RequestLimit,
         Self::NewSession,
         Self::HandleOpen,
         Self::HandleFrame,
@@ -191,9 +191,9 @@ impl Venue for Hooked {
         Calendar::always_open()
     }
 
-    fn ping_interval(&self) -> Option<Duration> {
-        self.hook.at(Place::PingInterval);
-        None
+    fn rules(&self) -> Rules {
+        self.hook.at(Place::Rules);
+        Rules::new().attempts(20, Duration::from_micros(1))
     }
 
     fn expects(&self, _: &Topic) -> Option<Duration> {
@@ -206,9 +206,9 @@ impl Venue for Hooked {
         None
     }
 
-    fn request_limit(&self) -> usize {
-        self.hook.at(Place::RequestLimit);
-        100
+    fn canonical(&self, topic: &Topic) -> Topic {
+        self.hook.at(Place::Canonical);
+        topic.clone()
     }
 
     fn session(&self, _: Credentials) -> HookedSession {
@@ -234,22 +234,22 @@ impl Drop for HookedSession {
 impl Session for HookedSession {
     type Event = Said;
 
-    fn handle_open(&mut self, _: Instant, out: &mut Output<Said>) {
+    fn handle_open(&mut self, cx: &mut Context<'_, Said>) {
         self.hook.at(Place::HandleOpen);
-        out.up();
+        cx.up();
     }
 
-    fn handle_frame(&mut self, _: Instant, _: Frame<'_>, out: &mut Output<Said>) {
+    fn handle_frame(&mut self, _: Frame<'_>, cx: &mut Context<'_, Said>) {
         self.hook.at(Place::HandleFrame);
-        out.confirmed(Confirmed::Request);
-        out.event(Said(self.hook.clone()));
+        cx.confirmed(None);
+        cx.event(Said(self.hook.clone()));
     }
 
-    fn handle_close(&mut self, _: Instant, _: Option<u16>, _: &mut Output<Said>) {
+    fn handle_close(&mut self, _: Option<u16>, _: &mut Context<'_, Said>) {
         self.hook.at(Place::HandleClose);
     }
 
-    fn handle_timeout(&mut self, _: Instant, _: &mut Output<Said>) {
+    fn handle_timeout(&mut self, _: &mut Context<'_, Said>) {
         self.wakes = None;
         self.hook.at(Place::HandleTimeout);
     }
@@ -259,9 +259,9 @@ impl Session for HookedSession {
         self.wakes
     }
 
-    fn request(&mut self, _: Instant, _: Request<'_>, out: &mut Output<Said>) {
+    fn request(&mut self, _: Request<'_>, cx: &mut Context<'_, Said>) {
         self.hook.at(Place::Asked);
-        out.send(Message::Text("please".to_owned()));
+        cx.send(Message::Text("please".to_owned()));
     }
 }
 
@@ -379,7 +379,6 @@ impl Row {
         let mut config = Config::default();
         config.backoff.initial = Duration::from_millis(1);
         config.backoff.cap = Duration::from_millis(1);
-        config.attempt_budget.interval = Duration::from_micros(1);
         config.close_timeout = Duration::from_millis(50);
         config.release_timeout = Duration::from_millis(50);
         config.open_timeout = Duration::from_millis(50);

@@ -29,6 +29,7 @@ use trunkline::{
     crossbeam_channel::{self as channel, Sender},
     select,
     sim::{FaultScript, Sim, SimConfig},
+    venue::Rules,
 };
 
 use self::trouble::{KINDS_OF_TROUBLE, Trouble};
@@ -117,6 +118,11 @@ static PANICS: AtomicU64 = AtomicU64::new(0);
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
 
+/// All faults are at one host. What is there to spare a real one would keep the lines down.
+fn unspared(rules: Rules) -> Rules {
+    rules.attempts(u32::MAX, Duration::from_secs(1))
+}
+
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
     let report = panic::take_hook();
@@ -136,8 +142,6 @@ fn main() -> anyhow::Result<ExitCode> {
     let mut config = Config::default();
     config.backoff.initial = Duration::from_millis(20);
     config.backoff.cap = Duration::from_millis(100);
-    // All faults are at one host. Its budget, which is there to spare a real one, would keep the lines down.
-    config.attempt_budget.burst = u32::MAX;
     // A line that hangs is soon given up.
     config.setup_timeout = Duration::from_secs(1);
     config.request_timeout = Duration::from_secs(1);
@@ -147,7 +151,7 @@ fn main() -> anyhow::Result<ExitCode> {
         return soak::run(&arguments, &sim, config);
     }
     let stage = Stage {
-        venue: sim.stocks(),
+        venue: sim.stocks().with_rules(unspared),
         managers: (0..MANAGERS)
             .map(|_| Manager::with_config(config.clone()))
             .collect::<Result<_, _>>()?,

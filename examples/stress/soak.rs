@@ -108,7 +108,7 @@ struct Stage {
 pub(super) fn run(arguments: &Arguments, sim: &Sim, config: Config) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let stage = Stage {
-        venue: sim.stocks(),
+        venue: sim.stocks().with_rules(crate::unspared),
         config,
         credentials: (0..KEYS)
             .map(|key| Credentials::new(format!("PKSOAK{key}"), format!("no-secret-{key}")))

@@ -27,7 +27,7 @@ use trunkline::{
     alpaca::{self, Feed, MarketData},
     crossbeam_channel::{self as channel, Receiver, Sender},
     sim::{Sim, SimConfig},
-    venue::{Frame, Output, Request, Session, Venue},
+    venue::{Context, Frame, Request, Rules, Session, Venue},
 };
 use tungstenite::Message;
 
@@ -78,7 +78,7 @@ impl Trouble {
         let number = self.lines.fetch_add(1, Ordering::Relaxed);
         let credentials = Credentials::new(format!("PKTROUBLE{number}"), "no-secret-trouble")?;
         let venue = UserVenue {
-            venue: self.sim.stocks(),
+            venue: self.sim.stocks().with_rules(crate::unspared),
             hook: Hook::default(),
         };
         Ok((venue, credentials))
@@ -205,7 +205,9 @@ impl Worker<'_> {
             return Ok(());
         };
         let (_, credentials) = trouble.line()?;
-        let venue = alpaca::stocks(Feed::Iex).at(trouble.hostile.endpoint.clone());
+        let venue = alpaca::stocks(Feed::Iex)
+            .at(trouble.hostile.endpoint.clone())
+            .with_rules(crate::unspared);
         // Such a server answers no close.
         let mut config = trouble.config.clone();
         config.close_timeout = SHORT;
@@ -295,7 +297,7 @@ type SetTime = fn(&mut Config, Duration);
 
 /// Settings, and what they are at least. How long a close waits is not among them: without a bound it is as long as the
 /// peer's.
-const SETTINGS: [(Duration, SetTime); 11] = [
+const SETTINGS: [(Duration, SetTime); 10] = [
     (Duration::ZERO, |config, time| config.open_timeout = time),
     (Duration::ZERO, |config, time| config.release_timeout = time),
     (MILLISECOND, |config, time| config.setup_timeout = time),
@@ -313,9 +315,6 @@ const SETTINGS: [(Duration, SetTime); 11] = [
     (Duration::ZERO, |config, time| {
         config.backoff.credentials_patience = time;
     }),
-    (Duration::ZERO, |config, time| {
-        config.attempt_budget.interval = time;
-    }),
 ];
 
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -328,7 +327,6 @@ enum Place {
     NewSession,
     HandleOpen,
     HandleFrame,
-    RequestLimit,
     Request,
     Logger,
     SessionDrop,
@@ -337,22 +335,20 @@ enum Place {
 }
 
 impl Place {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 7] = [
         Self::NewSession,
         Self::HandleOpen,
         Self::HandleFrame,
-        Self::RequestLimit,
         Self::Request,
         Self::Logger,
         Self::SessionDrop,
         Self::LocalDrop,
     ];
     /// A panic of a thread-local's destructor ends the process, whatever the library does.
-    const WHERE_A_PANIC_UNWINDS: [Self; 7] = [
+    const WHERE_A_PANIC_UNWINDS: [Self; 6] = [
         Self::NewSession,
         Self::HandleOpen,
         Self::HandleFrame,
-        Self::RequestLimit,
         Self::Request,
         Self::Logger,
         Self::SessionDrop,
@@ -403,9 +399,8 @@ impl Venue for UserVenue {
         self.venue.endpoint()
     }
 
-    fn request_limit(&self) -> usize {
-        self.hook.at(Place::RequestLimit);
-        self.venue.request_limit()
+    fn rules(&self) -> Rules {
+        Venue::rules(&self.venue)
     }
 
     fn session(&self, credentials: Credentials) -> UserSession {
@@ -425,32 +420,32 @@ struct UserSession {
 impl Session for UserSession {
     type Event = MarketEvent;
 
-    fn handle_open(&mut self, now: Instant, out: &mut Output<MarketEvent>) {
+    fn handle_open(&mut self, cx: &mut Context<'_, MarketEvent>) {
         LOCAL.set(Some(Local(self.hook.clone())));
         self.hook.at(Place::HandleOpen);
-        self.session.handle_open(now, out);
+        self.session.handle_open(cx);
     }
 
-    fn handle_frame(&mut self, now: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
-        self.session.handle_frame(now, frame, out);
+    fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_, MarketEvent>) {
+        self.session.handle_frame(frame, cx);
         self.hook.at(Place::HandleFrame);
     }
 
-    fn handle_close(&mut self, now: Instant, code: Option<u16>, out: &mut Output<MarketEvent>) {
-        self.session.handle_close(now, code, out);
+    fn handle_close(&mut self, code: Option<u16>, cx: &mut Context<'_, MarketEvent>) {
+        self.session.handle_close(code, cx);
     }
 
-    fn handle_timeout(&mut self, now: Instant, out: &mut Output<MarketEvent>) {
-        self.session.handle_timeout(now, out);
+    fn handle_timeout(&mut self, cx: &mut Context<'_, MarketEvent>) {
+        self.session.handle_timeout(cx);
     }
 
     fn deadline(&self) -> Option<Instant> {
         self.session.deadline()
     }
 
-    fn request(&mut self, now: Instant, request: Request<'_>, out: &mut Output<MarketEvent>) {
+    fn request(&mut self, request: Request<'_>, cx: &mut Context<'_, MarketEvent>) {
         self.hook.at(Place::Request);
-        self.session.request(now, request, out);
+        self.session.request(request, cx);
     }
 }
 

@@ -26,7 +26,7 @@ use std::{
 };
 
 use super::{
-    Account, Codec, DataFeed, symbols,
+    Account, Codec, DataFeed, RULES, symbols,
     wire::{self, Incoming, LastDay, Scanned, SubscriptionRequest},
 };
 use crate::{
@@ -40,7 +40,8 @@ use crate::{
     symbol_budget::SymbolBudget,
     topic::Topic,
     venue::{
-        Confirmed, Delivery, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict,
+        Context, Delivery, Frame, Piece, Request, Rules, SecretMessage, Session, Venue, Verb,
+        Verdict,
     },
 };
 
@@ -55,6 +56,7 @@ pub struct MarketData {
     calendar: Calendar,
     /// What the user says of the plan, if anything: that it is so much, or that none is to be kept to.
     budget: Option<Option<SymbolBudget>>,
+    rules: Rules,
 }
 
 impl MarketData {
@@ -66,6 +68,7 @@ impl MarketData {
             account: None,
             calendar: feed.calendar(),
             budget: None,
+            rules: RULES,
         }
     }
 
@@ -101,6 +104,23 @@ impl MarketData {
     pub fn symbol_budget(self, budget: Option<SymbolBudget>) -> Self {
         Self {
             budget: Some(budget),
+            ..self
+        }
+    }
+
+    /// With other numbers than Alpaca's: `change` is given those. For an endpoint that grants more, or less.
+    ///
+    /// # Examples
+    /// ```
+    /// use trunkline::alpaca;
+    /// let proxy = "wss://proxy.example/v2/iex".parse()?;
+    /// let stocks = alpaca::stocks(alpaca::Feed::Iex).at(proxy).with_rules(|rules| rules.message_size(64 << 20));
+    /// # Ok::<(), trunkline::Error>(())
+    /// ```
+    #[must_use]
+    pub fn with_rules(self, change: impl FnOnce(Rules) -> Rules) -> Self {
+        Self {
+            rules: change(self.rules),
             ..self
         }
     }
@@ -170,6 +190,10 @@ impl Venue for MarketData {
             }),
             _ => Ok(()),
         }
+    }
+
+    fn rules(&self) -> Rules {
+        self.rules.clone()
     }
 
     fn validate(&self, topic: &Topic) -> Result<()> {
@@ -260,67 +284,61 @@ enum State {
 impl Session for MarketDataSession {
     type Event = MarketEvent;
 
-    fn handle_open(&mut self, _now: Instant, _out: &mut Output<MarketEvent>) {}
+    fn handle_open(&mut self, _cx: &mut Context<'_, MarketEvent>) {}
 
-    fn handle_frame(&mut self, now: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
+    fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_, MarketEvent>) {
         // By codec, not by opcode: JSON may come in binary frames.
         let (frame, codec) = (frame.bytes(), self.codec);
         let scanned = match self.state {
-            State::Ready => wire::scan(frame, codec, &mut self.day, |event| out.event(event)),
+            State::Ready => wire::scan(frame, codec, &mut self.day, |event| cx.event(event)),
             _ => Scanned::Items(0),
         };
         if let Scanned::Items(scanned) = scanned {
-            wire::decode_behind(scanned, frame, codec, |item| {
-                self.handle_item(now, item, out)
-            });
+            wire::decode_behind(scanned, frame, codec, |item| self.handle_item(item, cx));
         }
     }
 
-    fn handle_timeout(&mut self, now: Instant, out: &mut Output<MarketEvent>) {
-        self.books.begin_anew(now, out);
+    fn handle_timeout(&mut self, cx: &mut Context<'_, MarketEvent>) {
+        self.books.begin_anew(cx);
     }
 
     fn deadline(&self) -> Option<Instant> {
         self.books.deadline()
     }
 
-    fn request(&mut self, _now: Instant, request: Request<'_>, out: &mut Output<MarketEvent>) {
-        let (action, topics) = match request {
-            Request::Subscribe(topics) => ("subscribe", topics),
-            Request::Unsubscribe(topics) => ("unsubscribe", topics),
+    fn request(&mut self, request: Request<'_>, cx: &mut Context<'_, MarketEvent>) {
+        let action = match request.verb {
+            Verb::Subscribe => "subscribe",
+            Verb::Unsubscribe => "unsubscribe",
         };
         self.books.asked(request);
-        out.send(SubscriptionRequest { action, topics }.encode(self.codec));
+        let topics = request.topics;
+        cx.send(SubscriptionRequest { action, topics }.encode(self.codec));
     }
 }
 
 impl MarketDataSession {
-    fn handle_item(
-        &mut self,
-        now: Instant,
-        item: Result<Incoming, Unparsed>,
-        out: &mut Output<MarketEvent>,
-    ) {
+    fn handle_item(&mut self, item: Result<Incoming, Unparsed>, cx: &mut Context<'_, MarketEvent>) {
         match (&self.state, item) {
             (State::Down, _) => {}
             (State::Ready, Ok(Incoming::Event(event, odd_fields))) => {
-                out.odd_event(event, odd_fields);
+                cx.odd_event(event, odd_fields);
             }
             (State::Ready, Err(unparsed)) => {
                 let concerns = unparsed.concerns.clone();
-                out.unparsed(unparsed);
+                cx.unparsed(unparsed);
                 self.books.missed(&concerns);
-                self.books.begin_anew(now, out);
+                self.books.begin_anew(cx);
             }
             (State::Ready, Ok(Incoming::Subscription(state))) => {
-                out.confirmed(Confirmed::State(state));
+                cx.state(state);
             }
             (State::Ready, Ok(Incoming::Error { code, message })) => {
                 let meaning = meaning(code, &message);
-                let rejection = Rejection::new(kind(meaning), code, message);
+                let rejection = rejection(kind(meaning), code, message);
                 match after_ready(meaning) {
-                    Scope::Connection => self.go_down(Verdict::Rejected(rejection), out),
-                    Scope::Request => out.refused(rejection),
+                    Scope::Connection => self.go_down(Verdict::Rejected(rejection), cx),
+                    Scope::Request => cx.refused(None, rejection),
                     Scope::Nothing => {}
                 }
             }
@@ -329,14 +347,14 @@ impl MarketDataSession {
             (State::Welcome(credentials), Ok(Incoming::Success(message)))
                 if message.eq_ignore_ascii_case("connected") =>
             {
-                out.send_secret(login(credentials, self.codec));
+                cx.send_secret(login(credentials, self.codec));
                 self.state = State::Authenticating;
             }
             (State::Authenticating, Ok(Incoming::Success(message)))
                 if message.eq_ignore_ascii_case("authenticated") =>
             {
                 self.state = State::Ready;
-                out.up();
+                cx.up();
             }
             (
                 state @ (State::Welcome(_) | State::Authenticating),
@@ -347,21 +365,21 @@ impl MarketDataSession {
                 {
                     // Somebody in between did it for us.
                     self.state = State::Ready;
-                    return out.up();
+                    return cx.up();
                 }
-                let rejection = Rejection::new(kind(meaning), code, message);
-                self.go_down(Verdict::Rejected(rejection), out);
+                let rejection = rejection(kind(meaning), code, message);
+                self.go_down(Verdict::Rejected(rejection), cx);
             }
-            (State::Welcome(_), other) => out.unparsed(stranger("a welcome", other)),
+            (State::Welcome(_), other) => cx.unparsed(stranger("a welcome", other)),
             (State::Authenticating, other) => {
-                out.unparsed(stranger("the answer to the authentication", other));
+                cx.unparsed(stranger("the answer to the authentication", other));
             }
         }
     }
 
-    fn go_down(&mut self, verdict: Verdict, out: &mut Output<MarketEvent>) {
+    fn go_down(&mut self, verdict: Verdict, cx: &mut Context<'_, MarketEvent>) {
         self.state = State::Down;
-        out.down(verdict);
+        cx.down(verdict);
     }
 }
 
@@ -413,17 +431,13 @@ impl Books {
     const PAUSE: Duration = Duration::from_secs(5);
 
     fn asked(&mut self, request: Request<'_>) {
-        let symbols = |topics: &[Topic]| {
-            let books = topics.iter().filter(|topic| topic.channel == ORDERBOOKS);
-            books.map(|topic| topic.symbol.clone()).collect::<Vec<_>>()
-        };
-        match request {
-            Request::Subscribe(topics) => self.asked.extend(symbols(topics)),
-            Request::Unsubscribe(topics) => {
-                for symbol in symbols(topics) {
-                    self.asked.remove(&symbol);
-                }
-            }
+        let books = request.topics.iter();
+        let books = books.filter(|topic| topic.channel == ORDERBOOKS);
+        for topic in books {
+            match request.verb {
+                Verb::Subscribe => self.asked.insert(topic.symbol.clone()),
+                Verb::Unsubscribe => self.asked.remove(&topic.symbol),
+            };
         }
     }
 
@@ -441,13 +455,14 @@ impl Books {
         }
     }
 
-    fn begin_anew(&mut self, now: Instant, out: &mut Output<MarketEvent>) {
+    fn begin_anew(&mut self, cx: &mut Context<'_, MarketEvent>) {
+        let now = cx.now();
         if self.broken.is_empty() || self.not_before.is_some_and(|at| now < at) {
             return;
         }
         self.not_before = Some(clock::after(now, Self::PAUSE));
         let broken = std::mem::take(&mut self.broken).into_iter();
-        out.resync(
+        cx.resync(
             broken
                 .map(|symbol| Topic::new(ORDERBOOKS, symbol))
                 .collect(),
@@ -500,6 +515,14 @@ fn meaning(code: Option<u16>, message: &str) -> Option<u16> {
         let said = ERRORS.iter().find(|(_, text, _)| message.contains(text));
         said.map(|(code, ..)| *code).or(code)
     })
+}
+
+fn rejection(kind: RejectionKind, code: Option<u16>, message: String) -> Rejection {
+    let rejection = Rejection::new(kind, message);
+    match code {
+        Some(code) => rejection.with_code(i64::from(code)),
+        None => rejection,
+    }
 }
 
 fn kind(code: Option<u16>) -> RejectionKind {

@@ -20,7 +20,7 @@ mod quirks;
 mod symbols;
 pub(crate) mod wire;
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 pub(crate) use self::feed::DataFeed;
 pub use self::{
@@ -39,7 +39,12 @@ use crate::{
     },
     order::{OrderUpdate, TRADE_UPDATES},
     topic::{Topic, Topics},
+    venue::Rules,
 };
+
+/// A connection that died without a close handshake counts for about 90 s: a dozen attempts at most until then, and live again
+/// 12 s later at the latest.
+const RULES: Rules = Rules::new().reaping(Duration::from_secs(9), Duration::from_secs(12));
 
 /// The stream of US stock data on `feed`.
 ///

@@ -20,13 +20,10 @@
 //! There is no welcome. An update may come before the reply to `listen`: it shows that the venue listens, so it is the
 //! confirmation, and the reply that follows is no news.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::{fmt, time::Duration};
 
 use super::{
-    Account, Codec,
+    Account, Codec, RULES,
     wire::orders::{self, Authorization, Incoming},
 };
 use crate::{
@@ -38,7 +35,8 @@ use crate::{
     order::{OrderUpdate, TRADE_UPDATES},
     topic::Topic,
     venue::{
-        Confirmed, Delivery, Frame, Output, Piece, Request, SecretMessage, Session, Venue, Verdict,
+        Context, Delivery, Frame, Piece, Request, Rules, SecretMessage, Session, Venue, Verb,
+        Verdict,
     },
 };
 
@@ -48,6 +46,7 @@ pub struct OrderUpdates {
     endpoint: Endpoint,
     account: Account,
     codec: Codec,
+    rules: Rules,
 }
 
 impl OrderUpdates {
@@ -56,6 +55,8 @@ impl OrderUpdates {
             endpoint: Endpoint::wss(account.host(), "/stream"),
             account,
             codec: Codec::Json,
+            // A silence says nothing here: minutes pass between orders. So the pings alone tell a dead line.
+            rules: RULES.ping_interval(Duration::from_secs(5)),
         }
     }
 
@@ -69,6 +70,15 @@ impl OrderUpdates {
     #[must_use]
     pub fn codec(self, codec: Codec) -> Self {
         Self { codec, ..self }
+    }
+
+    /// With other numbers than Alpaca's: `change` is given those. For an endpoint that grants more, or less.
+    #[must_use]
+    pub fn with_rules(self, change: impl FnOnce(Rules) -> Rules) -> Self {
+        Self {
+            rules: change(self.rules),
+            ..self
+        }
     }
 }
 
@@ -139,9 +149,8 @@ impl Venue for OrderUpdates {
         Delivery::Every
     }
 
-    /// A silence says nothing here: minutes pass between orders. So the pings alone tell a dead line.
-    fn ping_interval(&self) -> Option<Duration> {
-        Some(Duration::from_secs(5))
+    fn rules(&self) -> Rules {
+        self.rules.clone()
     }
 
     fn session(&self, credentials: Credentials) -> OrderUpdatesSession {
@@ -178,53 +187,51 @@ enum State {
 impl Session for OrderUpdatesSession {
     type Event = OrderUpdate;
 
-    fn handle_open(&mut self, _now: Instant, out: &mut Output<OrderUpdate>) {
+    fn handle_open(&mut self, cx: &mut Context<'_, OrderUpdate>) {
         if let State::Opening(credentials) = &self.state {
-            out.send_secret(login(credentials, self.codec));
+            cx.send_secret(login(credentials, self.codec));
             self.state = State::Authenticating;
         }
     }
 
-    fn handle_frame(&mut self, _now: Instant, frame: Frame<'_>, out: &mut Output<OrderUpdate>) {
+    fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_, OrderUpdate>) {
         // By codec, not by opcode: paper accounts get JSON in binary frames.
-        orders::decode(frame.bytes(), self.codec, |item| {
-            self.handle_item(item, out)
-        });
+        orders::decode(frame.bytes(), self.codec, |item| self.handle_item(item, cx));
     }
 
-    fn request(&mut self, _now: Instant, request: Request<'_>, out: &mut Output<OrderUpdate>) {
+    fn request(&mut self, request: Request<'_>, cx: &mut Context<'_, OrderUpdate>) {
         // A request names the whole set, of which there is one member.
-        let (streams, wanted) = match request {
-            Request::Subscribe(_) => (&[TRADE_UPDATES.name()][..], true),
-            Request::Unsubscribe(_) => (&[][..], false),
+        let (streams, wanted) = match request.verb {
+            Verb::Subscribe => (&[TRADE_UPDATES.name()][..], true),
+            Verb::Unsubscribe => (&[][..], false),
         };
         self.requests = self.requests.saturating_add(1);
         self.awaiting = wanted;
-        out.send(orders::listen(streams, self.codec));
+        cx.send(orders::listen(streams, self.codec));
     }
 }
 
 impl OrderUpdatesSession {
-    fn handle_item(&mut self, item: Result<Incoming, Unparsed>, out: &mut Output<OrderUpdate>) {
+    fn handle_item(&mut self, item: Result<Incoming, Unparsed>, cx: &mut Context<'_, OrderUpdate>) {
         match (&self.state, item) {
             (State::Down, _) | (_, Ok(Incoming::Heartbeat)) => {}
             (_, Ok(Incoming::Fault(message))) => {
-                self.reject(RejectionKind::Temporary, message, out);
+                self.reject(RejectionKind::Temporary, message, cx);
             }
             (_, Ok(Incoming::Authorization(authorization))) => {
-                self.handle_authorization(authorization, out);
+                self.handle_authorization(authorization, cx);
             }
-            (_, Ok(Incoming::Objection(message))) => self.handle_objection(message, out),
+            (_, Ok(Incoming::Objection(message))) => self.handle_objection(message, cx),
             (State::Ready, Ok(Incoming::Update(update, odd_fields))) => {
                 if std::mem::take(&mut self.awaiting) {
-                    out.confirmed(Confirmed::Request);
+                    cx.confirmed(None);
                 }
-                out.odd_event(*update, odd_fields);
+                cx.odd_event(*update, odd_fields);
             }
             (State::Ready, Ok(Incoming::Listening(streams))) => {
-                self.handle_listening(&streams, out);
+                self.handle_listening(&streams, cx);
             }
-            (State::Ready, Err(unparsed)) => out.unparsed(unparsed),
+            (State::Ready, Err(unparsed)) => cx.unparsed(unparsed),
             (State::Opening(_) | State::Authenticating, other) => {
                 // Nothing was asked for by then.
                 let unparsed = match other {
@@ -232,19 +239,19 @@ impl OrderUpdatesSession {
                     Ok(Incoming::Update(update, _)) => early(&update.to_string()),
                     Ok(_) => early("the answer to a request"),
                 };
-                out.unparsed(unparsed.concerning(Concerns::Nobody));
+                cx.unparsed(unparsed.concerning(Concerns::Nobody));
             }
         }
     }
 
-    fn handle_authorization(&mut self, said: Authorization, out: &mut Output<OrderUpdate>) {
+    fn handle_authorization(&mut self, said: Authorization, cx: &mut Context<'_, OrderUpdate>) {
         let Authorization {
             status,
             action,
             message,
         } = said;
         let kind = match status.to_ascii_lowercase().as_str() {
-            "authorized" => return self.come_up(out),
+            "authorized" => return self.come_up(cx),
             // Of another action than the login, it says that the venue knows of no login: another one may help.
             "unauthorized" if action.eq_ignore_ascii_case("listen") => RejectionKind::Temporary,
             "unauthorized" => RejectionKind::Credentials,
@@ -256,56 +263,56 @@ impl OrderUpdatesSession {
         } else {
             format!("{status}: {message}")
         };
-        self.reject(kind, message, out);
+        self.reject(kind, message, cx);
     }
 
     /// Old servers put it in words.
-    fn handle_objection(&mut self, message: String, out: &mut Output<OrderUpdate>) {
+    fn handle_objection(&mut self, message: String, cx: &mut Context<'_, OrderUpdate>) {
         let said = message.to_ascii_lowercase();
         if said.contains("already authenticated") {
-            self.come_up(out);
+            self.come_up(cx);
         } else if said.contains("another connection") {
-            self.reject(RejectionKind::ConnectionLimit, message, out);
+            self.reject(RejectionKind::ConnectionLimit, message, cx);
         } else if matches!(self.state, State::Ready) {
             self.awaiting = false;
-            out.refused(Rejection::new(RejectionKind::BadRequest, None, message));
+            cx.refused(None, Rejection::new(RejectionKind::BadRequest, message));
         } else {
-            self.reject(RejectionKind::Temporary, message, out);
+            self.reject(RejectionKind::Temporary, message, cx);
         }
     }
 
-    fn handle_listening(&mut self, streams: &[Code], out: &mut Output<OrderUpdate>) {
+    fn handle_listening(&mut self, streams: &[Code], cx: &mut Context<'_, OrderUpdate>) {
         if streams
             .iter()
             .any(|stream| stream.eq_ignore_ascii_case(TRADE_UPDATES.name()))
         {
             self.awaiting = false;
-            out.confirmed(Confirmed::State(vec![Topic::new(TRADE_UPDATES, "*")]));
+            cx.state(vec![Topic::new(TRADE_UPDATES, "*")]);
         } else if self.awaiting && self.requests == 1 {
             // No earlier request could have this for its answer.
             self.awaiting = false;
             let why = "the venue left `trade_updates` out of its reply";
-            out.refused(Rejection::new(RejectionKind::BadRequest, None, why));
+            cx.refused(None, Rejection::new(RejectionKind::BadRequest, why));
         } else {
-            out.confirmed(Confirmed::State(Vec::new()));
+            cx.state(Vec::new());
         }
     }
 
-    fn come_up(&mut self, out: &mut Output<OrderUpdate>) {
+    fn come_up(&mut self, cx: &mut Context<'_, OrderUpdate>) {
         // Told again, it is no news.
         if matches!(self.state, State::Authenticating) {
             self.state = State::Ready;
-            out.up();
+            cx.up();
         }
     }
 
-    fn reject(&mut self, kind: RejectionKind, message: String, out: &mut Output<OrderUpdate>) {
-        self.go_down(Verdict::Rejected(Rejection::new(kind, None, message)), out);
+    fn reject(&mut self, kind: RejectionKind, message: String, cx: &mut Context<'_, OrderUpdate>) {
+        self.go_down(Verdict::Rejected(Rejection::new(kind, message)), cx);
     }
 
-    fn go_down(&mut self, verdict: Verdict, out: &mut Output<OrderUpdate>) {
+    fn go_down(&mut self, verdict: Verdict, cx: &mut Context<'_, OrderUpdate>) {
         self.state = State::Down;
-        out.down(verdict);
+        cx.down(verdict);
     }
 }
 

@@ -21,7 +21,10 @@ use crate::{
     event::{OddFields, Unparsed},
     market::{BARS, MarketEvent, News, QUOTES, Quote, TRADES, Trade, TradeCancel, TradeCorrection},
     topic::Topic,
-    venue::{Confirmed, Frame, Item, Message, Output, Request, Session as _, Venue as _, Verdict},
+    venue::{
+        Answer, Frame, Item, Message, Output, Request, RequestId, Session as _, Venue as _, Verb,
+        Verdict,
+    },
 };
 
 // ---- items ----
@@ -311,21 +314,29 @@ impl Wired {
             session: venue.clone().codec(codec).session(credentials),
             codec,
             now,
-            out: Output::new(now),
+            out: Output::default(),
         }
     }
 
     fn hear(&mut self, json: &str) {
         match self.codec {
-            Codec::Json => self
-                .session
-                .handle_frame(self.now, Frame::Text(json), &mut self.out),
+            Codec::Json => self.read(Frame::Text(json)),
             Codec::MessagePack => {
                 let packed = pack(json, Style::Short);
-                let frame = Frame::Binary(&packed);
-                self.session.handle_frame(self.now, frame, &mut self.out);
+                self.read(Frame::Binary(&packed));
             }
         }
+    }
+
+    fn read(&mut self, frame: Frame<'_>) {
+        self.session
+            .handle_frame(frame, &mut self.out.context(self.now));
+    }
+
+    fn asks(&mut self, verb: Verb, topics: &[Topic]) {
+        let request = Request::new(RequestId::new(1), verb, topics);
+        self.session
+            .request(request, &mut self.out.context(self.now));
     }
 
     fn said(&mut self) -> Option<Item> {
@@ -340,16 +351,14 @@ fn quirk_02_the_codec_counts_and_not_the_kind_of_frame() {
     let json = format!("[{TRADE}]");
     let mut wired = Wired::new(&super::stocks(Feed::Iex), Codec::Json);
     let frame = Frame::Binary(json.as_bytes());
-    wired.session.handle_frame(wired.now, frame, &mut wired.out);
+    wired.read(frame);
     assert_eq!(wired.out.events().count(), 1);
     // One of two items of a binary frame is no text. The other is read.
     let mut broken = format!("[{},{TRADE}]", with("KO", "K?")).into_bytes();
     let at = broken.iter().position(|byte| *byte == b'?').unwrap();
     broken[at] = 0xff;
     wired.out.clear();
-    wired
-        .session
-        .handle_frame(wired.now, Frame::Binary(&broken), &mut wired.out);
+    wired.read(Frame::Binary(&broken));
     assert!(matches!(wired.said(), Some(Item::Unparsed(_))));
     assert_eq!(wired.out.events().count(), 1);
 }
@@ -359,19 +368,17 @@ fn quirk_17_data_may_come_for_what_was_just_unsubscribed() {
     for codec in CODECS {
         let mut wired = Wired::new(&super::stocks(Feed::Iex), codec);
         let topics = [Topic::new(TRADES, "KO")];
-        wired
-            .session
-            .request(wired.now, Request::Unsubscribe(&topics), &mut wired.out);
+        wired.asks(Verb::Unsubscribe, &topics);
         wired.out.clear();
         wired.hear(&format!("[{TRADE}]"));
         wired.hear(r#"[{"T":"subscription","trades":[]}]"#);
         wired.hear(&format!("[{TRADE}]"));
         // The topic table knows who wants them. Neither is the answer, and neither ends anything.
         assert_eq!(wired.out.events().count(), 2);
-        let Some((before, Item::Confirmed(confirmed))) = wired.out.next_item() else {
+        let Some((before, Item::Answer(answer))) = wired.out.next_item() else {
             panic!()
         };
-        assert_eq!((before.len(), confirmed), (1, Confirmed::State(vec![])));
+        assert_eq!((before.len(), answer), (1, Answer::State(vec![])));
     }
 }
 
@@ -380,9 +387,7 @@ fn quirk_18_requests_are_changes_and_replies_are_everything() {
     for codec in CODECS {
         let mut wired = Wired::new(&super::stocks(Feed::Iex), codec);
         let topics = [Topic::new(QUOTES, "KO")];
-        wired
-            .session
-            .request(wired.now, Request::Subscribe(&topics), &mut wired.out);
+        wired.asks(Verb::Subscribe, &topics);
         let json = r#"{"action":"subscribe","quotes":["KO"]}"#;
         let Some(Item::Send(request)) = wired.said() else {
             panic!()
@@ -395,7 +400,7 @@ fn quirk_18_requests_are_changes_and_replies_are_everything() {
             }
         );
         wired.hear(r#"[{"T":"subscription","trades":["PEP"],"quotes":["KO"]}]"#);
-        let Some(Item::Confirmed(Confirmed::State(state))) = wired.said() else {
+        let Some(Item::Answer(Answer::State(state))) = wired.said() else {
             panic!()
         };
         assert_eq!(state, [Topic::new(TRADES, "PEP"), Topic::new(QUOTES, "KO")]);
@@ -409,7 +414,7 @@ fn quirk_19_corrections_and_cancels_are_listed_although_nobody_asked() {
         wired.hear(
             r#"[{"T":"subscription","trades":["KO"],"corrections":["KO"],"cancelErrors":["KO"]}]"#,
         );
-        let Some(Item::Confirmed(Confirmed::State(state))) = wired.said() else {
+        let Some(Item::Answer(Answer::State(state))) = wired.said() else {
             panic!()
         };
         assert_eq!(state, [Topic::new(TRADES, "KO")]);
@@ -448,7 +453,7 @@ fn quirk_20_options_speak_msgpack_and_have_no_quotes_of_everything() {
     for code in [410, 412, 413] {
         let mut wired = Wired::new(&venue, Codec::MessagePack);
         wired.hear(&format!(r#"[{{"T":"error","code":{code},"msg":"no"}}]"#));
-        let Some(Item::Refused(_, rejection)) = wired.said() else {
+        let Some(Item::Answer(Answer::Request(None, Err(rejection)))) = wired.said() else {
             panic!("{code}")
         };
         assert_eq!(rejection.kind, RejectionKind::BadRequest);
@@ -458,7 +463,7 @@ fn quirk_20_options_speak_msgpack_and_have_no_quotes_of_everything() {
     let json = r#"[{"T":"error","code":412,"msg":"option messages are only available in MsgPack format"}]"#;
     wired
         .session
-        .handle_frame(wired.now, Frame::Text(json), &mut wired.out);
+        .handle_frame(Frame::Text(json), &mut wired.out.context(wired.now));
     let Some(Item::Down(Verdict::Rejected(rejection))) = wired.said() else {
         panic!()
     };

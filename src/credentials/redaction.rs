@@ -14,7 +14,7 @@ use std::ops::Range;
 
 use zeroize::Zeroizing;
 
-use super::Credentials;
+use super::{Credentials, pem};
 
 impl Credentials {
     /// A server's text as it may be shown: key and secret masked, control characters escaped, length capped.
@@ -71,8 +71,8 @@ impl Credentials {
 
     /// In how many bytes a text may spell key or secret.
     pub(crate) fn longest_spelling(&self) -> usize {
-        let (key, secret) = self.parts();
-        LONGEST_SPELLING * key.len().max(secret.len())
+        let longest = self.needles().map(|needle| needle.bytes.len()).max();
+        LONGEST_SPELLING * longest.unwrap_or(0)
     }
 
     /// A text with key and secret masked, and otherwise as it is.
@@ -85,8 +85,8 @@ impl Credentials {
 
     fn needles(&self) -> impl Iterator<Item = Needle<'_>> {
         let (key, secret) = self.parts();
-        [secret, key]
-            .into_iter()
+        pem::pieces(secret)
+            .chain([key])
             .filter(|part| part.len() >= SHORTEST_MASKED)
             // Any escape may be a part of one that is all backslashes.
             .filter(|part| part.iter().any(|byte| *byte != b'\\'))
@@ -94,7 +94,7 @@ impl Credentials {
     }
 }
 
-/// Key or secret, to be looked for.
+/// Key or secret, or a piece of it, to be looked for.
 struct Needle<'a> {
     bytes: &'a [u8],
     /// In which alphabets a spelling may begin with a byte, a bit each. Most of a text is passed over by this alone: a

@@ -8,20 +8,56 @@ use std::fmt;
 pub struct Rejection {
     /// What it means.
     pub kind: RejectionKind,
-    /// The venue's own number for it.
-    pub code: Option<u16>,
     /// The venue's own words, with secrets masked and control characters escaped.
-    pub message: String,
+    pub message: Box<str>,
+    /// Errors lie in every update, so that this is kept small.
+    code: Option<Box<RejectionCode>>,
 }
 
 impl Rejection {
     /// A rejection for a [`Session`](crate::venue::Session) to report.
+    ///
+    /// # Examples
+    /// ```
+    /// use trunkline::{Rejection, RejectionKind};
+    /// let rejection = Rejection::new(RejectionKind::Temporary, "try again").with_code(-1003);
+    /// assert!(rejection.code().is_some_and(|code| *code == -1003));
+    /// assert_eq!(rejection.to_string(), "try again (-1003)");
+    /// ```
     #[must_use]
-    pub fn new(kind: RejectionKind, code: Option<u16>, message: impl Into<String>) -> Self {
+    pub fn new(kind: RejectionKind, message: impl Into<Box<str>>) -> Self {
         Self {
             kind,
-            code,
             message: message.into(),
+            code: None,
+        }
+    }
+
+    /// The same, where the venue has a code for it.
+    #[must_use]
+    pub fn with_code(self, code: impl Into<RejectionCode>) -> Self {
+        Self {
+            code: Some(Box::new(code.into())),
+            ..self
+        }
+    }
+
+    /// The venue's own code for it, if it gave one.
+    #[must_use]
+    pub fn code(&self) -> Option<&RejectionCode> {
+        self.code.as_deref()
+    }
+
+    /// The same with its texts changed.
+    pub(crate) fn map_texts(self, change: impl Fn(&str) -> String) -> Self {
+        let mut code = self.code;
+        if let Some(RejectionCode::Text(text)) = code.as_deref_mut() {
+            *text = change(text).into();
+        }
+        Self {
+            message: change(&self.message).into(),
+            code,
+            ..self
         }
     }
 }
@@ -29,7 +65,81 @@ impl Rejection {
 impl fmt::Display for Rejection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        self.code.map_or(Ok(()), |code| write!(f, " ({code})"))
+        match self.code() {
+            // Some venues have no other words for it.
+            Some(RejectionCode::Text(code)) if **code == *self.message => Ok(()),
+            Some(code) => write!(f, " ({code})"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A venue's own code for a refusal: a number, or a text. Compares with either.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum RejectionCode {
+    /// Such as 406, or -1021.
+    Number(i64),
+    /// Such as `EAPI:Invalid key`.
+    Text(Box<str>),
+}
+
+impl fmt::Display for RejectionCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl From<i64> for RejectionCode {
+    fn from(number: i64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for RejectionCode {
+    fn from(text: &str) -> Self {
+        Self::Text(text.into())
+    }
+}
+
+impl PartialEq<i64> for RejectionCode {
+    fn eq(&self, other: &i64) -> bool {
+        matches!(self, Self::Number(number) if number == other)
+    }
+}
+
+impl PartialEq<str> for RejectionCode {
+    fn eq(&self, other: &str) -> bool {
+        matches!(self, Self::Text(text) if **text == *other)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_shown_and_compares_as_what_it_is_and_hides_what_the_words_hide() {
+        let rejection = Rejection::new(RejectionKind::Temporary, "no secret").with_code("a secret");
+        assert_eq!(rejection.to_string(), "no secret (a secret)");
+        let shown = rejection.map_texts(|text| text.replace("secret", "***"));
+        assert_eq!(shown.to_string(), "no *** (a ***)");
+        assert!(
+            shown
+                .code()
+                .is_some_and(|code| *code == *"a ***" && *code != 7)
+        );
+        let numbered = shown.with_code(-1_021).map_texts(str::to_owned);
+        assert!(
+            numbered
+                .code()
+                .is_some_and(|code| *code == -1_021 && *code != *"-1021")
+        );
+        // Where the code is all that the venue said it is not said twice.
+        let only = Rejection::new(RejectionKind::Temporary, "EQuery").with_code("EQuery");
+        assert_eq!(only.to_string(), "EQuery");
     }
 }
 
@@ -41,8 +151,12 @@ pub enum RejectionKind {
     Credentials,
     /// The account's plan does not include it. Ends the stream when it concerns the connection.
     Entitlement,
-    /// Too many connections for these credentials. Retried, with patience.
+    /// Too many connections for these credentials: this one, the newcomer, is refused. Retried, with patience.
     ConnectionLimit,
+    /// Too many connections for these credentials: a newcomer has taken the place of this one. Retried after a minute at
+    /// least, and later each time it happens again, up to a quarter of an hour: two that take the line from each other at
+    /// once would go on for ever.
+    Evicted,
     /// More symbols than the plan allows.
     SymbolLimit,
     /// The request makes no sense to the venue.

@@ -34,20 +34,16 @@ impl Error {
                 | ProxyFault::VenueUnreachable { .. }
                 | ProxyFault::Failed(_) => Remedy::RetryLater,
             },
-            Self::Upgrade { status, .. } => match status {
-                401 | 403 | 407 => Remedy::CheckNetwork,
-                408 | 425 | 429 | 500.. => Remedy::RetryLater,
-                _ => Remedy::FixRequest,
-            },
+            Self::Upgrade {
+                kind: RejectionKind::BadRequest,
+                status: 401 | 403 | 407,
+                ..
+            } => Remedy::CheckNetwork,
+            Self::Upgrade { kind, .. } => Remedy::of(*kind),
             Self::NotEntitled { .. } => Remedy::ChangePlan,
-            Self::Refused { rejection, .. } => match rejection.kind {
-                RejectionKind::SymbolLimit => Remedy::ReduceSymbols,
-                RejectionKind::Entitlement => Remedy::ChangePlan,
-                RejectionKind::Temporary => Remedy::RetryLater,
-                _ => Remedy::FixRequest,
-            },
+            Self::Refused { rejection, .. } => Remedy::of(rejection.kind),
             Self::OverBudget { .. } | Self::Displaced { .. } => Remedy::ReduceSymbols,
-            Self::ConnectionLimit { .. } => Remedy::CloseOthers,
+            Self::ConnectionLimit { .. } | Self::Evicted { .. } => Remedy::CloseOthers,
             Self::Missed { remedy, .. } => *remedy,
             Self::Overflow { .. } => Remedy::ReadFaster,
             Self::Panicked { .. } => Remedy::ReportBug,
@@ -114,6 +110,20 @@ pub enum Remedy {
     Reconcile,
     /// Report a bug.
     ReportBug,
+}
+
+impl Remedy {
+    fn of(kind: RejectionKind) -> Self {
+        match kind {
+            RejectionKind::Credentials => Self::FixCredentials,
+            RejectionKind::Entitlement => Self::ChangePlan,
+            RejectionKind::ConnectionLimit | RejectionKind::Evicted => Self::CloseOthers,
+            RejectionKind::SymbolLimit => Self::ReduceSymbols,
+            RejectionKind::BadRequest => Self::FixRequest,
+            RejectionKind::SlowClient => Self::ReadFaster,
+            RejectionKind::Temporary => Self::RetryLater,
+        }
+    }
 }
 
 impl fmt::Display for Remedy {

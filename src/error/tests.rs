@@ -14,7 +14,7 @@ fn key() -> StreamKey {
 }
 
 fn rejection(kind: RejectionKind) -> Rejection {
-    Rejection::new(kind, Some(499), "no")
+    Rejection::new(kind, "no").with_code(499)
 }
 
 fn refused() -> Source {
@@ -43,6 +43,7 @@ fn rows(at: &At) -> Vec<Row> {
     });
     let upgrade = |status| Error::Upgrade {
         at: at(),
+        kind: crate::venue::usual_meaning(status),
         status,
         retry_after: Some(Duration::from_secs(7)),
         location: None,
@@ -207,6 +208,16 @@ fn rows(at: &At) -> Vec<Row> {
             CloseOthers,
             false,
             "another process uses this key",
+        ),
+        (
+            Error::Evicted {
+                at: at(),
+                rejection: rejection(RejectionKind::Evicted),
+            },
+            "evicted",
+            CloseOthers,
+            false,
+            "no (499): a newcomer took the line",
         ),
         (
             Error::OverBudget {

@@ -50,7 +50,7 @@ fn unparsed<T>(concerns: Concerns) -> Update<T> {
 fn refusal() -> Error {
     Error::Refused {
         at: At::new(&stream(), Phase::Live),
-        rejection: Rejection::new(RejectionKind::BadRequest, Some(400), "no such symbol"),
+        rejection: Rejection::new(RejectionKind::BadRequest, "no such symbol").with_code(400),
     }
 }
 

@@ -40,6 +40,7 @@ mod failure;
 mod flow;
 mod link;
 mod live;
+mod pace;
 
 use std::{
     sync::Arc,
@@ -51,7 +52,7 @@ use super::{
     Shared as _, Stream,
     meter::Meter,
     router::{Router, TopicFate},
-    topics::{self, TopicTable},
+    topics::TopicTable,
 };
 use crate::{
     ambient::Ambient,
@@ -61,12 +62,11 @@ use crate::{
     credentials::Credentials,
     error::Error,
     event::EndReason,
-    market::Timestamp,
     proxy::ProxyServer,
     record,
     topic::list,
     transport::{Fault, Transport},
-    venue::{Output, Venue, Verdict},
+    venue::{Answer, Output, Venue, Verdict},
 };
 
 pub(crate) struct Driver<V: Venue, T> {
@@ -81,7 +81,7 @@ pub(crate) struct Driver<V: Venue, T> {
     proxy: Option<ProxyServer>,
     out: Output<V::Event>,
     /// What the venue said of topics in the frame at hand.
-    words: Vec<topics::Word>,
+    answers: Vec<Answer>,
     /// The topic table has changed: what follows is to be asked for and told, once the output is settled.
     is_changed: bool,
     /// Members were told of topics in this turn: what is expected of these is to be looked at.
@@ -143,8 +143,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             link: Link::Waiting { until: now },
             credentials: Some(credentials),
             proxy,
-            out: Output::new(now),
-            words: Vec::new(),
+            out: Output::default(),
+            answers: Vec::new(),
             is_changed: false,
             to_look: false,
             epoch: 0,

@@ -22,7 +22,7 @@ use crate::{
     key::StreamKey,
     phase::Phase,
     topic::{Overflow, Parts, Payload, QueueLimit, Topic, Topics},
-    venue::{Delivery, Venue},
+    venue::Venue,
 };
 
 /// A hold on a shared stream. Clones and subscriptions are further holds; the last one that is dropped ends the stream.
@@ -99,10 +99,7 @@ impl<V: Venue> StreamHandle<V> {
     /// The queue of a subscription that chose one, or none.
     fn limit(&self, chosen: Option<QueueLimit>, topics: &[Topic]) -> Result<QueueLimit> {
         let limit = chosen.unwrap_or(self.queue);
-        let venue = &self.stream.venue;
-        let mut deliveries = topics.iter().map(|topic| venue.delivery(topic));
-        let may_drop = deliveries.all(|delivery| delivery == Delivery::Latest);
-        if may_drop || limit.overflow == Overflow::End {
+        if limit.overflow == Overflow::End || self.stream.may_drop(topics) {
             return Ok(limit);
         }
         match chosen {
@@ -136,7 +133,7 @@ impl<V: Venue> StreamHandle<V> {
         let stream = &self.stream;
         stream.lifecycle.check_open()?;
         let wishes = Wishes {
-            topics: stream.wanted(parts.topics)?,
+            topics: stream.wanted(&parts.topics)?,
             expected: parts.expected,
             priority: parts.priority,
         };

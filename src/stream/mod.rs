@@ -105,7 +105,7 @@ use crate::{
     record, thread,
     topic::{Overflow, Topic},
     transport::{Transport, proxy::proxy_for, websocket::WebSocketTransport},
-    venue::{Delivery, Venue},
+    venue::{Delivery, Rules, Venue},
 };
 
 /// What the handles, the subscriptions and the thread of one stream share.
@@ -113,6 +113,8 @@ pub(crate) struct Stream<V: Venue> {
     key: StreamKey,
     generation: u64,
     venue: V,
+    /// The venue's own. It is user code, which does not run where the stream is made: the claim table is locked there.
+    rules: OnceLock<Rules>,
     config: Arc<Config>,
     lifecycle: Lifecycle,
     subscriptions: Subscriptions<V::Event>,
@@ -168,6 +170,7 @@ impl<V: Venue> Stream<V> {
             key,
             generation,
             venue,
+            rules: OnceLock::new(),
             config,
             counters: Counters::default(),
             unmatched: Mutex::default(),
@@ -187,17 +190,22 @@ impl<V: Venue> Stream<V> {
         differences.extend(only_in(&there, &here));
         differences.sort_unstable();
         differences.dedup();
+        differences.extend((*self.rules() != venue.rules()).then_some("rules"));
         differences.extend(self.config.differences(config));
         differences
     }
 
-    /// Tells the table the venue's rules, before it is asked for anything. Not where the stream is made: the venue is user code, and
-    /// the claim table is locked there.
+    pub(crate) fn rules(&self) -> &Rules {
+        self.rules.get_or_init(|| self.venue.rules())
+    }
+
+    /// Tells the table the venue's rules, before it is asked for anything.
     fn set_rules(&self) {
+        let rules = self.rules();
         let limits = Limits {
-            topics: self.venue.request_limit().max(1),
-            in_flight: 1,
-            per_topic: self.venue.answers_per_topic(),
+            topics: rules.request_limit,
+            in_flight: rules.requests_at_once,
+            per_topic: rules.answers_per_topic,
             timeout: self.config.request_timeout,
         };
         let plan = self.venue.symbol_budget();
@@ -205,11 +213,21 @@ impl<V: Venue> Stream<V> {
             .with_table(|table| table.set_rules(limits, plan));
     }
 
+    /// Topics in the venue's own spelling, each once.
+    fn canonical(&self, topics: &[Topic]) -> Vec<Topic> {
+        let topics = topics.iter().map(|topic| self.venue.canonical(topic));
+        let mut topics: Vec<Topic> = topics.collect();
+        topics.sort_unstable();
+        topics.dedup();
+        topics
+    }
+
     /// Topics as the table takes them.
     ///
     /// # Errors
     /// The venue does not have one of them.
-    fn wanted(&self, topics: Vec<Topic>) -> Result<Vec<Wanted>> {
+    fn wanted(&self, topics: &[Topic]) -> Result<Vec<Wanted>> {
+        let topics = self.canonical(topics);
         topics
             .iter()
             .try_for_each(|topic| self.venue.validate(topic))?;
@@ -218,6 +236,13 @@ impl<V: Venue> Stream<V> {
             topic,
         });
         Ok(wanted.collect())
+    }
+
+    /// Whether a queue may leave out some of the events of these topics.
+    fn may_drop(&self, topics: &[Topic]) -> bool {
+        let topics = self.canonical(topics);
+        let mut deliveries = topics.iter().map(|topic| self.venue.delivery(topic));
+        deliveries.all(|delivery| delivery == Delivery::Latest)
     }
 
     /// Starts the thread of a stream that was just claimed, if it is `admitted`.
@@ -249,7 +274,7 @@ impl<V: Venue> Stream<V> {
             .as_ref()
             .map_or_else(String::new, |proxy| format!(", through the proxy {proxy}"));
         record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}{through}", credentials.redact(&self.venue.label(&credentials)));
-        let spawned = WebSocketTransport::new(&self.config).and_then(|transport| {
+        let spawned = WebSocketTransport::new(&self.config, self.rules()).and_then(|transport| {
             let ambient = System::new()?;
             self.subscriptions.set_waker(transport.waker());
             let stream = Arc::clone(self);
@@ -433,13 +458,12 @@ impl<V: Venue> Shared for Stream<V> {
     ) -> Result<()> {
         self.lifecycle.check_open()?;
         if let Some(overflow) = overflow.filter(|overflow| *overflow != Overflow::End) {
-            let mut deliveries = topics.iter().map(|topic| self.venue.delivery(topic));
-            if deliveries.any(|delivery| delivery != Delivery::Latest) {
+            if !self.may_drop(&topics) {
                 let at = At::default();
                 return Err(Error::LossyQueue { at, overflow });
             }
         }
-        let wanted = self.wanted(topics)?;
+        let wanted = self.wanted(&topics)?;
         let edit = |table: &mut TopicTable| {
             table.add(id, wanted);
             also();
@@ -455,8 +479,9 @@ impl<V: Venue> Shared for Stream<V> {
         also: &mut dyn FnMut(),
     ) -> Result<()> {
         self.lifecycle.check_open()?;
+        let topics = self.canonical(topics);
         let edit = |table: &mut TopicTable| {
-            table.remove(id, topics);
+            table.remove(id, &topics);
             also();
         };
         let edited = self.subscriptions.edit(id, edit);

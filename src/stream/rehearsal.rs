@@ -19,7 +19,7 @@ use super::{
     Acquired, Lease, ScopeId, Stream, claims,
     handle::StreamHandle,
     router::{Router, Telling},
-    topics::{TopicTable, Word},
+    topics::TopicTable,
 };
 use crate::{
     clock,
@@ -30,7 +30,7 @@ use crate::{
     key::{Endpoint, StreamKey},
     phase::Phase,
     transport::Wake,
-    venue::{Events, Routed, Venue},
+    venue::{Answer, Events, Routed, Venue},
 };
 
 /// The venue's side of a stream without a socket: what is fed here reaches the subscriptions of its handle, as far as
@@ -166,7 +166,7 @@ impl<V: Venue> Rehearsal<V> {
         }
         subscriptions.with_table(|table| {
             while self.is_live() && table.next(now).is_some() {
-                table.hear(vec![Word::Request(None, Ok(()))], now);
+                table.hear(vec![Answer::Request(None, Ok(()))], now);
             }
         });
         self.tell_news(router);

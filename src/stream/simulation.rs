@@ -1,7 +1,7 @@
 //! A whole stream against a venue that misbehaves, on the virtual clock, decided by one seed: what subscribers do, what
 //! the venue answers, where the line breaks, how late the thread is.
 //!
-//! Three parts that share nothing but what stands on the wire:
+//! The venue is a parameter: see [`personality`]. Three parts share nothing but what stands on the wire:
 //! - [`Market`], the venue. It numbers what it sends: consecutive ids for each channel and symbol.
 //! - [`Line`], what a client may conclude from the frames it sent and read. Kept in the order of the [`Deed`]s of the
 //!   transport, from them alone.
@@ -11,6 +11,11 @@
 //! steps.
 
 mod frail;
+mod lines;
+mod per_request;
+mod per_topic;
+mod personality;
+mod silent;
 
 use std::{
     any::Any,
@@ -28,7 +33,13 @@ use std::{
 
 use crossbeam_channel::Receiver;
 
-use self::frail::{BUG, Frail, Fuse};
+use self::{
+    frail::{BUG, Frail, Fuse},
+    per_request::PerRequest,
+    per_topic::PerTopic,
+    personality::{Alpaca, Answers, Heard, Personality, Speech},
+    silent::Silent,
+};
 use super::{
     Acquired, Phases, Ready, RecvTimeoutError, ScopeId, Shared, Stream, StreamHandle, Subscription,
     TryRecvError, claims,
@@ -42,16 +53,14 @@ use super::{
 use crate::{
     Config, Credentials, EndReason, Error, MarketEvent, Notice, Overflow, Phase, QUOTES, Source,
     StreamKey, Symbol, TRADES, Topic, Topics, Update,
-    alpaca::{
-        self, Feed,
-        wire::server::{ClientMessage, RequestLists, json as server},
-    },
+    alpaca::wire::server::json as server,
+    backoff::KEPT,
     clock::{self, SUSPEND},
     transport::{
         Fault,
         memory::{Deed, Dice, MemoryTransport, Peer},
     },
-    venue::Venue,
+    venue::{Rules, Venue},
 };
 
 // ---- topics, as bits ----
@@ -63,7 +72,7 @@ const ALL: Set = (1 << (CHANNELS.len() * SYMBOLS.len())) - 1;
 /// Topics. One bit each.
 type Set = u16;
 
-fn bit(channel: usize, symbol: usize) -> Set {
+const fn bit(channel: usize, symbol: usize) -> Set {
     1 << (channel * SYMBOLS.len() + symbol)
 }
 
@@ -103,6 +112,8 @@ struct Tick {
     channel: usize,
     symbol: usize,
     id: u64,
+    /// Who has this needs nothing that came before.
+    whole: bool,
 }
 
 impl Tick {
@@ -116,6 +127,7 @@ impl Tick {
             channel,
             symbol,
             id,
+            ..
         } = self;
         let symbol = SYMBOLS[symbol];
         const AT: &str = "2026-03-17T14:30:05Z";
@@ -136,10 +148,15 @@ impl Tick {
             MarketEvent::Quote(quote) => quote.bid_size.mantissa() as u64,
             other => panic!("the venue never sent {other:?}"),
         };
+        let whole = match event {
+            MarketEvent::Quote(quote) => !quote.ask_size.is_zero(),
+            _ => true,
+        };
         Self {
             channel,
             symbol: symbol.expect("a symbol"),
             id,
+            whole,
         }
     }
 }
@@ -152,10 +169,26 @@ enum Said {
     Authenticated,
     /// Data, and the whole state behind it.
     State(Vec<Item>, Set),
+    /// Data, and behind it what became of topics and requests.
+    Answer(Vec<Item>, Vec<Reply>),
     Error(u16),
+    /// A newcomer has the line.
+    Evicted,
     Pong,
     /// The connection ends here.
     End,
+}
+
+/// Of one topic, or of the request of this number.
+#[derive(Clone, Copy, Debug)]
+enum Reply {
+    Subscribed(Set),
+    Unsubscribed(Set),
+    RefusedTopic(Set),
+    /// Of one topic, which is not named.
+    RefusedSome,
+    Done(u64),
+    Refused(u64),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -204,12 +237,14 @@ impl Lost {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Ask {
+    id: u64,
     subscribes: bool,
     topics: Set,
 }
 
 struct Market {
     peer: Peer,
+    speech: Speech,
     dice: Dice,
     /// Does nothing wrong any more.
     honest: bool,
@@ -246,22 +281,12 @@ impl Market {
             return;
         }
         match &said {
-            Said::Data(items) => self.peer.say(frame(items)),
-            Said::Welcome => self.peer.say(server::success("connected")),
-            Said::Authenticated => self.peer.say(server::success("authenticated")),
-            Said::State(items, state) => {
-                let mut text = frame(items);
-                let state = state_frame(*state);
-                if items.is_empty() {
-                    text = state;
-                } else {
-                    text.replace_range(text.len() - 1.., &format!(",{}", &state[1..]));
-                }
-                self.peer.say(text);
-            }
-            Said::Error(code) => self.peer.say(server::error(*code, "no")),
             Said::Pong => self.peer.pong(),
             Said::End => self.end(),
+            said => {
+                let text = (self.speech.write)(said);
+                self.peer.say(text.expect("its protocol has that"));
+            }
         }
         self.said.push_back(said);
     }
@@ -347,12 +372,25 @@ impl Market {
             return self.owed.push_back(ask);
         }
         let fate = if self.honest { 99 } else { self.below(100) };
+        match (self.speech.answers, fate) {
+            // Whoever never answers takes everything in at last.
+            (Answers::Never, 0..24) => return self.owed.push_back(ask),
+            (Answers::PerTopic | Answers::PerRequest, 22..) | (Answers::Never, _) => {
+                return self.serve(ask);
+            }
+            (Answers::State | Answers::PerTopic | Answers::PerRequest, _) => {}
+        }
         match fate {
             0..8 => self.say(Said::Error(400)),
             // Never taken in.
             8..11 => {}
             // Taken in, and never answered.
-            11..14 => self.apply(ask),
+            11..14 => {
+                let begins = self.apply(ask);
+                if !begins.is_empty() {
+                    self.say(Said::Data(begins));
+                }
+            }
             14..22 => self.owed.push_back(ask),
             22..28 => {
                 let part = ask.topics & self.dice.roll() as Set;
@@ -371,6 +409,76 @@ impl Market {
     }
 
     fn serve(&mut self, ask: Ask) {
+        match self.speech.answers {
+            Answers::State => self.serve_state(ask),
+            Answers::PerTopic => self.serve_topics(ask),
+            Answers::PerRequest => {
+                let reply = if ask.subscribes && self.chance(20) {
+                    Reply::Refused(ask.id)
+                } else {
+                    self.apply(ask);
+                    Reply::Done(ask.id)
+                };
+                let data = self.some_data();
+                self.say(Said::Answer(data, vec![reply]));
+            }
+            Answers::Never => {
+                self.apply(ask);
+            }
+        }
+    }
+
+    /// Some topics may be refused, with their names or without. In one frame, or data comes in between.
+    fn serve_topics(&mut self, ask: Ask) {
+        let may_refuse = ask.subscribes && self.chance(30);
+        let refused = if may_refuse {
+            ask.topics & self.dice.roll() as Set
+        } else {
+            0
+        };
+        let mut data = self.apply(Ask {
+            topics: ask.topics & !refused,
+            ..ask
+        });
+        let mut replies = Vec::new();
+        let all = (0..Set::BITS).map(|bit| 1 << bit);
+        for topic in all.filter(|bit| ask.topics & bit != 0) {
+            replies.push(if refused & topic == 0 {
+                match ask.subscribes {
+                    true => Reply::Subscribed(topic),
+                    false => Reply::Unsubscribed(topic),
+                }
+            } else if self.chance(50) {
+                Reply::RefusedSome
+            } else {
+                Reply::RefusedTopic(topic)
+            });
+        }
+        if self.chance(30) {
+            // What begins comes behind the answer.
+            self.say(Said::Answer(Vec::new(), std::mem::take(&mut replies)));
+        }
+        if self.chance(30) {
+            for reply in std::mem::take(&mut replies) {
+                self.say(Said::Answer(std::mem::take(&mut data), vec![reply]));
+                data = self.some_data();
+            }
+        }
+        data.extend(self.some_data());
+        if !data.is_empty() || !replies.is_empty() {
+            self.say(Said::Answer(data, replies));
+        }
+    }
+
+    fn some_data(&mut self) -> Vec<Item> {
+        if self.chance(25) {
+            self.data(3)
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn serve_state(&mut self, ask: Ask) {
         let wanted = (self.held | ask.topics).count_ones();
         if ask.subscribes && wanted > GRANTED && !self.honest {
             return self.say(Said::Error(405));
@@ -379,21 +487,27 @@ impl Market {
         self.state();
     }
 
-    fn apply(&mut self, ask: Ask) {
-        if ask.subscribes {
-            self.held |= ask.topics;
-        } else {
+    /// Gives what those topics begin with whose events build on each other.
+    fn apply(&mut self, ask: Ask) -> Vec<Item> {
+        if !ask.subscribes {
             self.held &= !ask.topics;
+            return Vec::new();
         }
+        self.held |= ask.topics;
+        let begins = ask.topics & self.speech.builds;
+        let all = (0..CHANNELS.len()).flat_map(|c| (1..SYMBOLS.len()).map(move |s| (c, s)));
+        let begun = all.filter(|(c, s)| begins & bit(*c, *s) != 0);
+        begun
+            .filter_map(|(channel, symbol)| self.happens(channel, symbol, true))
+            .collect()
     }
 
     /// What it holds, now. Sometimes behind data in the same frame.
     fn state(&mut self) {
-        let data = if self.chance(25) {
-            self.data(3)
-        } else {
-            Vec::new()
-        };
+        if self.speech.answers != Answers::State {
+            return;
+        }
+        let data = self.some_data();
         let held = self.held;
         self.say(Said::State(data, held));
     }
@@ -407,23 +521,24 @@ impl Market {
                 items.push(Item::Odd(lost));
                 continue;
             }
-            if self.ready && self.chance(3) {
+            if self.ready && self.speech.answers == Answers::State && self.chance(3) {
                 items.push(Item::Stray);
                 continue;
             }
             let channel = self.below(CHANNELS.len() as u64) as usize;
             let symbol = 1 + self.below(SYMBOLS.len() as u64 - 1) as usize;
-            items.extend(self.happens(channel, symbol));
+            items.extend(self.happens(channel, symbol, false));
         }
         items
     }
 
-    fn happens(&mut self, channel: usize, symbol: usize) -> Option<Item> {
+    fn happens(&mut self, channel: usize, symbol: usize, begins: bool) -> Option<Item> {
         self.ids[channel][symbol] += 1;
         let tick = Tick {
             channel,
             symbol,
             id: self.ids[channel][symbol],
+            whole: begins || self.speech.builds & bit(channel, symbol) == 0,
         };
         (self.ready && self.held & tick.topics() != 0).then_some(Item::Tick(tick))
     }
@@ -469,6 +584,15 @@ struct Line {
     live: bool,
     /// The last request, and when it was made.
     asked: Option<Instant>,
+    /// Requests of this connection that wait for an answer by their number, and when requests were made of late.
+    in_flight: Vec<(u64, Instant)>,
+    requests: VecDeque<Instant>,
+    /// By the wall clock: when a newcomer took the line last.
+    evicted: Option<Instant>,
+    /// How often that happened, with no line in between that was live for an hour.
+    evictions: u64,
+    /// By the wall clock, too.
+    live_since: Instant,
     /// Refusals that were read in this turn, and everything that was read and was no use.
     refusals: u64,
     odd: u64,
@@ -546,6 +670,9 @@ struct Reader {
     /// The newest id that it read, and where a hole is declared since then.
     last: [[u64; SYMBOLS.len()]; CHANNELS.len()],
     declared: Set,
+    /// Topics whose events build on each other, and those of them of which nothing whole has come yet.
+    builds: Set,
+    begins: Set,
     half_read: bool,
     /// Everything was read when this much had been routed, and nothing since then.
     read_to: Option<usize>,
@@ -561,6 +688,7 @@ impl Reader {
             channel,
             symbol,
             id,
+            whole,
         } = tick;
         let name = self.name;
         let last = &mut self.last[channel][symbol];
@@ -584,6 +712,11 @@ impl Reader {
             );
         }
         *last = id;
+        assert!(
+            whole || self.begins & bit(channel, symbol) == 0,
+            "{name}: {tick:?} changes what it has not seen"
+        );
+        self.begins &= !bit(channel, symbol);
         self.declared &= !bit(channel, symbol);
         self.delivered += 1;
         assert!(
@@ -608,6 +741,7 @@ impl Reader {
         self.confirmed &= !topics;
         self.gapped = true;
         self.declared |= spread(topics);
+        self.begins |= topics & self.builds;
         if gap.breaks == 0 {
             assert!(!gap.topics.is_empty(), "{name}: of what?");
             return;
@@ -671,8 +805,18 @@ impl Reader {
         }
     }
 
-    fn notice(&mut self, notice: &Notice, line: &Line) {
+    fn notice(&mut self, notice: &Notice, line: &Line, speech: &Speech) {
         let name = self.name;
+        if let Notice::Refused {
+            error: Error::Refused { rejection, .. },
+            ..
+        } = notice
+            && speech.answers != Answers::State
+        {
+            let code = (speech.code)();
+            let is_known = rejection.code().is_none_or(|said| *said == code);
+            assert!(is_known, "{name}: nobody said {rejection}");
+        }
         match notice {
             Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. } => {
                 let topics = set_of(topics);
@@ -681,6 +825,7 @@ impl Reader {
                 self.refused &= !topics;
                 if matches!(notice, Notice::Confirmed { .. }) {
                     self.confirmed |= topics;
+                    self.begins |= topics & self.builds;
                 } else {
                     self.refused |= topics;
                 }
@@ -875,15 +1020,16 @@ impl Trace {
 
 // ---- the simulation ----
 
-struct Simulation {
+struct Simulation<P: Personality> {
     peer: Peer,
     /// Until the stream has ended.
-    driver: Option<Driver<Frail, MemoryTransport>>,
-    stream: Arc<Stream<Frail>>,
-    handle: StreamHandle<Frail>,
+    driver: Option<Driver<Frail<P::Venue>, MemoryTransport>>,
+    stream: Arc<Stream<Frail<P::Venue>>>,
+    handle: StreamHandle<Frail<P::Venue>>,
     /// Has the session panic.
     fuse: Fuse,
     config: Config,
+    rules: Rules,
     started: Instant,
     next: Option<Instant>,
     over: bool,
@@ -918,17 +1064,16 @@ macro_rules! tell {
     };
 }
 
-impl Simulation {
-    fn new(seed: u64, config: Config, story: Option<Story>) -> Self {
-        // What it refuses is random here; its limit has days of its own.
-        let venue = alpaca::stocks(Feed::Iex).symbol_budget(None);
+impl<P: Personality> Simulation<P> {
+    fn new(seed: u64, settings: Settings, story: Option<Story>) -> Self {
+        let Settings { config, rules } = settings;
         // The claim table is the process's, and days are played at the same time: each has a key of its own.
         static DAYS: AtomicU64 = AtomicU64::new(0);
         let day = DAYS.fetch_add(1, Ordering::Relaxed);
         let endpoint = format!("wss://day-{day}.invalid/").parse().unwrap();
         let fuse = Fuse::default();
         let venue = Frail {
-            venue: venue.at(endpoint),
+            venue: P::venue(endpoint, rules.clone()),
             fuse: fuse.clone(),
         };
         let credentials = Credentials::new("PKTEST", "s-e-c-r-e-t").unwrap();
@@ -953,6 +1098,7 @@ impl Simulation {
             phase,
             market: Market {
                 peer: peer.clone(),
+                speech: P::SPEECH,
                 dice: Dice::new(!seed),
                 honest: false,
                 ids: Default::default(),
@@ -969,6 +1115,11 @@ impl Simulation {
                 epoch: 0,
                 live: false,
                 asked: None,
+                in_flight: Vec::new(),
+                requests: VecDeque::new(),
+                evicted: None,
+                evictions: 0,
+                live_since: started,
                 refusals: 0,
                 odd: 0,
                 heard: started,
@@ -991,6 +1142,7 @@ impl Simulation {
             handle,
             fuse,
             config,
+            rules,
             started,
             slept: Duration::ZERO,
             next: None,
@@ -1023,8 +1175,10 @@ impl Simulation {
         self.line.broke = false;
         if self.slept >= SUSPEND {
             self.line.heard = clock::before(self.line.heard, self.slept);
-            if let Some(asked) = &mut self.line.asked {
-                *asked = clock::before(*asked, self.slept);
+            let requests = self.line.requests.iter_mut();
+            let in_flight = self.line.in_flight.iter_mut().map(|(_, at)| at);
+            for at in requests.chain(in_flight).chain(&mut self.line.asked) {
+                *at = clock::before(*at, self.slept);
             }
         }
         let Some(driver) = &mut self.driver else {
@@ -1110,6 +1264,15 @@ impl Simulation {
                 self.trace.add(b"connect");
                 self.trace.number((now - self.started).as_nanos() as u64);
                 self.line.pipe_broken = false;
+                self.line.in_flight.clear();
+                self.line.requests.clear();
+                let wall = now + self.peer.moment().asleep;
+                if let Some(evicted) = self.line.evicted.take() {
+                    let doublings = (self.line.evictions - 1).min(9);
+                    let least = Duration::from_secs((60 << doublings).min(600));
+                    let waited = wall - evicted;
+                    assert!(waited >= least, "fights after {waited:?}");
+                }
                 self.market.connected();
             }
             Deed::Open => self.market.opened(),
@@ -1137,19 +1300,40 @@ impl Simulation {
             Said::Data(items) if !self.line.live => self.odd_before_login(items.len()),
             Said::State(items, _) if !self.line.live => self.odd_before_login(items.len() + 1),
             Said::Data(items) => self.bring(&items),
+            Said::Answer(items, replies) => {
+                self.bring(&items);
+                for reply in replies {
+                    match reply {
+                        Reply::Subscribed(_) | Reply::Unsubscribed(_) => {}
+                        Reply::RefusedTopic(_) | Reply::RefusedSome => self.line.refusals += 1,
+                        Reply::Done(id) | Reply::Refused(id) => {
+                            self.line.refusals += u64::from(matches!(reply, Reply::Refused(_)));
+                            self.line.in_flight.retain(|(other, _)| *other != id);
+                        }
+                    }
+                }
+            }
+            Said::Evicted => {
+                self.line.broke = true;
+                self.line.evicted = Some(now + self.peer.moment().asleep);
+            }
             Said::State(items, state) => {
                 let _ = state;
                 self.bring(&items);
             }
             Said::Authenticated => {
                 self.line.live = true;
+                self.line.live_since = now + self.peer.moment().asleep;
                 self.line.epoch += 1;
                 self.line.refused_since = None;
                 self.line.asked = None;
             }
             Said::Error(400 | 405) if !self.line.live => self.line.broke = true,
             // Whether a request waited for it is the table's to know: see `count_unasked`.
-            Said::Error(400 | 405) => self.line.refusals += 1,
+            Said::Error(400 | 405) => {
+                self.line.refusals += 1;
+                self.line.in_flight.clear();
+            }
             Said::Error(403) | Said::Welcome | Said::Pong => {}
             Said::Error(402 | 409) => {
                 self.line.broke = true;
@@ -1209,19 +1393,20 @@ impl Simulation {
             }
             return;
         }
-        let (subscribes, lists) = match serde_json::from_str(text).expect("a message") {
-            ClientMessage::Auth { .. } => return self.market.authenticate(now),
-            ClientMessage::Subscribe(lists) => (true, lists),
-            ClientMessage::Unsubscribe(lists) => (false, lists),
+        let ask = match (P::SPEECH.read)(text) {
+            Heard::Login => return self.market.authenticate(now),
+            Heard::Ask {
+                id,
+                subscribes,
+                topics,
+            } => Ask {
+                id,
+                subscribes,
+                topics,
+            },
         };
-        let RequestLists(lists) = lists;
-        let topics = lists
-            .iter()
-            .flat_map(|(channel, symbols)| symbols.iter().map(|symbol| bit_of(channel, symbol)));
-        let ask = Ask {
-            subscribes,
-            topics: topics.fold(0, |set, bit| set | bit),
-        };
+        let subscribes = ask.subscribes;
+        self.keeps_the_rules(&ask, now);
         assert!(self.line.live, "a request before it is live");
         let wanted = self
             .readers
@@ -1234,11 +1419,35 @@ impl Simulation {
         self.market.request(ask);
     }
 
+    /// No more requests at once, and no more of them in a while, than the venue takes.
+    fn keeps_the_rules(&mut self, ask: &Ask, now: Instant) {
+        let rules = self.stream.rules();
+        if let Some(pace) = rules.pace {
+            let recent = |at: &Instant| clock::after(*at, pace.within) > now;
+            self.line.requests.retain(recent);
+            self.line.requests.push_back(now);
+            assert!(self.line.requests.len() <= pace.requests, "too fast");
+        }
+        if P::SPEECH.answers == Answers::PerRequest {
+            let timeout = self.config.request_timeout;
+            let waits = |(_, at): &(u64, Instant)| clock::after(*at, timeout) > now;
+            self.line.in_flight.retain(waits);
+            self.line.in_flight.push((ask.id, now));
+            let at_once = self.line.in_flight.len();
+            assert!(at_once <= rules.requests_at_once, "{at_once} at once");
+        }
+    }
+
     fn close(&mut self, now: Instant) {
         if !self.line.live {
             return;
         }
         tell!(self, "connection {} is gone", self.line.epoch);
+        let lived = now + self.peer.moment().asleep - self.line.live_since;
+        if lived >= KEPT {
+            self.line.evictions = 0;
+        }
+        self.line.evictions += u64::from(self.line.evicted.is_some());
         if !self.line.stopped {
             let config = &self.config;
             let mute = config.ping_interval.saturating_add(config.ping_timeout);
@@ -1269,7 +1478,7 @@ impl Simulation {
         assert_eq!(self.peer.overlaps(), 0, "two connections at once");
         // A connection that was accepted and dropped is a failure, too, unless the venue confirmed topics on it: each
         // other attempt but the newest was one.
-        let budget = &self.config.attempt_budget;
+        let budget = self.rules.attempts;
         let regained = (now - self.started).as_nanos() / budget.interval.as_nanos().max(1);
         let failed = (self.attempts.len() - self.line.served) as u128;
         // Where a line counts as stable at once, its end is no failure.
@@ -1277,7 +1486,9 @@ impl Simulation {
         assert!(!is_counted || failed <= 1 + u128::from(budget.burst) + regained);
         if let Some(next) = self.next {
             let wait = next.saturating_duration_since(now);
-            let most = if self.config == Config::default() {
+            let most = if self.is_usual() && self.line.evictions > 0 {
+                Duration::from_secs(900)
+            } else if self.is_usual() {
                 Duration::from_secs(40)
             } else {
                 Duration::MAX
@@ -1289,9 +1500,10 @@ impl Simulation {
             reader.check();
         }
         let counted = self.stream.counters.values();
+        let left_out = P::left_out(&self.stream.venue.venue);
         assert_eq!(
             (counted.events, counted.events_routed),
-            (line.events, line.matched.len() as u64),
+            (line.events - left_out, line.matched.len() as u64),
             "events read, and routed to somebody"
         );
         let nobodys = counted.events_unmatched + counted.events_unsettled;
@@ -1378,7 +1590,7 @@ impl Simulation {
             "{name} subscribes to {:?}, {limit} {policy}",
             topics(wants)
         );
-        let list = Topics::<MarketEvent>::new(topics(wants)).queue(limit, policy);
+        let list = Topics::<MarketEvent>::new(self.spelled(wants)).queue(limit, policy);
         let subscription = match self.handle.subscribe(list) {
             Err(Error::NoTopics { .. }) if wants == 0 => return,
             subscription => subscription.expect("the stream goes on"),
@@ -1410,6 +1622,8 @@ impl Simulation {
             refused: 0,
             last: Default::default(),
             declared: ALL,
+            builds: P::SPEECH.builds,
+            begins: P::SPEECH.builds,
             half_read: false,
             read_to: Some(0),
             lost_some: false,
@@ -1497,7 +1711,7 @@ impl Simulation {
                     {
                         self.trace.number(set_of(topics).into());
                     }
-                    reader.notice(&notice, &self.line);
+                    reader.notice(&notice, &self.line, &P::SPEECH);
                 }
                 Update::Ended(ended) => {
                     drop(drain.take());
@@ -1533,7 +1747,18 @@ impl Simulation {
 
     fn some_topics(&mut self) -> Set {
         let few = self.market.dice.roll() & self.market.dice.roll();
-        few as Set & ALL
+        few as Set & ALL & !P::SPEECH.absent
+    }
+
+    /// Topics as somebody may write them.
+    fn spelled(&mut self, set: Set) -> Vec<Topic> {
+        let mut topics = topics(set);
+        for topic in &mut topics {
+            if P::SPEECH.has_spellings && self.market.below(2) == 0 {
+                topic.symbol = topic.symbol.to_ascii_lowercase().into();
+            }
+        }
+        topics
     }
 
     fn act(&mut self) {
@@ -1567,6 +1792,8 @@ impl Simulation {
                     _ => 1 + self.market.below(9) as usize,
                 };
                 let wants = self.some_topics();
+                let builds = wants & P::SPEECH.builds != 0;
+                let policy = if builds { Overflow::End } else { policy };
                 self.subscribe(wants, limit, policy);
             }
             58..61 if readers > 0 => {
@@ -1632,8 +1859,14 @@ impl Simulation {
     }
 
     fn change(&mut self, reader: usize, change: u64, few: Set) {
+        let may_build = self.readers[reader].policy == Overflow::End;
+        let few = if may_build {
+            few
+        } else {
+            few & !P::SPEECH.builds
+        };
+        let list = Topics::<MarketEvent>::new(self.spelled(few));
         let reader = &mut self.readers[reader];
-        let list = Topics::<MarketEvent>::new(topics(few));
         match change % 3 {
             0 => {
                 reader.subscription.add(list).expect("the stream goes on");
@@ -1674,6 +1907,9 @@ impl Simulation {
             };
             return self.peer.fail_next(fault);
         }
+        if self.market.ready && P::SPEECH.evicts && self.market.below(6) == 0 {
+            return self.market.say(Said::Evicted);
+        }
         match self.market.below(7) {
             0..3 => self.market.say(Said::End),
             3 => self.market.mute = true,
@@ -1700,10 +1936,14 @@ impl Simulation {
     }
 }
 
-impl Simulation {
+impl<P: Personality> Simulation<P> {
     /// From here on everybody keeps to the rules, and the stream gets the time that it asks for: it has to come to rest.
     fn settle(&mut self) {
         self.market.honest = true;
+        if self.market.deaf && P::SPEECH.answers == Answers::Never {
+            // What it did not hear it never hears, and nobody would know.
+            self.market.say(Said::End);
+        }
         self.market.deaf = false;
         self.market.slot_until = None;
         self.peer.answer_close(true);
@@ -1719,7 +1959,7 @@ impl Simulation {
             {
                 return;
             }
-            if round % 20 == 0 && self.config != Config::default() {
+            if round % 20 == 0 && !self.is_usual() {
                 // What is never answered is waited for without a bound. The line breaks at last.
                 self.market.mute = false;
                 self.market.say(Said::End);
@@ -1729,6 +1969,10 @@ impl Simulation {
             }
         }
         panic!("it does not come to rest");
+    }
+
+    fn is_usual(&self) -> bool {
+        self.config == Config::default() && self.rules == RULES
     }
 
     /// Whether the next attempt is years away, as the settings want it.
@@ -1824,7 +2068,9 @@ impl Simulation {
         assert_eq!(self.market.held & !wanted, 0, "sent, and wanted by nobody");
         let (channels, symbols) = (0..CHANNELS.len(), 1..SYMBOLS.len());
         let all = channels.flat_map(|channel| symbols.clone().map(move |symbol| (channel, symbol)));
-        let all: Vec<_> = all.filter_map(|(c, s)| self.market.happens(c, s)).collect();
+        let all: Vec<_> = all
+            .filter_map(|(c, s)| self.market.happens(c, s, false))
+            .collect();
         self.market.say(Said::Data(all));
         self.turn();
         self.everybody_reads_to_the_end();
@@ -1859,7 +2105,7 @@ impl Simulation {
     }
 }
 
-impl Drop for Simulation {
+impl<P: Personality> Drop for Simulation<P> {
     fn drop(&mut self) {
         // The leases that go after this would wait for a thread that there is none of.
         claims().vacate(&self.stream.key, self.stream.generation);
@@ -1867,9 +2113,13 @@ impl Drop for Simulation {
 }
 
 /// Runs what `play` does with a simulation; where that fails, once more, telling the last steps.
-fn with_seed<R>(seed: u64, config: &Config, play: impl Fn(&mut Simulation) -> R) -> R {
+fn with_seed<P: Personality, R>(
+    seed: u64,
+    settings: &Settings,
+    play: impl Fn(&mut Simulation<P>) -> R,
+) -> R {
     let run = |story: Option<Story>| {
-        let play = || play(&mut Simulation::new(seed, config.clone(), story));
+        let play = || play(&mut Simulation::new(seed, settings.clone(), story));
         catch_unwind(AssertUnwindSafe(play)).map_err(|panic| {
             let text = panic.downcast_ref::<String>().cloned();
             text.or_else(|| panic.downcast_ref().map(|text: &&str| (*text).to_owned()))
@@ -1897,47 +2147,82 @@ struct Played {
     panicked: bool,
 }
 
-fn random_day(seed: u64) -> Played {
-    with_seed(seed, &settings_of(seed), |simulation| {
-        if seed % 4 == 1 {
-            simulation
-                .fuse
-                .panic_at(1 + Dice::new(seed).roll() % MOST_CALLS);
-        }
-        simulation.run(STEPS);
-        Played {
-            trace: simulation.trace.0,
-            panicked: simulation.line.panicked,
-        }
-    })
+fn random_day<P: Personality>(seed: u64) -> Played {
+    with_seed(
+        seed,
+        &settings_of(seed),
+        |simulation: &mut Simulation<P>| {
+            if seed % 4 == 1 {
+                simulation
+                    .fuse
+                    .panic_at(1 + Dice::new(seed).roll() % MOST_CALLS);
+            }
+            simulation.run(STEPS);
+            Played {
+                trace: simulation.trace.0,
+                panicked: simulation.line.panicked,
+            }
+        },
+    )
 }
 
-type SetTime = fn(&mut Config, Duration);
+/// What a day is played with.
+#[derive(Clone)]
+struct Settings {
+    config: Config,
+    rules: Rules,
+}
+
+impl Settings {
+    fn usual() -> Self {
+        Self {
+            config: Config::default(),
+            rules: RULES,
+        }
+    }
+}
+
+const RULES: Rules = Rules::new();
+
+type SetTime = fn(&mut Settings, Duration);
 
 /// Each setting that is a time and that a stream without sockets knows, and the least that makes sense.
 const SETTINGS: [(Duration, SetTime); 11] = [
-    (MILLISECOND, |config, time| config.setup_timeout = time),
-    (Duration::ZERO, |config, time| config.close_timeout = time),
+    (MILLISECOND, |settings, time| {
+        settings.config.setup_timeout = time
+    }),
+    (Duration::ZERO, |settings, time| {
+        settings.config.close_timeout = time
+    }),
     // A request that ran out in the turn in which it was made could be told from another only by the order of the two.
-    (TINY, |config, time| config.request_timeout = time),
-    (MILLISECOND, |config, time| config.ping_interval = time),
-    (MILLISECOND, |config, time| config.ping_timeout = time),
-    (Duration::ZERO, |config, time| config.behind_warning = time),
-    (TINY, |config, time| {
-        config.backoff.initial = time;
-        config.backoff.cap = time;
+    (TINY, |settings, time| {
+        settings.config.request_timeout = time
     }),
-    (Duration::ZERO, |config, time| {
-        config.backoff.reset_after = time;
+    (MILLISECOND, |settings, time| {
+        settings.config.ping_interval = time
     }),
-    (Duration::ZERO, |config, time| {
-        config.backoff.connection_limit = (time, time);
+    (MILLISECOND, |settings, time| {
+        settings.config.ping_timeout = time
     }),
-    (Duration::ZERO, |config, time| {
-        config.backoff.credentials_patience = time;
+    (Duration::ZERO, |settings, time| {
+        settings.config.behind_warning = time
     }),
-    (Duration::ZERO, |config, time| {
-        config.attempt_budget.interval = time;
+    (TINY, |settings, time| {
+        settings.config.backoff.initial = time;
+        settings.config.backoff.cap = time;
+    }),
+    (Duration::ZERO, |settings, time| {
+        settings.config.backoff.reset_after = time;
+    }),
+    (Duration::ZERO, |settings, time| {
+        settings.rules = settings.rules.clone().reaping(time, time);
+    }),
+    (Duration::ZERO, |settings, time| {
+        settings.config.backoff.credentials_patience = time;
+    }),
+    (Duration::ZERO, |settings, time| {
+        let burst = settings.rules.attempts.burst;
+        settings.rules = settings.rules.clone().attempts(burst, time);
     }),
 ];
 
@@ -1945,8 +2230,8 @@ const TINY: Duration = Duration::from_nanos(1);
 const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// On every third day some settings are as long or as short as they may be.
-fn settings_of(seed: u64) -> Config {
-    let mut config = Config::default();
+fn settings_of(seed: u64) -> Settings {
+    let mut settings = Settings::usual();
     if seed.is_multiple_of(3) {
         let mut dice = Dice::new(seed ^ 0xe47e);
         for _ in 0..=dice.roll() % 3 {
@@ -1956,11 +2241,11 @@ fn settings_of(seed: u64) -> Config {
             } else {
                 Duration::MAX
             };
-            set(&mut config, time);
+            set(&mut settings, time);
         }
     }
-    config.validate().expect("extreme, and valid");
-    config
+    settings.config.validate().expect("extreme, and valid");
+    settings
 }
 
 /// A panic comes at one of so many calls of the session: most days have more.
@@ -1986,13 +2271,12 @@ pub(super) fn seeds(usual: u64) -> std::ops::Range<u64> {
 }
 
 /// The oracle counts what the venue sent and the client could read; no subscription misses any of it unless it says so.
-#[test]
-fn ten_thousand_seeds_lose_nothing_in_silence() {
+fn loses_nothing_in_silence<P: Personality>(usual: u64) {
     let (mut days, mut panics) = (0, 0);
-    for seed in seeds(10_000) {
-        let played = random_day(seed);
+    for seed in seeds(usual) {
+        let played = random_day::<P>(seed);
         if seed % 32 < 2 {
-            let again = random_day(seed);
+            let again = random_day::<P>(seed);
             assert_eq!(played, again, "seed {seed}: another run, another story");
         }
         days += 1;
@@ -2004,26 +2288,50 @@ fn ten_thousand_seeds_lose_nothing_in_silence() {
     );
 }
 
+#[test]
+fn ten_thousand_seeds_lose_nothing_in_silence() {
+    loses_nothing_in_silence::<Alpaca>(10_000);
+}
+
+#[test]
+fn nor_do_three_thousand_of_a_venue_that_answers_per_topic() {
+    loses_nothing_in_silence::<PerTopic>(3_000);
+}
+
+#[test]
+fn nor_do_three_thousand_of_a_venue_that_answers_per_request() {
+    loses_nothing_in_silence::<PerRequest>(3_000);
+}
+
+#[test]
+fn nor_do_three_thousand_of_a_venue_that_never_answers() {
+    loses_nothing_in_silence::<Silent>(3_000);
+}
+
 const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 #[test]
 fn a_day_of_flapping_is_the_same_day_every_time() {
     let day = |seed| {
-        with_seed(seed, &Config::default(), |simulation| {
-            simulation.market.honest = true;
-            simulation.subscribe(bit(0, 0), 20, Overflow::DropOldest);
-            simulation.subscribe(bit(0, 1) | bit(1, 1), 20, Overflow::DropNewest);
-            simulation.subscribe(bit(0, 0) | bit(1, 0), 1_000, Overflow::Conflate);
-            while simulation.peer.now() - simulation.started < DAY {
-                simulation.flap();
-            }
-            simulation.is_whole();
-            let breaks = simulation.readers[0].breaks_told;
-            assert!(breaks > 500, "{breaks} are no flapping");
-            simulation.stop();
-            simulation.everybody_reads_to_the_end();
-            (simulation.trace.0, simulation.attempts.len(), breaks)
-        })
+        with_seed(
+            seed,
+            &Settings::usual(),
+            |simulation: &mut Simulation<Alpaca>| {
+                simulation.market.honest = true;
+                simulation.subscribe(bit(0, 0), 20, Overflow::DropOldest);
+                simulation.subscribe(bit(0, 1) | bit(1, 1), 20, Overflow::DropNewest);
+                simulation.subscribe(bit(0, 0) | bit(1, 0), 1_000, Overflow::Conflate);
+                while simulation.peer.now() - simulation.started < DAY {
+                    simulation.flap();
+                }
+                simulation.is_whole();
+                let breaks = simulation.readers[0].breaks_told;
+                assert!(breaks > 500, "{breaks} are no flapping");
+                simulation.stop();
+                simulation.everybody_reads_to_the_end();
+                (simulation.trace.0, simulation.attempts.len(), breaks)
+            },
+        )
     };
     assert_eq!(day(1), day(1));
 }
@@ -2036,7 +2344,7 @@ fn allowed(
     serves: bool,
     mut random: impl FnMut() -> f64,
 ) -> usize {
-    let (backoff, budget) = (&config.backoff, &config.attempt_budget);
+    let (backoff, budget) = (&config.backoff, RULES.attempts);
     let (mut attempts, mut now, mut whole_at) = (0_u32, Duration::ZERO, Duration::ZERO);
     while now <= time {
         attempts += 1;
@@ -2059,32 +2367,36 @@ fn a_storm_stays_inside_the_schedule() {
     let config = Config::default();
     // How far a connection gets before it dies: nowhere, to its login, to the venue's answer.
     let storm = |seed: u64, fixed: Option<f64>, steps: u32| {
-        with_seed(seed, &config, |simulation| {
-            if let Some(fraction) = fixed {
-                simulation.peer.fix_jitter(fraction);
-            }
-            simulation.market.honest = true;
-            simulation.subscribe(bit(0, 1), 20, Overflow::DropOldest);
-            while simulation.peer.now() - simulation.started <= HOUR {
-                simulation.turn();
-                let dies = match steps {
-                    0 => true,
-                    1 => simulation.market.ready,
-                    _ => simulation
-                        .stream
-                        .subscriptions
-                        .look(TopicTable::has_confirmed),
-                };
-                if simulation.market.open && dies {
-                    simulation.market.say(Said::End);
+        with_seed(
+            seed,
+            &Settings::usual(),
+            |simulation: &mut Simulation<Alpaca>| {
+                if let Some(fraction) = fixed {
+                    simulation.peer.fix_jitter(fraction);
                 }
-                if simulation.market.said.is_empty() {
-                    simulation.leap();
+                simulation.market.honest = true;
+                simulation.subscribe(bit(0, 1), 20, Overflow::DropOldest);
+                while simulation.peer.now() - simulation.started <= HOUR {
+                    simulation.turn();
+                    let dies = match steps {
+                        0 => true,
+                        1 => simulation.market.ready,
+                        _ => simulation
+                            .stream
+                            .subscriptions
+                            .look(TopicTable::has_confirmed),
+                    };
+                    if simulation.market.open && dies {
+                        simulation.market.say(Said::End);
+                    }
+                    if simulation.market.said.is_empty() {
+                        simulation.leap();
+                    }
                 }
-            }
-            simulation.drain(0);
-            simulation.attempts.len()
-        })
+                simulation.drain(0);
+                simulation.attempts.len()
+            },
+        )
     };
     for steps in 0..3 {
         for fraction in [0.0, 0.01, 0.5, 0.999] {
@@ -2105,7 +2417,7 @@ fn a_storm_stays_inside_the_schedule() {
             );
         }
     }
-    let most = 1 + config.attempt_budget.burst as usize + HOUR.as_secs() as usize;
+    let most = 1 + RULES.attempts.burst as usize + HOUR.as_secs() as usize;
     assert_eq!(
         allowed(&config, HOUR, false, || 0.0),
         most,
@@ -2116,29 +2428,32 @@ fn a_storm_stays_inside_the_schedule() {
 #[test]
 fn a_half_dead_predecessor_is_waited_out() {
     const REAPED: Duration = Duration::from_secs(90);
-    let config = Config::default();
     let wait_out = |seed: u64, fixed: Option<f64>| {
-        with_seed(seed, &config, |simulation| {
-            if let Some(fraction) = fixed {
-                simulation.peer.fix_jitter(fraction);
-            }
-            simulation.market.honest = true;
-            simulation.subscribe(bit(0, 1), 20, Overflow::DropOldest);
-            simulation.turn();
-            simulation.settle_until(|line| line.live);
-            let (before, cut) = (simulation.attempts.len(), simulation.peer.now());
-            simulation.market.slot_until = Some(cut + REAPED);
-            simulation.market.say(Said::End);
-            simulation.turn();
-            simulation.settle_until(|line| line.live);
-            let took = simulation.peer.now() - cut;
-            let most = REAPED + config.backoff.connection_limit.1;
-            assert!(took >= REAPED && took <= most, "live again after {took:?}");
-            simulation.drain(0);
-            let attempts = simulation.attempts.len() - before;
-            assert!(attempts - 1 <= 12, "{} refusals", attempts - 1);
-            attempts
-        })
+        with_seed(
+            seed,
+            &Settings::usual(),
+            |simulation: &mut Simulation<Alpaca>| {
+                if let Some(fraction) = fixed {
+                    simulation.peer.fix_jitter(fraction);
+                }
+                simulation.market.honest = true;
+                simulation.subscribe(bit(0, 1), 20, Overflow::DropOldest);
+                simulation.turn();
+                simulation.settle_until(|line| line.live);
+                let (before, cut) = (simulation.attempts.len(), simulation.peer.now());
+                simulation.market.slot_until = Some(cut + REAPED);
+                simulation.market.say(Said::End);
+                simulation.turn();
+                simulation.settle_until(|line| line.live);
+                let took = simulation.peer.now() - cut;
+                let most = REAPED + RULES.reaping.1;
+                assert!(took >= REAPED && took <= most, "live again after {took:?}");
+                simulation.drain(0);
+                let attempts = simulation.attempts.len() - before;
+                assert!(attempts - 1 <= 12, "{} refusals", attempts - 1);
+                attempts
+            },
+        )
     };
     for fraction in [0.0, 0.5, 0.999] {
         wait_out(0, Some(fraction));

@@ -34,7 +34,7 @@ use crate::{
         Fault,
         memory::{Deed, Dice, MemoryTransport, Peer},
     },
-    venue::Venue,
+    venue::{Rules, Venue},
 };
 
 /// A driver in the surroundings of a test.
@@ -555,7 +555,7 @@ fn the_key_is_free_before_anybody_learns_of_the_end_and_prices_are_cut_before_th
     let topics = alpaca::quotes(["A"]).into_parts();
     let sink = Sink::Fold(Arc::clone(&steps) as _);
     let wishes = Wishes {
-        topics: stream.wanted(topics.topics).unwrap(),
+        topics: stream.wanted(&topics.topics).unwrap(),
         expected: None,
         priority: 0,
     };
@@ -591,7 +591,7 @@ fn who_was_told_of_the_end_gets_its_error_from_every_call() {
     bench.step();
     let rejected = Error::Rejected {
         at: At::new(&bench.stream.key, Phase::Authenticating),
-        rejection: crate::Rejection::new(crate::RejectionKind::Credentials, Some(402), "no"),
+        rejection: crate::Rejection::new(crate::RejectionKind::Credentials, "no").with_code(402),
     };
     let reason = EndReason::Failed(rejected);
     bench.stream.lifecycle.end(clock::now(), &reason);
@@ -639,9 +639,9 @@ fn a_host_is_shown_no_more_failures_than_its_budget() {
     let mut config = Config::default();
     config.backoff.initial = Duration::from_millis(1);
     config.backoff.cap = Duration::from_millis(1);
-    config.attempt_budget.burst = 5;
-    config.attempt_budget.interval = Duration::from_secs(10);
-    let mut bench = Bench::new(config);
+    let venue = alpaca::stocks(Feed::Iex);
+    let venue = venue.with_rules(|rules| rules.attempts(5, Duration::from_secs(10)));
+    let mut bench = Bench::of(venue, config, Peer::new());
     for _ in 0..1_000 {
         bench.peer.fail_next(Fault::Lost {
             why: "no".to_owned(),
@@ -713,10 +713,7 @@ fn connections_that_served_cost_the_host_nothing() {
         bench.peer.cut();
         bench.step();
     }
-    let limit = crate::AttemptBudget {
-        burst: 0,
-        ..Config::default().attempt_budget
-    };
+    let limit = Rules::new().attempts(0, Duration::from_secs(1)).attempts;
     let host = bench.stream.venue.endpoint().authority();
     assert_eq!(
         attempts.wait(&host, bench.peer.now(), &limit),
@@ -742,7 +739,7 @@ fn a_stream_that_is_held_back_for_others_says_so() {
         .wait(
             &other.stream.venue.endpoint().authority(),
             other.peer.now(),
-            &Config::default().attempt_budget,
+            &Rules::new().attempts,
         )
         .is_zero()
     {
@@ -1114,7 +1111,7 @@ fn ten_streams_that_storm_together_stay_inside_one_budget() {
     }
     let attempts: u32 = benches.iter().map(|bench| bench.peer.attempts()).sum();
     // Each one's first, the burst, and from there on one a second. By themselves they would make some twenty a second.
-    let most = 10 + Config::default().attempt_budget.burst + SECONDS;
+    let most = 10 + Rules::new().attempts.burst + SECONDS;
     assert!(attempts <= most, "{attempts} attempts, of {most}");
     assert!(
         attempts >= SECONDS,

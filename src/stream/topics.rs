@@ -56,7 +56,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub(crate) use self::answers::{Verdict, Word};
 use self::{
     index::{SetSum, Unit, UnitEntry},
     plan::Plan,
@@ -68,6 +67,7 @@ use crate::{
     key::StreamKey,
     symbol_budget::{BudgetUse, SymbolBudget},
     topic::Topic,
+    venue::RequestId,
 };
 
 /// One subscription of one stream.
@@ -78,16 +78,6 @@ impl SubscriptionId {
     pub(crate) fn number(self) -> u64 {
         self.0
     }
-}
-
-/// A request of one connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct RequestId(u64);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Subscribe,
-    Unsubscribe,
 }
 
 /// What the venue's own rules are.
@@ -163,8 +153,9 @@ pub(crate) struct TopicTable {
     /// How many connections it confirmed something on.
     #[cfg(test)]
     pub(crate) served: usize,
-    /// Unsubscribe requests in a row that were not answered in time.
+    /// Unsubscribe requests in a row that were not answered in time, and when that was known of the last of them.
     strikes: u32,
+    struck_at: Option<Instant>,
     /// Some request of this connection was not answered in time: its answer may be taken for another's.
     is_vague: bool,
     /// Rows that callers have changed since the stream's thread looked.
@@ -207,6 +198,7 @@ impl TopicTable {
             #[cfg(test)]
             served: 0,
             strikes: 0,
+            struck_at: None,
             is_vague: false,
             changed: BTreeSet::new(),
             broken: BTreeSet::new(),

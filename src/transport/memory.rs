@@ -394,6 +394,13 @@ impl Ambient for WorldAmbient {
             Jitter::Dice(dice) => dice.fraction(),
         }
     }
+
+    fn roll(&mut self) -> u64 {
+        match &mut self.0.lock().jitter {
+            Jitter::Fixed(fraction) => fraction.to_bits(),
+            Jitter::Dice(dice) => dice.roll(),
+        }
+    }
 }
 
 mod tests {

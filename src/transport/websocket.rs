@@ -44,7 +44,7 @@ use crate::{
     error::Result as CrateResult,
     phase::Phase,
     resolver::Resolver,
-    venue::{Message, SecretMessage},
+    venue::{Message, Rules, SecretMessage},
 };
 
 /// The only socket.
@@ -100,7 +100,7 @@ enum State {
 
 impl WebSocketTransport {
     /// A transport with a poller of its own.
-    pub(crate) fn new(config: &Config) -> CrateResult<Self, io::Error> {
+    pub(crate) fn new(config: &Config, rules: &Rules) -> CrateResult<Self, io::Error> {
         let poll = Poll::new()?;
         let waker = Arc::new(PollWaker {
             poll: mio::Waker::new(poll.registry(), WAKE)?,
@@ -116,10 +116,10 @@ impl WebSocketTransport {
             linger: config.linger,
             limits: WebSocketConfig::default()
                 .read_buffer_size(config.read_buffer_size)
-                .max_message_size(Some(config.max_message_size))
-                .max_frame_size(Some(config.max_message_size))
+                .max_message_size(Some(rules.message_size))
+                .max_frame_size(Some(rules.message_size))
                 .write_buffer_size(0)
-                .max_write_buffer_size(MAX_UNSENT.max(config.max_message_size.saturating_mul(2))),
+                .max_write_buffer_size(MAX_UNSENT.max(rules.message_size.saturating_mul(2))),
             resolver: config.resolver.clone(),
             known: KnownAddresses::default(),
             #[cfg(feature = "tls")]
@@ -614,7 +614,7 @@ mod tests {
     }
 
     fn open(address: SocketAddr) -> WebSocketTransport {
-        let mut transport = WebSocketTransport::new(&Config::default()).unwrap();
+        let mut transport = WebSocketTransport::new(&Config::default(), &Rules::new()).unwrap();
         transport.connect(Target {
             endpoint: format!("ws://{address}").parse().unwrap(),
             headers: Vec::new(),
@@ -630,7 +630,7 @@ mod tests {
 
     #[test]
     fn messages_behind_a_secret_that_a_peer_does_not_read_are_bounded() {
-        let mut transport = WebSocketTransport::new(&Config::default()).unwrap();
+        let mut transport = WebSocketTransport::new(&Config::default(), &Rules::new()).unwrap();
         let mut sent = 0;
         while transport
             .enqueue(Outgoing::Secret(secret("a secret")))

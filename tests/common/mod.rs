@@ -38,6 +38,7 @@ use trunkline::{
     Update,
     alpaca::{self, Feed, MarketData},
     sim::{Sim, SimConfig},
+    venue::Rules,
 };
 use tungstenite::{Message, WebSocket};
 
@@ -403,6 +404,14 @@ pub fn certificate() -> (Vec<u8>, Arc<ServerConfig>) {
 /// The stock stream at `url`.
 pub fn stocks_at(url: &str) -> MarketData {
     alpaca::stocks(Feed::Iex).at(url.parse::<Endpoint>().unwrap())
+}
+
+/// For a venue that is connected to again at once, as often as a test wants.
+pub fn hurried(rules: Rules) -> Rules {
+    let (least, most) = (Duration::from_millis(1), Duration::from_millis(20));
+    rules
+        .reaping(least, most)
+        .attempts(20, Duration::from_micros(1))
 }
 
 /// The server's side of the stock protocol, one step at a time. Steps fail silently when the client has gone.

@@ -1,11 +1,11 @@
 //! A venue of a user's that is careless with what it is given.
 
-use std::{thread, time::Instant};
+use std::thread;
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use trunkline::{
     Channel, Credentials, Endpoint, Error, Manager, Result, Symbol,
-    venue::{Frame, Message, Output, Request, Routed, Session, Venue},
+    venue::{Context, Frame, Message, Request, Routed, Session, Venue},
 };
 
 use crate::{
@@ -65,18 +65,18 @@ impl Venue for Careless {
 impl Session for CarelessSession {
     type Event = Nothing;
 
-    fn handle_open(&mut self, _now: Instant, out: &mut Output<Nothing>) {
+    fn handle_open(&mut self, cx: &mut Context<'_, Nothing>) {
         let login = self.0.expose(|key, secret| format!("{key} {secret}"));
         match self.1 {
-            Carelessness::Message => out.send(Message::Text(login)),
+            Carelessness::Message => cx.send(Message::Text(login)),
             Carelessness::Panic => panic!("cannot log in with {login}"),
-            Carelessness::Header | Carelessness::Label => out.up(),
+            Carelessness::Header | Carelessness::Label => cx.up(),
         }
     }
 
-    fn handle_frame(&mut self, _now: Instant, _frame: Frame<'_>, _out: &mut Output<Nothing>) {}
+    fn handle_frame(&mut self, _frame: Frame<'_>, _cx: &mut Context<'_, Nothing>) {}
 
-    fn request(&mut self, _now: Instant, _request: Request<'_>, _out: &mut Output<Nothing>) {}
+    fn request(&mut self, _request: Request<'_>, _cx: &mut Context<'_, Nothing>) {}
 }
 
 impl Routed for Nothing {

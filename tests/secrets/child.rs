@@ -48,12 +48,12 @@ impl Server {
         alpaca::stocks(Feed::Iex)
             .at(self.url.parse().unwrap())
             .symbol_budget(None)
+            .with_rules(|rules| rules.attempts(20, std::time::Duration::from_micros(1)))
     }
 
     /// Quick to connect again, as often as a test wants.
     pub(crate) fn config(&self) -> Config {
         let mut config = quick();
-        config.attempt_budget.interval = std::time::Duration::from_micros(1);
         config.extra_roots = self.root.clone().into_bytes();
         // A login that was accepted once is given up at the first refusal.
         config.backoff.credentials_patience = std::time::Duration::ZERO;

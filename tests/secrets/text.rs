@@ -12,7 +12,8 @@ use trunkline::{
     alpaca::{self, Account, Feed},
     sim::{Accept, Fault, FaultKind, FaultScript, Sim, SimConfig},
     venue::{
-        Confirmed, Frame, Message, Output, Piece, Request, SecretMessage, Venue as _, Verdict,
+        Frame, Message, Output, Piece, Request, RequestId, Rules, SecretMessage, Venue as _, Verb,
+        Verdict,
     },
 };
 
@@ -108,7 +109,7 @@ fn values(shown: &mut Shown) {
     shown.add(&calendar);
     let config = Config::default();
     shown.add(&config.backoff);
-    shown.add(&config.attempt_budget);
+    shown.add(&Rules::new());
     shown.add(&config.roots);
     shown.add(&config.resolver);
     shown.add(&config.queue);
@@ -125,9 +126,11 @@ fn values(shown: &mut Shown) {
 fn contract(shown: &mut Shown, canary: Canary) {
     let credentials = Credentials::new(canary.key, canary.secret).unwrap();
     let venue = alpaca::stocks(Feed::Iex);
-    let mut out: Output<MarketEvent> = Output::new(Instant::now());
+    let mut out: Output<MarketEvent> = Output::default();
     let login = || SecretMessage::text(|piece| piece(Piece::JsonString(canary.secret)));
-    out.send_secret(login());
+    let mut cx = out.context(Instant::now());
+    cx.send_secret(login());
+    shown.add(&cx);
     shown.add(&out);
     shown.add(&login());
     shown.add(&Piece::Plain(canary.secret));
@@ -140,17 +143,14 @@ fn contract(shown: &mut Shown, canary: Canary) {
     shown.add(&credentials.fingerprint());
     shown.add(&credentials);
     // What a session and a server say is shown as they say it: these hold what was put there, and no more.
-    shown.add(&Request::Subscribe(&[]));
+    shown.add(&Request::new(RequestId::new(1), Verb::Subscribe, &[]));
     shown.add(&Frame::Text("frame"));
     shown.add(&Message::Text("message".to_owned()));
     shown.add(&Verdict::Done);
-    shown.add(&Confirmed::Request);
     shown.add(&Unparsed::new(b"raw", "why"));
-    shown.add(&trunkline::Rejection::new(
-        RejectionKind::Temporary,
-        None,
-        "why",
-    ));
+    let rejection = trunkline::Rejection::new(RejectionKind::Temporary, "why").with_code("code");
+    shown.add(rejection.code().unwrap());
+    shown.add(&rejection);
     shown.add(&RejectionKind::Temporary);
 }
 

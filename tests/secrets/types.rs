@@ -6,11 +6,11 @@
 
 /// Their `Debug` is shown to hide secrets, of values from a life with a canary, in `text.rs`. In alphabetical order.
 pub(crate) const SHOWN: &str = "\
-    Accept At AttemptBudget Backoff Calendar Channel Config Confirmed CounterValues Credentials CredentialsFault \
+    Accept At Backoff Calendar Channel Config Context CounterValues Credentials CredentialsFault \
     Doing Drain Dropped EndReason Ended Endpoint Error Event Fault FaultKind FaultScript Fingerprint Frame \
     Gap Health Iter LimitCounts LineClosed Manager ManagerHealth MarketData MarketDataSession Message Notice \
-    OrderUpdates OrderUpdatesSession Output PendingLookup Phase Phases Piece Proxy ProxyServer QueueLimit Ready Rejection RejectionKind \
-    Remedy Request Resolver Roots SecretMessage ShutdownGuard Sim SimConfig SimEvent SimStats Source \
+    OrderUpdates OrderUpdatesSession Output PendingLookup Phase Phases Piece Proxy ProxyServer QueueLimit Ready Rejection RejectionCode RejectionKind \
+    Remedy Request Resolver Roots Rules SecretMessage ShutdownGuard Sim SimConfig SimEvent SimStats Source \
     StreamHandle StreamKey StreamShutdown Subscription SubscriptionHealth Topic Topics TradeEvent Unparsed \
     Update Verdict";
 
@@ -20,6 +20,6 @@ pub(crate) const DATA: &str = "\
     Account Aged Amendment AssetClass Bar BestPrice BudgetHolder BudgetUse Code Codec Concerns Conditions CorrelationId Counts CryptoFeed Delivery Feed Fill \
     Imbalance Interval Lack LastTrade LegFill LuldBand MarketEvent Missed News NotFresh Obstacle OddFields OptionFeed Order \
     OrderBookUpdate OrderClass OrderEvent OrderStatus OrderType OrderUpdate Overflow PerpetualPricing \
-    PositionIntent Price PriceBook PriceLevel PriceSource ProxyAnswer ProxyFault Quote Reading RecvError RecvTimeoutError Side Sides \
+    PositionIntent Price PriceBook PriceLevel PriceSource ProxyAnswer ProxyFault Quote Reading RecvError RecvTimeoutError RequestId Side Sides \
     Symbol SymbolBudget TestFeed TimeInForce Timestamp TopOfBook Trade TradeCancel TradeCorrection TradingSession \
-    TradingStatus TryRecvError";
+    TradingStatus TryRecvError Verb";

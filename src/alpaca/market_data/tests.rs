@@ -2,7 +2,7 @@ use super::*;
 use crate::{
     alpaca::{self, Feed},
     event::OddFields,
-    venue::{Item, Message},
+    venue::{Answer, Item, Message, Output, RequestId},
 };
 
 /// What a session makes of an error: ends the connection, refuses the request in flight, or neither.
@@ -17,7 +17,7 @@ enum Does {
 fn does(out: &mut Output<MarketEvent>) -> Does {
     match out.next_item().map(|(_, item)| item) {
         Some(Item::Down(Verdict::Rejected(rejection))) => Does::Down(rejection.kind),
-        Some(Item::Refused(_, rejection)) => Does::Refuse(rejection.kind),
+        Some(Item::Answer(Answer::Request(None, Err(rejection)))) => Does::Refuse(rejection.kind),
         Some(Item::Up) => Does::Up,
         None => Does::Nothing,
         Some(_) => panic!("something else"),
@@ -28,21 +28,25 @@ fn error(code: u16) -> String {
     format!(r#"[{{"T":"error","code":{code},"msg":"so it says"}}]"#)
 }
 
+fn asks(verb: Verb, topics: &[Topic]) -> Request<'_> {
+    Request::new(RequestId::new(1), verb, topics)
+}
+
 /// A session that was told these frames, and what the last of them did.
 fn told(frames: &[&str], request: bool, last: &str) -> Does {
     let now = clock::now();
     let credentials = Credentials::new("PKTEST", "not-a-secret").unwrap();
     let mut session = alpaca::stocks(Feed::Iex).session(credentials);
-    let mut out = Output::new(now);
+    let mut out = Output::default();
     for frame in frames {
-        session.handle_frame(now, Frame::Text(frame), &mut out);
+        session.handle_frame(Frame::Text(frame), &mut out.context(now));
     }
     if request {
         let topics = [Topic::new(QUOTES, "KO")];
-        session.request(now, Request::Subscribe(&topics), &mut out);
+        session.request(asks(Verb::Subscribe, &topics), &mut out.context(now));
     }
     out.clear();
-    session.handle_frame(now, Frame::Text(last), &mut out);
+    session.handle_frame(Frame::Text(last), &mut out.context(now));
     does(&mut out)
 }
 
@@ -217,7 +221,7 @@ impl Told {
         Self {
             session: alpaca::stocks(Feed::Iex).session(credentials),
             now,
-            out: Output::new(now),
+            out: Output::default(),
         }
     }
 
@@ -230,12 +234,14 @@ impl Told {
 
     fn hears(&mut self, frame: &str) -> Vec<String> {
         let frame = Frame::Text(frame);
-        self.session.handle_frame(self.now, frame, &mut self.out);
+        self.session
+            .handle_frame(frame, &mut self.out.context(self.now));
         self.said()
     }
 
     fn asks(&mut self, request: Request<'_>) {
-        self.session.request(self.now, request, &mut self.out);
+        self.session
+            .request(request, &mut self.out.context(self.now));
         self.out.clear();
     }
 
@@ -246,7 +252,7 @@ impl Told {
             .deadline()
             .is_some_and(|deadline| deadline <= self.now)
         {
-            self.session.handle_timeout(self.now, &mut self.out);
+            self.session.handle_timeout(&mut self.out.context(self.now));
         }
         self.said()
     }
@@ -260,9 +266,11 @@ impl Told {
                 Item::Up => "up".to_owned(),
                 Item::Unparsed(unparsed) => format!("unparsed {:?}", unparsed.concerns),
                 Item::Resync(topics) => format!("resync {topics:?}"),
-                Item::Confirmed(Confirmed::State(topics)) => format!("state {topics:?}"),
+                Item::Answer(Answer::State(topics)) => format!("state {topics:?}"),
                 Item::Down(Verdict::Rejected(rejection)) => format!("down {:?}", rejection.kind),
-                Item::Refused(_, rejection) => format!("refused {:?}", rejection.kind),
+                Item::Answer(Answer::Request(None, Err(rejection))) => {
+                    format!("refused {:?}", rejection.kind)
+                }
                 Item::Send(Message::Text(text)) => text,
                 _ => panic!("something else"),
             });
@@ -353,7 +361,7 @@ const SAID: [(u16, &str); 15] = [
 fn an_error_keeps_its_class() {
     let does = |fields: &str| {
         let mut told = Told::ready();
-        told.asks(Request::Subscribe(&[Topic::new(QUOTES, "KO")]));
+        told.asks(asks(Verb::Subscribe, &[Topic::new(QUOTES, "KO")]));
         told.hears(&format!(r#"[{{"T":"error",{fields}}}]"#))
     };
     for (code, text) in SAID {
@@ -386,7 +394,7 @@ fn a_book_that_lost_an_update_begins_anew() {
         Topic::new(ORDERBOOKS, "ETH/USD"),
         Topic::new(QUOTES, "LTC/USD"),
     ];
-    told.asks(Request::Subscribe(&topics));
+    told.asks(asks(Verb::Subscribe, &topics));
     assert_eq!(told.hears(&book(r#""BTC/USD""#, "[]")), ["event"]);
     assert_eq!(
         told.hears(&book(r#""BTC/USD""#, "7")),
@@ -418,7 +426,7 @@ fn a_book_that_lost_an_update_begins_anew() {
             "resync [orderbooks:BTC/USD, orderbooks:ETH/USD]"
         ]
     );
-    told.asks(Request::Unsubscribe(&topics[..1]));
+    told.asks(asks(Verb::Unsubscribe, &topics[..1]));
     told.waits(Books::PAUSE);
     assert_eq!(
         told.hears("[7]"),
@@ -436,7 +444,7 @@ fn an_event_says_which_of_its_fields_were_odd() {
     let mut told = Told::ready();
     let frame = r#"[{"T":"t","S":"KO","i":"x","p":1,"s":1,"z":{},"t":"2026-03-17T14:30:05Z"}]"#;
     told.session
-        .handle_frame(told.now, Frame::Text(frame), &mut told.out);
+        .handle_frame(Frame::Text(frame), &mut told.out.context(told.now));
     let events = told.out.take_events();
     let odd: OddFields = ["i", "z"].into_iter().collect();
     assert_eq!(events.origin(0, 1).odd_fields(), &odd);

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
@@ -5,7 +7,7 @@ use crate::{
     alpaca,
     order::{Fill, LegFill, OrderEvent},
     topic::Topic,
-    venue::{Item, Message, Routed as _},
+    venue::{Answer, Item, Message, Output, RequestId, Routed as _},
 };
 
 const AUTHORIZED: &str =
@@ -33,9 +35,9 @@ impl Told {
                 .codec(codec)
                 .session(credentials),
             now,
-            out: Output::new(now),
+            out: Output::default(),
         };
-        told.session.handle_open(now, &mut told.out);
+        told.session.handle_open(&mut told.out.context(now));
         told
     }
 
@@ -48,27 +50,29 @@ impl Told {
 
     fn hears(&mut self, frame: &str) -> Vec<String> {
         self.session
-            .handle_frame(self.now, Frame::Text(frame), &mut self.out);
+            .handle_frame(Frame::Text(frame), &mut self.out.context(self.now));
         self.said()
     }
 
     fn hears_bytes(&mut self, frame: &[u8]) -> Vec<String> {
         self.session
-            .handle_frame(self.now, Frame::Binary(frame), &mut self.out);
+            .handle_frame(Frame::Binary(frame), &mut self.out.context(self.now));
         self.said()
     }
 
     fn listens(&mut self) -> Vec<String> {
-        let topics = [Topic::new(TRADE_UPDATES, "*")];
-        self.session
-            .request(self.now, Request::Subscribe(&topics), &mut self.out);
-        self.said()
+        self.asks(Verb::Subscribe)
     }
 
     fn listens_no_more(&mut self) -> Vec<String> {
+        self.asks(Verb::Unsubscribe)
+    }
+
+    fn asks(&mut self, verb: Verb) -> Vec<String> {
         let topics = [Topic::new(TRADE_UPDATES, "*")];
+        let request = Request::new(RequestId::new(1), verb, &topics);
         self.session
-            .request(self.now, Request::Unsubscribe(&topics), &mut self.out);
+            .request(request, &mut self.out.context(self.now));
         self.said()
     }
 
@@ -96,9 +100,11 @@ impl Told {
                     }
                 }
                 Item::Up => "up".to_owned(),
-                Item::Confirmed(Confirmed::Request) => "confirmed".to_owned(),
-                Item::Confirmed(Confirmed::State(topics)) => format!("state {topics:?}"),
-                Item::Refused(_, rejection) => format!("refused: {rejection}"),
+                Item::Answer(Answer::Request(None, Ok(()))) => "confirmed".to_owned(),
+                Item::Answer(Answer::State(topics)) => format!("state {topics:?}"),
+                Item::Answer(Answer::Request(None, Err(rejection))) => {
+                    format!("refused: {rejection}")
+                }
                 Item::Unparsed(unparsed) => format!("unparsed: {}", unparsed.why),
                 Item::Down(Verdict::Rejected(rejection)) => {
                     format!("down {:?}: {rejection}", rejection.kind)

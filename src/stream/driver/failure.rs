@@ -23,7 +23,7 @@ use crate::{
     record,
     stream::{router::Outage, topics::TopicTable},
     transport::{Fault, Transport},
-    venue::{Venue, Verdict},
+    venue::{Rules, Venue, Verdict},
 };
 
 /// The failures of one stream.
@@ -34,6 +34,8 @@ pub(super) struct Failures {
     was_live: bool,
     /// The venue refuses credentials that it accepted before.
     refusals: Option<Refusals>,
+    /// How often another connection took the place of this stream's, and none was kept for long since.
+    evictions: u32,
 }
 
 /// What a failure means.
@@ -68,7 +70,7 @@ impl Failures {
         error: &Error,
         worth: Worth,
         now: Instant,
-        backoff: &Backoff,
+        (backoff, rules): (&Backoff, &Rules),
         random: impl FnOnce() -> f64,
     ) -> Judgment {
         let class = backoff::class(error, self.was_live);
@@ -77,6 +79,7 @@ impl Failures {
                 .get_or_insert_with(|| Refusals::new(now))
                 .count += 1;
         }
+        self.evictions += u32::from(class == Class::Evicted);
         let refusals = self.refusals.filter(|_| class == Class::Credentials);
         let gives_up_at = refusals.and_then(|refusals| refusals.until(backoff));
         if class == Class::Fatal || gives_up_at.is_some_and(|at| at <= now) {
@@ -92,8 +95,12 @@ impl Failures {
         let sequel = if backoff.max_failures == Some(self.count) {
             Sequel::TooMany
         } else {
-            let failures = refusals.map_or(self.count, |refusals| refusals.count);
-            let delay = backoff::delay(backoff, error, class, failures, worth, random());
+            let failures = match class {
+                Class::Evicted => self.evictions,
+                _ => refusals.map_or(self.count, |refusals| refusals.count),
+            };
+            let random = random();
+            let delay = backoff::delay((backoff, rules), error, class, failures, worth, random);
             // The last of those attempts is made when the patience ends, not after it.
             let patience = gives_up_at.map(|at| at.saturating_duration_since(now));
             Sequel::Retry {
@@ -136,6 +143,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             RejectionKind::Credentials => Error::Rejected { at, rejection },
             RejectionKind::Entitlement => Error::NotEntitled { at, rejection },
             RejectionKind::ConnectionLimit => Error::ConnectionLimit { at, rejection },
+            RejectionKind::Evicted => Error::Evicted { at, rejection },
             RejectionKind::SymbolLimit
             | RejectionKind::BadRequest
             | RejectionKind::SlowClient
@@ -174,6 +182,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 location,
             } => Error::Upgrade {
                 at,
+                kind: self.stream.venue.judge_status(status),
                 status,
                 retry_after,
                 location: location.map(|location| self.redact(&location)),
@@ -209,10 +218,16 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let has_confirmed = self.stream.subscriptions.look(TopicTable::has_confirmed);
         let worth = Worth::of(lived, has_confirmed, backoff);
         let random = || self.ambient.random();
-        let judgment = self.failures.judge(&error, worth, now, backoff, random);
+        if lived.is_some_and(|lived| lived >= backoff::KEPT) {
+            self.failures.evictions = 0;
+        }
+        let rules = self.stream.rules();
+        let judgment = self
+            .failures
+            .judge(&error, worth, now, (backoff, rules), random);
         if judgment.costs {
             let host = self.stream.venue.endpoint().authority();
-            let limit = &self.stream.config.attempt_budget;
+            let limit = &self.stream.rules().attempts;
             self.attempts.failed(&host, now, limit, &error);
         }
         match judgment.sequel {
@@ -291,7 +306,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         if gap.is_some() {
             self.meter.lost(now);
         }
-        self.words.clear();
+        self.answers.clear();
         self.router.disconnected(gap.as_ref());
         let cause = gap.is_some().then_some(cause);
         self.stream
@@ -318,7 +333,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// Whether the host has to be left alone, for what all streams have shown it.
     pub(super) fn hold(&self, now: Instant) -> Option<Hold> {
         let host = self.stream.venue.endpoint().authority();
-        let limit = &self.stream.config.attempt_budget;
+        let limit = &self.stream.rules().attempts;
         self.attempts.hold(&host, now, limit)
     }
 
@@ -352,10 +367,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     pub(super) fn shown(&self, rejection: Rejection) -> Rejection {
-        Rejection {
-            message: self.redact(&rejection.message),
-            ..rejection
-        }
+        rejection.map_texts(|text| self.redact(text))
     }
 
     /// A server's text as it may be shown. Once the credentials are out, nothing of the server's is shown any more.

@@ -9,12 +9,12 @@ use crate::{
     event::{Concerns, Gap, Notice, Unparsed},
     phase::Phase,
     record,
-    stream::{
-        router::Telling,
-        topics::{TopicTable, Verb, Verdict, Word},
-    },
+    stream::{router::Telling, topics::TopicTable},
     transport::{Close, Fault, Incoming, TURN, Transport},
-    venue::{Confirmed, Events, Item, Message, Output, Request, Routed as _, Session as _, Venue},
+    venue::{
+        Answer, Context, Events, Item, Message, Request, Routed as _, Session as _, TopicAnswer,
+        Venue,
+    },
 };
 
 impl<V: Venue, T: Transport> Driver<V, T> {
@@ -35,9 +35,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 Incoming::Message(payload) => {
                     self.stream.counters.messages.add(1);
                     self.last_message = Some(read_at);
-                    self.out.stamp(read_at);
-                    self.input(now, |session, out| {
-                        session.handle_frame(read_at, payload.frame(), out);
+                    self.input_of(now, read_at, |session, cx| {
+                        session.handle_frame(payload.frame(), cx);
                     })?;
                     if self.out.pending() >= EVENTS_PER_BATCH {
                         self.flush();
@@ -47,7 +46,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 Incoming::Close(close) => {
                     let code = close.code();
                     // The session may know what it means.
-                    self.input(now, |session, out| session.handle_close(now, code, out))?;
+                    self.input(now, |session, cx| session.handle_close(code, cx))?;
                     return Err(self.closed_by_peer(close));
                 }
             }
@@ -84,10 +83,21 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     pub(super) fn input(
         &mut self,
         now: Instant,
-        give: impl FnOnce(&mut V::Session, &mut Output<V::Event>),
+        give: impl FnOnce(&mut V::Session, &mut Context<'_, V::Event>),
+    ) -> Outcome {
+        self.input_of(now, now, give)
+    }
+
+    /// The same of an input that came at `at`.
+    fn input_of(
+        &mut self,
+        now: Instant,
+        at: Instant,
+        give: impl FnOnce(&mut V::Session, &mut Context<'_, V::Event>),
     ) -> Outcome {
         if let Some(session) = self.link.session() {
-            give(session, &mut self.out);
+            let mut cx = Context::new(at, &mut *self.ambient, &mut self.out);
+            give(session, &mut cx);
         }
         self.settle(now)
     }
@@ -127,33 +137,37 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 Item::Send(message) => self.transport.send(message)?,
                 Item::SendSecret(message) => self.transport.send_secret(message)?,
                 Item::Up => self.up(now),
-                Item::Confirmed(Confirmed::Request) => self.words.push(Word::Request(None, Ok(()))),
-                Item::Confirmed(Confirmed::State(topics)) => self.words.push(Word::State(topics)),
-                Item::Confirmed(Confirmed::Subscribed(topic)) => {
-                    self.words
-                        .push(Word::Topic(topic, Verdict::Subscribed, None));
+                Item::Answer(answer) => {
+                    let answer = self.shown_answer(answer);
+                    self.answers.push(answer);
                 }
-                Item::Confirmed(Confirmed::Unsubscribed(topic)) => {
-                    self.words
-                        .push(Word::Topic(topic, Verdict::Unsubscribed, None));
-                }
-                Item::Refused(topic, rejection) => {
-                    let rejection = self.shown(rejection);
-                    self.words.push(match topic {
-                        Some(topic) => Word::Topic(topic, Verdict::Refused(rejection), None),
-                        None => Word::Request(None, Err(rejection)),
-                    });
-                }
-                Item::Resync(topics) => {
-                    self.stream
-                        .subscriptions
-                        .with_table(|table| table.restart(&topics));
-                    self.is_changed = true;
-                }
+                Item::Lost(scope) => self.begin_anew(|table| table.lost(&scope)),
+                Item::Resync(topics) => self.begin_anew(|table| table.restart(&topics)),
                 Item::Down(verdict) => return Err(Ending::Verdict(verdict)),
             }
         }
         Ok(())
+    }
+
+    /// Tells of topics that lost something before anything that came behind it is delivered: the gap stands where the loss is.
+    fn begin_anew(&mut self, change: impl FnOnce(&mut TopicTable)) {
+        self.stream.subscriptions.with_table(change);
+        self.tell_news();
+        self.is_changed = true;
+    }
+
+    /// What the venue says of topics, with its words as they may be shown.
+    fn shown_answer(&self, answer: Answer) -> Answer {
+        match answer {
+            Answer::Topic(topic, TopicAnswer::Refused(rejection), request) => {
+                let refused = TopicAnswer::Refused(self.shown(rejection));
+                Answer::Topic(topic, refused, request)
+            }
+            Answer::Request(request, Err(rejection)) => {
+                Answer::Request(request, Err(self.shown(rejection)))
+            }
+            answer => answer,
+        }
     }
 
     // ---- events ----
@@ -230,15 +244,15 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     /// Hands the table all that was said of topics: of one frame, so that a frame with five errors refuses one request.
     fn hear(&mut self, now: Instant) {
-        if self.words.is_empty() {
+        if self.answers.is_empty() {
             return;
         }
-        let words = std::mem::take(&mut self.words);
+        let answers = std::mem::take(&mut self.answers);
         self.is_changed = true;
         let heard = self
             .stream
             .subscriptions
-            .with_table(|table| table.hear(words, now));
+            .with_table(|table| table.hear(answers, now));
         for asked in heard.answered {
             self.meter.answered(now, asked);
         }
@@ -251,11 +265,16 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     /// Makes the next request, if the connection is live and may have one more. What the session puts out for it is settled by
-    /// the caller.
+    /// the caller. Where the venue's pace does not allow it yet, it is asked for again when it does.
     fn ask(&mut self, now: Instant) {
         let Some(live) = self.link.live() else {
             return;
         };
+        let rules = self.stream.rules();
+        live.next_request = live.sent.wait(rules, now);
+        if live.next_request.is_some() {
+            return;
+        }
         let Some(request) = self
             .stream
             .subscriptions
@@ -264,12 +283,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             return;
         };
         self.is_changed = true;
+        live.sent.add(rules, now);
         self.stream.counters.requests.add(1);
-        let request = match request.verb {
-            Verb::Subscribe => Request::Subscribe(&request.topics),
-            Verb::Unsubscribe => Request::Unsubscribe(&request.topics),
-        };
-        live.session.request(now, request, &mut self.out);
+        let request = Request::new(request.id, request.verb, &request.topics);
+        let mut cx = Context::new(now, &mut *self.ambient, &mut self.out);
+        live.session.request(request, &mut cx);
     }
 
     /// Does what the table has decided, and tells those whom it concerns.
@@ -285,7 +303,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 last: self.last_message.map(|at| self.ambient.utc_of(at)),
                 cause: Error::Lost {
                     at: self.at(Phase::Live),
-                    why: "the venue sends these topics no longer, or begins them again".to_owned(),
+                    why: "the venue left out a part of these topics, begins them again, or sends them no longer"
+                        .to_owned(),
                     source: None,
                 },
                 epoch: self.epoch,

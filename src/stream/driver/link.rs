@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Driver, Ending, Outcome};
+use super::{Driver, Ending, Outcome, pace::Sent};
 use crate::{
     clock,
     event::EndReason,
@@ -46,6 +46,9 @@ pub(super) struct Live<S> {
     pub(super) is_silent: bool,
     /// Something that is expected is late, and nothing else comes either.
     pub(super) is_mute: bool,
+    pub(super) sent: Sent,
+    /// A request would be due, and the venue's pace lets it be made only then.
+    pub(super) next_request: Option<Instant>,
 }
 
 /// What comes after closing.
@@ -88,10 +91,14 @@ impl<S: Session> Link<S> {
                 .into_iter()
                 .flatten()
                 .min(),
-            Self::Live(live) => [Some(live.liveness.deadline()), live.session.deadline()]
-                .into_iter()
-                .flatten()
-                .min(),
+            Self::Live(live) => [
+                Some(live.liveness.deadline()),
+                live.session.deadline(),
+                live.next_request,
+            ]
+            .into_iter()
+            .flatten()
+            .min(),
             Self::Over(_) => None,
         }
     }
@@ -107,6 +114,8 @@ impl<S: Session> Link<S> {
             } => [began, deadline].into_iter().for_each(move_back),
             Self::Live(live) => {
                 move_back(&mut live.since);
+                live.sent.slept(slept);
+                live.next_request.iter_mut().for_each(move_back);
                 live.liveness.slept(slept);
             }
             Self::Closing { until, next } => {
@@ -174,7 +183,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             passed: None,
         };
         self.enter(now, Phase::Authenticating);
-        self.input(now, |session, out| session.handle_open(now, out))?;
+        self.input(now, |session, cx| session.handle_open(cx))?;
         self.read(now)
     }
 
@@ -220,8 +229,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.epoch += 1;
         self.failures.was_live();
         let ping_interval = self.stream.config.ping_interval;
-        let asked_for = self.stream.venue.ping_interval();
-        let ping_interval = asked_for.map_or(ping_interval, |most| most.min(ping_interval));
+        let most = self.stream.rules().ping_interval;
+        let ping_interval = most.map_or(ping_interval, |most| most.min(ping_interval));
         self.link = Link::Live(Box::new(Live {
             session,
             since: now,
@@ -229,6 +238,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             behind: Behind::default(),
             is_silent: false,
             is_mute: false,
+            sent: Sent::default(),
+            next_request: None,
         }));
         let epoch = self.epoch;
         self.stream.lifecycle.change(now, |state| {

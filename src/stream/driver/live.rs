@@ -28,6 +28,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
         self.listen(now)?;
         self.time_out_requests(now)?;
+        let next_request = self.link.live().and_then(|live| live.next_request);
+        self.is_changed |= next_request.is_some_and(|at| at <= now);
         self.settle(now)?;
         let config = &self.stream.config;
         let due = self
@@ -59,7 +61,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     pub(super) fn time_out_session(&mut self, now: Instant) -> Outcome {
         let deadline = self.link.session().and_then(|session| session.deadline());
         if deadline.is_some_and(|deadline| deadline <= now) {
-            self.input(now, |session, out| session.handle_timeout(now, out))?;
+            self.input(now, |session, cx| session.handle_timeout(cx))?;
             self.flush();
         }
         Ok(())

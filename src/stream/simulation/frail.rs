@@ -10,9 +10,8 @@ use std::{
 };
 
 use crate::{
-    Calendar, Credentials, Endpoint, Error, MarketEvent, SymbolBudget, Topic,
-    alpaca::MarketData,
-    venue::{Frame, Output, Request, Session, Venue},
+    Calendar, Credentials, Endpoint, Error, RejectionKind, SymbolBudget, Topic,
+    venue::{Context, Delivery, Frame, Request, Rules, Session, Venue},
 };
 
 /// What the panic says.
@@ -40,26 +39,40 @@ impl Fuse {
     }
 }
 
-/// The venue, and what its session does beside.
-pub(super) struct Frail {
-    pub(super) venue: MarketData,
+/// A venue, and what its session does beside.
+#[derive(Clone)]
+pub(super) struct Frail<V> {
+    pub(super) venue: V,
     pub(super) fuse: Fuse,
 }
 
-impl Venue for Frail {
-    type Event = MarketEvent;
-    type Session = FrailSession;
+impl<V: Venue> Venue for Frail<V> {
+    type Event = V::Event;
+    type Session = FrailSession<V::Session>;
 
     fn endpoint(&self) -> &Endpoint {
         self.venue.endpoint()
+    }
+
+    fn rules(&self) -> Rules {
+        self.fuse.call();
+        self.venue.rules()
+    }
+
+    fn canonical(&self, topic: &Topic) -> Topic {
+        self.venue.canonical(topic)
     }
 
     fn validate(&self, topic: &Topic) -> Result<(), Error> {
         self.venue.validate(topic)
     }
 
+    fn delivery(&self, topic: &Topic) -> Delivery {
+        self.venue.delivery(topic)
+    }
+
     fn calendar(&self) -> Calendar {
-        Venue::calendar(&self.venue)
+        self.venue.calendar()
     }
 
     fn expects(&self, topic: &Topic) -> Option<Duration> {
@@ -70,16 +83,15 @@ impl Venue for Frail {
         self.venue.has_rhythm(topic)
     }
 
+    fn judge_status(&self, status: u16) -> RejectionKind {
+        self.venue.judge_status(status)
+    }
+
     fn symbol_budget(&self) -> Option<SymbolBudget> {
-        Venue::symbol_budget(&self.venue)
+        self.venue.symbol_budget()
     }
 
-    fn request_limit(&self) -> usize {
-        self.fuse.call();
-        self.venue.request_limit()
-    }
-
-    fn session(&self, credentials: Credentials) -> FrailSession {
+    fn session(&self, credentials: Credentials) -> Self::Session {
         self.fuse.call();
         FrailSession {
             session: self.venue.session(credentials),
@@ -88,47 +100,47 @@ impl Venue for Frail {
     }
 }
 
-pub(super) struct FrailSession {
-    session: <MarketData as Venue>::Session,
+pub(super) struct FrailSession<S> {
+    session: S,
     fuse: Fuse,
 }
 
-impl Session for FrailSession {
-    type Event = MarketEvent;
+impl<S: Session> Session for FrailSession<S> {
+    type Event = S::Event;
 
-    fn handle_open(&mut self, now: Instant, out: &mut Output<MarketEvent>) {
+    fn handle_open(&mut self, cx: &mut Context<'_, S::Event>) {
         self.fuse.call();
-        self.session.handle_open(now, out);
+        self.session.handle_open(cx);
     }
 
-    fn handle_frame(&mut self, now: Instant, frame: Frame<'_>, out: &mut Output<MarketEvent>) {
+    fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_, S::Event>) {
         // In front of some of its events, or behind them: what it put out is lost with it.
         self.fuse.call();
-        self.session.handle_frame(now, frame, out);
+        self.session.handle_frame(frame, cx);
         self.fuse.call();
     }
 
-    fn handle_close(&mut self, now: Instant, code: Option<u16>, out: &mut Output<MarketEvent>) {
+    fn handle_close(&mut self, code: Option<u16>, cx: &mut Context<'_, S::Event>) {
         self.fuse.call();
-        self.session.handle_close(now, code, out);
+        self.session.handle_close(code, cx);
     }
 
-    fn handle_timeout(&mut self, now: Instant, out: &mut Output<MarketEvent>) {
+    fn handle_timeout(&mut self, cx: &mut Context<'_, S::Event>) {
         self.fuse.call();
-        self.session.handle_timeout(now, out);
+        self.session.handle_timeout(cx);
     }
 
     fn deadline(&self) -> Option<Instant> {
         self.session.deadline()
     }
 
-    fn request(&mut self, now: Instant, request: Request<'_>, out: &mut Output<MarketEvent>) {
+    fn request(&mut self, request: Request<'_>, cx: &mut Context<'_, S::Event>) {
         self.fuse.call();
-        self.session.request(now, request, out);
+        self.session.request(request, cx);
     }
 }
 
-impl Drop for FrailSession {
+impl<S> Drop for FrailSession<S> {
     fn drop(&mut self) {
         self.fuse.call();
     }

@@ -2,7 +2,7 @@
 //! ends the process, and no test of it goes on.
 
 use super::*;
-use crate::venue::{Confirmed, Frame, Output, Request, Session};
+use crate::venue::{Context, Frame, Request, Session};
 
 /// Runs `body` where the stack is an eighth of what a thread has otherwise.
 #[expect(
@@ -72,25 +72,14 @@ impl Venue for Obliging {
 impl Session for Obliging {
     type Event = crate::market::MarketEvent;
 
-    fn handle_open(&mut self, _: Instant, out: &mut Output<crate::market::MarketEvent>) {
-        out.up();
+    fn handle_open(&mut self, cx: &mut Context<'_, crate::market::MarketEvent>) {
+        cx.up();
     }
 
-    fn handle_frame(
-        &mut self,
-        _: Instant,
-        _: Frame<'_>,
-        _: &mut Output<crate::market::MarketEvent>,
-    ) {
-    }
+    fn handle_frame(&mut self, _: Frame<'_>, _: &mut Context<'_, crate::market::MarketEvent>) {}
 
-    fn request(
-        &mut self,
-        _: Instant,
-        _: Request<'_>,
-        out: &mut Output<crate::market::MarketEvent>,
-    ) {
-        out.confirmed(Confirmed::Request);
+    fn request(&mut self, _: Request<'_>, cx: &mut Context<'_, crate::market::MarketEvent>) {
+        cx.confirmed(None);
     }
 }
 

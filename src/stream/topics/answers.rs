@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    News, RequestId, TopicTable, Verb,
+    News, TopicTable,
     state::{Cause, Suspicion, TopicState, Upstream},
     wildcard,
 };
@@ -16,25 +16,8 @@ use crate::{
     phase::Phase,
     symbol_budget::Counts,
     topic::Topic,
+    venue::{Answer, RequestId, TopicAnswer, Verb},
 };
-
-/// One thing that a venue says of topics.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Word {
-    /// All that the venue sends on this connection.
-    State(Vec<Topic>),
-    /// Of one topic, with the request where the venue names it.
-    Topic(Topic, Verdict, Option<RequestId>),
-    /// Of a whole request: done as it was made, or refused.
-    Request(Option<RequestId>, Result<(), Rejection>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    Subscribed,
-    Unsubscribed,
-    Refused(Rejection),
-}
 
 /// What was found in what the venue said.
 #[derive(Default)]
@@ -87,14 +70,14 @@ impl Outstanding {
 
 impl TopicTable {
     /// All that one frame says. No request can be made in between.
-    pub(crate) fn hear(&mut self, words: Vec<Word>, now: Instant) -> Heard {
+    pub(crate) fn hear(&mut self, words: Vec<Answer>, now: Instant) -> Heard {
         for word in words {
             match word {
-                Word::State(listed) => self.hear_state(listed, now),
-                Word::Topic(topic, verdict, request) => {
+                Answer::State(listed) => self.hear_state(listed, now),
+                Answer::Topic(topic, verdict, request) => {
                     self.hear_topic(&topic, verdict, request, now);
                 }
-                Word::Request(request, answer) => self.hear_request(request, answer, now),
+                Answer::Request(request, answer) => self.hear_request(request, answer, now),
             }
             self.count_refusals(now);
         }
@@ -104,39 +87,39 @@ impl TopicTable {
     fn hear_topic(
         &mut self,
         topic: &Topic,
-        verdict: Verdict,
+        verdict: TopicAnswer,
         request: Option<RequestId>,
         now: Instant,
     ) {
         use Upstream::{Absent, Asked, Confirmed, Leaving, Unknown};
         self.strikes = 0;
-        if verdict == Verdict::Unsubscribed {
+        if verdict == TopicAnswer::Unsubscribed {
             self.stopped(topic);
         }
         let Some(entry) = self.topics.get(topic) else {
             // The venue sends what nobody asked for. With a request it is an old answer.
-            if verdict == Verdict::Subscribed && request.is_none() {
+            if verdict == TopicAnswer::Subscribed && request.is_none() {
                 self.confirm(topic);
             }
             return;
         };
         // The answer to an older request for the same topic says nothing of the newer one.
         let verb = match verdict {
-            Verdict::Subscribed | Verdict::Refused(_) => Verb::Subscribe,
-            Verdict::Unsubscribed => Verb::Unsubscribe,
+            TopicAnswer::Subscribed | TopicAnswer::Refused(_) => Verb::Subscribe,
+            TopicAnswer::Unsubscribed => Verb::Unsubscribe,
         };
         let is_current = match request {
             Some(id) => entry.last.is_some_and(|(last, _)| last == id),
             None => entry.was_last(verb),
         };
         match (verdict, entry.upstream) {
-            (Verdict::Subscribed, Asked | Unknown) if is_current => self.confirm(topic),
-            (Verdict::Subscribed, Absent) if is_current => self.confirm(topic),
+            (TopicAnswer::Subscribed, Asked | Unknown) if is_current => self.confirm(topic),
+            (TopicAnswer::Subscribed, Absent) if is_current => self.confirm(topic),
             // Late, and an answer to a newer request may have come before.
-            (Verdict::Subscribed, Absent) if request.is_none() => self.move_to(topic, Unknown),
-            (Verdict::Unsubscribed, Leaving | Unknown) if is_current => self.absent(topic, now),
-            (Verdict::Unsubscribed, Confirmed) if request.is_none() => self.absent(topic, now),
-            (Verdict::Refused(rejection), Asked | Unknown)
+            (TopicAnswer::Subscribed, Absent) if request.is_none() => self.move_to(topic, Unknown),
+            (TopicAnswer::Unsubscribed, Leaving | Unknown) if is_current => self.absent(topic, now),
+            (TopicAnswer::Unsubscribed, Confirmed) if request.is_none() => self.absent(topic, now),
+            (TopicAnswer::Refused(rejection), Asked | Unknown)
                 if is_current && entry.was_last(Verb::Subscribe) =>
             {
                 self.refused(std::slice::from_ref(topic), rejection, now);
@@ -374,7 +357,6 @@ impl TopicTable {
                     at: At::new(&self.stream, Phase::Live),
                     rejection: Rejection::new(
                         RejectionKind::Temporary,
-                        None,
                         format!(
                             "the venue did not answer within {:?}, twice",
                             self.limits.timeout
@@ -445,11 +427,16 @@ impl TopicTable {
         while let Some(index) = self.outstanding.iter().position(is_due) {
             let topics = self.open_topics(&self.outstanding[index]);
             let request = &mut self.outstanding[index];
-            let verb = request.verb;
+            let (verb, sent) = (request.verb, request.sent);
             request.late = true;
             let is_partly = request.refusals.0 > 0;
             self.is_vague = true;
-            self.strikes += u32::from(verb == Verb::Unsubscribe);
+            // Of requests that waited at the same time the second says no more than the first.
+            let is_next = self.struck_at.is_none_or(|at| at <= sent);
+            if verb == Verb::Unsubscribe && is_next {
+                self.strikes += 1;
+                self.struck_at = Some(now);
+            }
             if verb == Verb::Subscribe && is_partly {
                 // Some were refused without a name, and more than those are unanswered.
                 self.halve(&topics);
@@ -462,6 +449,9 @@ impl TopicTable {
 
     /// The machine slept for so long, and the clock stood still meanwhile.
     pub(crate) fn slept(&mut self, slept: Duration) {
+        if let Some(at) = &mut self.struck_at {
+            *at = clock::before(*at, slept);
+        }
         for request in &mut self.outstanding {
             request.sent = clock::before(request.sent, slept);
             request.deadline = clock::before(request.deadline, slept);
@@ -513,7 +503,7 @@ impl TopicTable {
 
     /// The venue said something that shows that it does not send the topic yet. What is held of it was sent for an earlier
     /// subscription or for a wildcard, and a hole may follow.
-    fn hold_anew(&mut self, topic: &Topic) {
+    pub(super) fn hold_anew(&mut self, topic: &Topic) {
         let is_held = |entry: &TopicState| {
             entry.held && matches!(entry.upstream, Upstream::Asked | Upstream::Unknown)
         };

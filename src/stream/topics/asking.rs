@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::HashSet, time::Instant};
 
 use super::{
-    RequestId, SubscriptionId, TopicTable, Verb,
+    SubscriptionId, TopicTable,
     answers::Outstanding,
     plan::Plan,
     state::{TopicState, Turn, Upstream, Worth},
@@ -13,6 +13,7 @@ use crate::{
     phase::Phase,
     symbol_budget::BudgetHolder,
     topic::Topic,
+    venue::{RequestId, Verb},
 };
 
 /// A request to make.

@@ -3,14 +3,16 @@
 use std::time::Instant;
 
 use super::{
-    News, TopicTable, Verb,
+    News, TopicTable,
     state::{Cause, Refusal, Suspicion, TopicState, Upstream},
     wildcard,
 };
 use crate::{
     error::{At, Error, Rejection, RejectionKind},
+    event::Concerns,
     phase::Phase,
     topic::Topic,
+    venue::Verb,
 };
 
 impl TopicTable {
@@ -139,7 +141,7 @@ impl TopicTable {
     pub(super) fn refusal_error(&self, why: String) -> Error {
         Error::Refused {
             at: At::new(&self.stream, Phase::Live),
-            rejection: Rejection::new(RejectionKind::BadRequest, None, why),
+            rejection: Rejection::new(RejectionKind::BadRequest, why),
         }
     }
 }
@@ -161,6 +163,28 @@ impl TopicTable {
                 self.restart_one(&wildcard(topic));
             }
             self.restart_one(topic);
+        }
+    }
+
+    /// Events of these topics never came. Those who read them are told by a gap, and read on; what builds on them begins anew.
+    pub(crate) fn lost(&mut self, scope: &Concerns) {
+        let is_meant = |topic: &Topic| match scope {
+            Concerns::Topic(lost) if lost.is_wildcard() => topic.channel == lost.channel,
+            Concerns::Topic(lost) => topic == lost || *topic == wildcard(lost),
+            Concerns::Channel(channel) => topic.channel == *channel,
+            Concerns::Everybody => true,
+            Concerns::Nobody => false,
+        };
+        let topics = self.topics.keys().filter(|topic| is_meant(topic));
+        let topics: Vec<Topic> = topics.cloned().collect();
+        for topic in &topics {
+            // What is held of it may have the hole in it.
+            self.hold_anew(topic);
+            match self.topics.get(topic) {
+                Some(entry) if entry.builds => self.restart_one(topic),
+                Some(_) => self.interrupt(topic),
+                None => {}
+            }
         }
     }
 
@@ -192,6 +216,7 @@ impl TopicTable {
     pub(crate) fn disconnected(&mut self, cause: Option<&Error>, now: Instant) {
         self.connected = false;
         self.strikes = 0;
+        self.struck_at = None;
         self.is_vague = false;
         let mut suspects = Vec::new();
         for request in std::mem::take(&mut self.outstanding) {

@@ -4,8 +4,13 @@ use std::{cmp::Reverse, time::Instant};
 
 use smallvec::SmallVec;
 
-use super::{RequestId, SubscriptionId, Verb};
-use crate::{correlation::CorrelationId, error::Error, topic::Topic};
+use super::SubscriptionId;
+use crate::{
+    correlation::CorrelationId,
+    error::Error,
+    topic::Topic,
+    venue::{RequestId, Verb},
+};
 
 /// See the module's documentation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use smallvec::SmallVec;
 
 use super::{
     News, SubscriptionId, TopicTable,
-    rows::Told,
+    rows::{Row, Told},
     state::{Cause, Standing, TopicState, Upstream},
 };
 use crate::{
@@ -44,7 +44,7 @@ impl TopicTable {
                 let again = told == Told::Lost;
                 (Told::Confirmed, News::Confirmed { id, topic, again })
             }
-            (Standing::Pending, Told::Confirmed) => (Told::Lost, News::Lost(id, topic)),
+            (Standing::Pending, Told::Confirmed) => return self.lose(id, &topic),
             (Standing::Pending, _) => return,
             (Standing::Refused(refusal), Told::Refused(known)) if refusal.cause == known => return,
             (Standing::Refused(refusal), _) => {
@@ -71,18 +71,33 @@ impl TopicTable {
         };
         let (topic, why) = match &news {
             News::Refused(_, topic, why) | News::Displaced(_, topic, why) => (topic, Some(why)),
-            News::Confirmed { topic, .. } | News::Lost(_, topic) => (topic, None),
+            News::Confirmed { topic, .. } => (topic, None),
             _ => return,
         };
         let (topic, why) = (topic.clone(), why.cloned().map(Box::new));
         self.set_told(id, &topic, told, why);
-        if told == Told::Lost
-            && let Some(subscription) = self.subscriptions.get_mut(&id)
-        {
+        self.announce(Some(id), news);
+    }
+
+    /// Tells those who read a topic that they lost it, and that they have it again.
+    pub(super) fn interrupt(&mut self, topic: &Topic) {
+        let readers = self.entry(topic).readers.clone();
+        for (_, id) in readers {
+            let is_told = |row: &mut Row| row.told == Told::Confirmed;
+            if self.row(id, topic).is_some_and(is_told) {
+                self.lose(id, topic);
+            }
+        }
+        self.tell_all(topic);
+    }
+
+    fn lose(&mut self, id: SubscriptionId, topic: &Topic) {
+        self.set_told(id, topic, Told::Lost, None);
+        if let Some(subscription) = self.subscriptions.get_mut(&id) {
             subscription.broken = true;
             self.broken.insert(id);
         }
-        self.announce(Some(id), news);
+        self.announce(Some(id), News::Lost(id, topic.clone()));
     }
 
     /// Who took the place of a topic: whoever was given it, or, after a break, the least of those that are worth more.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::super::router::holds::{Holds, Most};
-use super::{RequestId, SubscriptionId as SubId, Upstream, Verb, Wanted, answers};
+use super::{SubscriptionId as SubId, Upstream, Wanted};
 use crate::{
     credentials::Credentials,
     error::{At, Error, Rejection, RejectionKind},
@@ -16,6 +16,7 @@ use crate::{
     stream::simulation::seeds,
     symbol_budget::{Counts, SymbolBudget},
     topic::Channel,
+    venue::{self, RequestId, Verb},
 };
 
 type Time = u64;
@@ -102,28 +103,28 @@ enum Word {
 }
 
 impl Word {
-    fn real(&self) -> answers::Word {
+    fn real(&self) -> venue::Answer {
         let refusal = |cause: Cause| {
             let kind = match cause {
                 Cause::Limit => RejectionKind::SymbolLimit,
                 _ => RejectionKind::BadRequest,
             };
-            Rejection::new(kind, None, format!("{cause:?}"))
+            Rejection::new(kind, format!("{cause:?}"))
         };
         match self {
-            Self::State(topics) => answers::Word::State(topics.iter().copied().map(real).collect()),
+            Self::State(topics) => venue::Answer::State(topics.iter().copied().map(real).collect()),
             Self::Topic(topic, verdict, id) => {
                 let verdict = match verdict {
-                    Verdict::Subscribed => answers::Verdict::Subscribed,
-                    Verdict::Unsubscribed => answers::Verdict::Unsubscribed,
-                    Verdict::Refused(cause) => answers::Verdict::Refused(refusal(*cause)),
+                    Verdict::Subscribed => venue::TopicAnswer::Subscribed,
+                    Verdict::Unsubscribed => venue::TopicAnswer::Unsubscribed,
+                    Verdict::Refused(cause) => venue::TopicAnswer::Refused(refusal(*cause)),
                 };
-                answers::Word::Topic(real(*topic), verdict, *id)
+                venue::Answer::Topic(real(*topic), verdict, *id)
             }
             Self::Request(id, Verdict::Refused(cause)) => {
-                answers::Word::Request(*id, Err(refusal(*cause)))
+                venue::Answer::Request(*id, Err(refusal(*cause)))
             }
-            Self::Request(id, _) => answers::Word::Request(*id, Ok(())),
+            Self::Request(id, _) => venue::Answer::Request(*id, Ok(())),
         }
     }
 }

@@ -141,7 +141,7 @@ impl Reader {
                         panic!("refused for {error}")
                     };
                     assert!(!topics.iter().any(Topic::is_wildcard), "{error}");
-                    let learned = said.as_ref().map(|said| said.message.as_str());
+                    let learned = said.as_ref().map(|said| &*said.message);
                     assert!(matches!(learned, None | Some(TOO_MANY)), "{error}");
                     let all: usize = holders.iter().map(|holder| holder.holds).sum();
                     assert!(all >= *limit, "{error}");

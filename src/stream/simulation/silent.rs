@@ -1,0 +1,95 @@
+//! A venue that answers nothing: what it sends is the answer. It numbers its events, so its session knows what is missing.
+
+use std::collections::BTreeMap;
+
+use super::{
+    lines::{self, Line, Login},
+    personality::{self, Answers, Personality, Speech},
+};
+use crate::{
+    Calendar, Concerns, Credentials, Endpoint, MarketEvent, RejectionCode, Topic,
+    venue::{Context, Frame, Request, Rules, Session, Venue},
+};
+
+pub(super) struct Silent;
+
+impl Personality for Silent {
+    type Venue = SilentVenue;
+
+    fn venue(endpoint: Endpoint, rules: Rules) -> SilentVenue {
+        SilentVenue { endpoint, rules }
+    }
+
+    const SPEECH: Speech = Speech {
+        answers: Answers::Never,
+        write: personality::lines,
+        read: personality::read_lines,
+        absent: 0,
+        builds: 0,
+        has_spellings: false,
+        evicts: true,
+        code: || RejectionCode::Number(0),
+    };
+}
+
+#[derive(Clone)]
+pub(super) struct SilentVenue {
+    endpoint: Endpoint,
+    rules: Rules,
+}
+
+impl Venue for SilentVenue {
+    type Event = MarketEvent;
+    type Session = SilentSession;
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn rules(&self) -> Rules {
+        self.rules.clone()
+    }
+
+    fn calendar(&self) -> Calendar {
+        lines::calendar()
+    }
+
+    fn session(&self, credentials: Credentials) -> SilentSession {
+        SilentSession {
+            login: Login::Welcome(credentials),
+            last: BTreeMap::new(),
+        }
+    }
+}
+
+pub(super) struct SilentSession {
+    login: Login,
+    /// The newest number of each channel and symbol.
+    last: BTreeMap<Topic, i64>,
+}
+
+impl Session for SilentSession {
+    type Event = MarketEvent;
+
+    fn handle_open(&mut self, _cx: &mut Context<'_, MarketEvent>) {}
+
+    fn handle_frame(&mut self, frame: Frame<'_>, cx: &mut Context<'_, MarketEvent>) {
+        let text = String::from_utf8_lossy(frame.bytes());
+        for line in lines::read(&text) {
+            if let Some(Line::Event(topic, id, whole)) = self.login.take(line, cx) {
+                let last = self.last.insert(topic.clone(), id);
+                if last.is_some_and(|last| last + 1 != id) {
+                    cx.lost(Concerns::Topic(topic.clone()));
+                }
+                cx.event(lines::event(&topic, id, whole));
+            }
+        }
+    }
+
+    fn request(&mut self, request: Request<'_>, cx: &mut Context<'_, MarketEvent>) {
+        let id = request.id;
+        lines::ask(request, cx);
+        // Nothing better will ever be known.
+        cx.confirmed(id);
+    }
+}
