@@ -144,16 +144,9 @@ fn a_line_goes_through_a_proxy_of_each_kind_and_again_when_it_broke() {
         let says = format!(", through the proxy {shown}");
         assert!(told[0].ends_with(&says), "{told:?}");
         assert!(!format!("{told:?}").contains("hunter2"), "{told:?}");
-        let phases: Vec<_> = told
-            .iter()
-            .filter_map(|message| message.rsplit(": ").next())
-            .filter(|phase| ["tunneling", "upgrading"].contains(phase))
-            .collect();
-        assert!(phases.contains(&"tunneling"), "{told:?}");
         feed.close(GENEROUS).unwrap();
         until_no_thread(&credentials);
     }
-    assert_eq!(sim.stats().most_open_per_key, 1);
 }
 
 /// The proxy sees nothing but TLS, and the certificate is the venue's.

@@ -103,7 +103,7 @@ impl Socks5 {
             State::Login { request } => self.go_on(State::Request, request, 4),
             State::Request if code != 0 => return Err(self.refused(code)),
             State::Request => {
-                // Behind it stands the address that the proxy connects from.
+                // Behind it stand the address that the proxy connects from, of a name its length first, and the port.
                 let address = match (kind, self.len) {
                     (IPV4, _) => 4,
                     (IPV6, _) => 16,
@@ -111,8 +111,7 @@ impl Socks5 {
                     (NAME, _) => 1 + usize::from(first),
                     _ => return Err(no_proxy("the address in its answer is of no known kind")),
                 };
-                let port = if (kind, self.len) == (NAME, 4) { 0 } else { 2 };
-                self.wanted = 4 + address + port;
+                self.wanted = 4 + address + 2;
                 return Ok(self.len == self.wanted);
             }
         }
