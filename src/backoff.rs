@@ -9,7 +9,6 @@ use crate::{
     clock,
     config::Backoff,
     error::{Error, RejectionKind, Remedy},
-    venue::Rules,
 };
 
 /// What a failure means for the stream.
@@ -114,7 +113,7 @@ pub(crate) fn class(error: &Error, was_live: bool) -> Class {
 /// How long to wait before the next attempt. `failures` counts this one, and for refused credentials the refusals;
 /// `random` is from 0 to 1. What served comes back soon, and not at once: its bound starts from its spacing.
 pub(crate) fn delay(
-    (backoff, rules): (&Backoff, &Rules),
+    (backoff, reaping): (&Backoff, (Duration, Duration)),
     error: &Error,
     class: Class,
     failures: u32,
@@ -124,7 +123,7 @@ pub(crate) fn delay(
     let doubled = 1_u32 << failures.saturating_sub(1).min(31);
     let jittered = match class {
         Class::ConnectionLimit => {
-            let (least, most) = rules.reaping;
+            let (least, most) = reaping;
             least.saturating_add(clock::times(most.saturating_sub(least), random))
         }
         Class::Evicted => {
@@ -224,7 +223,7 @@ mod tests {
         }
     }
 
-    const RULES: Rules = Rules::new();
+    const REAPING: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(12));
 
     fn refused(kind: RejectionKind) -> Error {
         let rejection = Rejection::new(kind, "no");
@@ -271,12 +270,11 @@ mod tests {
 
     #[test]
     fn a_slot_that_is_not_reaped_is_waited_for_as_long_as_the_venue_says() {
-        let rules = Rules::new().reaping(Duration::from_secs(2), Duration::from_secs(6));
         let (backoff, limited) = (Backoff::default(), refused(RejectionKind::ConnectionLimit));
         let wait = |count, random| {
             let class = class(&limited, true);
             delay(
-                (&backoff, &rules),
+                (&backoff, (Duration::from_secs(2), Duration::from_secs(6))),
                 &limited,
                 class,
                 count,
@@ -299,7 +297,7 @@ mod tests {
             rejection,
         };
         let wait = |count, random| {
-            let rules = (&backoff, &RULES);
+            let rules = (&backoff, REAPING);
             delay(
                 rules,
                 &evicted,
@@ -392,7 +390,7 @@ mod tests {
             {
                 let delay = |random| {
                     delay(
-                        (&backoff, &RULES),
+                        (&backoff, REAPING),
                         &refused,
                         Class::Credentials,
                         count,
@@ -417,7 +415,7 @@ mod tests {
         let backoff = Backoff::default();
         let at_most = |failures, error: &Error| {
             delay(
-                (&backoff, &RULES),
+                (&backoff, REAPING),
                 error,
                 Class::Retry,
                 failures,
@@ -432,7 +430,7 @@ mod tests {
         assert_eq!(at_most(u32::MAX, &plain), Duration::from_secs(30));
         assert_eq!(
             delay(
-                (&backoff, &RULES),
+                (&backoff, REAPING),
                 &plain,
                 Class::Retry,
                 5,
@@ -447,7 +445,7 @@ mod tests {
         );
         assert_eq!(
             delay(
-                (&backoff, &RULES),
+                (&backoff, REAPING),
                 &plain,
                 Class::ConnectionLimit,
                 1,
@@ -502,7 +500,7 @@ mod tests {
         let plain = upgrade(503, None);
         let delay = |failures, worth, random| {
             delay(
-                (&backoff, &RULES),
+                (&backoff, REAPING),
                 &plain,
                 Class::Retry,
                 failures,

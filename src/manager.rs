@@ -166,11 +166,13 @@ impl Manager {
             });
         }
         // Cloned out here: a venue is user code, which never runs under a lock.
-        let (new_venue, new_config) = (venue.clone(), Arc::clone(config));
+        let (new_venue, rules) = (venue.clone(), venue.rules());
+        let new_config = Arc::clone(config);
         let mut created = None;
         let acquired =
             claims().acquire(key, self.scope.id, clock::deadline(timeout), |generation| {
-                let stream = Stream::new(key.clone(), generation, new_venue, new_config);
+                let rules = rules.clone();
+                let stream = Stream::new(key.clone(), generation, rules, new_venue, new_config);
                 created = Some(Arc::clone(&stream));
                 stream
             });
@@ -196,7 +198,7 @@ impl Manager {
                     let differences = vec!["venue"];
                     return Err(Error::SettingsConflict { at, differences });
                 };
-                let differences = stream.differences(venue, config);
+                let differences = stream.differences(venue, &rules, config);
                 if !differences.is_empty() {
                     return Err(Error::SettingsConflict { at, differences });
                 }

@@ -314,7 +314,7 @@ mod tests {
         let now = clock::now();
         let venue = alpaca::stocks(Feed::Test);
         let key = StreamKey::new(venue.endpoint(), &Credentials::none());
-        let stream = Stream::new(key.clone(), 1, venue, Arc::default());
+        let stream = Stream::new(key.clone(), 1, venue.rules(), venue, Arc::default());
         let mut meter = Meter::new(&key, now);
         let mut told = 0;
         let counters = |messages| CounterValues {

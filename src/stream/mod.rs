@@ -113,8 +113,8 @@ pub(crate) struct Stream<V: Venue> {
     key: StreamKey,
     generation: u64,
     venue: V,
-    /// The venue's own. It is user code, which does not run where the stream is made: the claim table is locked there.
-    rules: OnceLock<Rules>,
+    /// The venue's own.
+    rules: Rules,
     config: Arc<Config>,
     lifecycle: Lifecycle,
     subscriptions: Subscriptions<V::Event>,
@@ -163,14 +163,20 @@ pub(crate) trait Shared: Any + Send + Sync {
 }
 
 impl<V: Venue> Stream<V> {
-    pub(crate) fn new(key: StreamKey, generation: u64, venue: V, config: Arc<Config>) -> Arc<Self> {
+    pub(crate) fn new(
+        key: StreamKey,
+        generation: u64,
+        rules: Rules,
+        venue: V,
+        config: Arc<Config>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             lifecycle: Lifecycle::new(key.clone()),
             subscriptions: Subscriptions::new(TopicTable::new(&key)),
             key,
             generation,
             venue,
-            rules: OnceLock::new(),
+            rules,
             config,
             counters: Counters::default(),
             unmatched: Mutex::default(),
@@ -180,7 +186,12 @@ impl<V: Venue> Stream<V> {
     }
 
     /// The names of the settings that somebody who asks for `venue` and `config` would have otherwise.
-    pub(crate) fn differences(&self, venue: &V, config: &Config) -> Vec<&'static str> {
+    pub(crate) fn differences(
+        &self,
+        venue: &V,
+        rules: &Rules,
+        config: &Config,
+    ) -> Vec<&'static str> {
         let (here, there) = (self.venue.settings(), venue.settings());
         let only_in = |one: &[(&'static str, String)], other: &[(&'static str, String)]| {
             let differing = one.iter().filter(|setting| !other.contains(setting));
@@ -190,18 +201,14 @@ impl<V: Venue> Stream<V> {
         differences.extend(only_in(&there, &here));
         differences.sort_unstable();
         differences.dedup();
-        differences.extend((*self.rules() != venue.rules()).then_some("rules"));
+        differences.extend((self.rules != *rules).then_some("rules"));
         differences.extend(self.config.differences(config));
         differences
     }
 
-    pub(crate) fn rules(&self) -> &Rules {
-        self.rules.get_or_init(|| self.venue.rules())
-    }
-
     /// Tells the table the venue's rules, before it is asked for anything.
     fn set_rules(&self) {
-        let rules = self.rules();
+        let rules = &self.rules;
         let limits = Limits {
             topics: rules.request_limit,
             in_flight: rules.requests_at_once,
@@ -274,7 +281,7 @@ impl<V: Venue> Stream<V> {
             .as_ref()
             .map_or_else(String::new, |proxy| format!(", through the proxy {proxy}"));
         record!(Info, "opening", self.key, for correlation, generation = self.generation; "opening {}{through}", credentials.redact(&self.venue.label(&credentials)));
-        let spawned = WebSocketTransport::new(&self.config, self.rules()).and_then(|transport| {
+        let spawned = WebSocketTransport::new(&self.config, &self.rules).and_then(|transport| {
             let ambient = System::new()?;
             self.subscriptions.set_waker(transport.waker());
             let stream = Arc::clone(self);

@@ -110,13 +110,14 @@ pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<
     let key = StreamKey::new(&endpoint, &Credentials::none());
     let config = Arc::new(Config::default());
     let queue = config.queue;
+    let rules = venue.rules();
     let mut created = None;
     let acquired = claims().acquire(
         &key,
         ScopeId(0),
         clock::deadline(config.open_timeout),
         |generation| {
-            let stream = Stream::new(key.clone(), generation, venue, config);
+            let stream = Stream::new(key.clone(), generation, rules, venue, config);
             created = Some(Arc::clone(&stream));
             stream
         },

@@ -79,7 +79,7 @@ impl Bench {
     fn of(venue: MarketData, config: Config, (peer, transport): (Peer, MemoryTransport)) -> Self {
         let credentials = Credentials::new("PKTEST", SECRET).unwrap();
         let key = crate::StreamKey::new(venue.endpoint(), &credentials);
-        let stream = Stream::new(key, 0, venue, Arc::new(config));
+        let stream = Stream::new(key, 0, venue.rules(), venue, Arc::new(config));
         let driver = drive(&stream, &peer, transport, credentials);
         Self {
             peer,
@@ -541,7 +541,13 @@ fn the_key_is_free_before_anybody_learns_of_the_end_and_prices_are_cut_before_th
     let key = crate::StreamKey::new(venue.endpoint(), &credentials);
     let mut made = None;
     let acquired = claims().acquire(&key, ScopeId(u64::MAX), clock::now(), |generation| {
-        let stream = Stream::new(key.clone(), generation, venue, Arc::default());
+        let stream = Stream::new(
+            key.clone(),
+            generation,
+            venue.rules(),
+            venue,
+            Arc::default(),
+        );
         Arc::clone(made.insert(stream)) as Arc<dyn Shared>
     });
     assert!(acquired.is_ok());

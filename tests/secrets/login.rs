@@ -79,13 +79,14 @@ fn the_auth_frame_is_whole_among_pongs_on_a_socket_that_is_full() {
 #[test]
 fn credentials_that_are_refused_are_not_echoed() {
     let canary = PLAIN.secret;
-    let long = canary.repeat(20);
+    let long = canary.repeat(4_097 / canary.len() + 1);
     let bad = [
         format!("{canary} "),
         format!("{canary}\n{canary}"),
         format!("\t{canary}"),
         format!("{canary}\u{0}"),
         format!("é{canary}"),
+        format!("-----BEGIN PRIVATE KEY-----\n{canary}"),
         long,
     ];
     for value in &bad {

@@ -23,7 +23,7 @@ use crate::{
     record,
     stream::{router::Outage, topics::TopicTable},
     transport::{Fault, Transport},
-    venue::{Rules, Venue, Verdict},
+    venue::{Venue, Verdict},
 };
 
 /// The failures of one stream.
@@ -70,7 +70,7 @@ impl Failures {
         error: &Error,
         worth: Worth,
         now: Instant,
-        (backoff, rules): (&Backoff, &Rules),
+        (backoff, reaping): (&Backoff, (Duration, Duration)),
         random: impl FnOnce() -> f64,
     ) -> Judgment {
         let class = backoff::class(error, self.was_live);
@@ -100,7 +100,7 @@ impl Failures {
                 _ => refusals.map_or(self.count, |refusals| refusals.count),
             };
             let random = random();
-            let delay = backoff::delay((backoff, rules), error, class, failures, worth, random);
+            let delay = backoff::delay((backoff, reaping), error, class, failures, worth, random);
             // The last of those attempts is made when the patience ends, not after it.
             let patience = gives_up_at.map(|at| at.saturating_duration_since(now));
             Sequel::Retry {
@@ -221,13 +221,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         if lived.is_some_and(|lived| lived >= backoff::KEPT) {
             self.failures.evictions = 0;
         }
-        let rules = self.stream.rules();
+        let reaping = self.stream.rules.reaping;
         let judgment = self
             .failures
-            .judge(&error, worth, now, (backoff, rules), random);
+            .judge(&error, worth, now, (backoff, reaping), random);
         if judgment.costs {
             let host = self.stream.venue.endpoint().authority();
-            let limit = &self.stream.rules().attempts;
+            let limit = &self.stream.rules.attempts;
             self.attempts.failed(&host, now, limit, &error);
         }
         match judgment.sequel {
@@ -333,7 +333,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// Whether the host has to be left alone, for what all streams have shown it.
     pub(super) fn hold(&self, now: Instant) -> Option<Hold> {
         let host = self.stream.venue.endpoint().authority();
-        let limit = &self.stream.rules().attempts;
+        let limit = &self.stream.rules.attempts;
         self.attempts.hold(&host, now, limit)
     }
 

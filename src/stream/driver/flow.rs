@@ -270,7 +270,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let Some(live) = self.link.live() else {
             return;
         };
-        let rules = self.stream.rules();
+        let rules = &self.stream.rules;
         live.next_request = live.sent.wait(rules, now);
         if live.next_request.is_some() {
             return;

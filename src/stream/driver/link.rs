@@ -229,7 +229,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         self.epoch += 1;
         self.failures.was_live();
         let ping_interval = self.stream.config.ping_interval;
-        let most = self.stream.rules().ping_interval;
+        let most = self.stream.rules.ping_interval;
         let ping_interval = most.map_or(ping_interval, |most| most.min(ping_interval));
         self.link = Link::Live(Box::new(Live {
             session,

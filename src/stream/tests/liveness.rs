@@ -23,7 +23,7 @@ fn an_unanswered_ping_gives_the_line_up_and_any_sign_of_life_saves_it() {
 fn given_up_after<V: Venue>(venue: V, login: &[&str]) -> Duration {
     let credentials = Credentials::new("PKTEST", SECRET).unwrap();
     let key = crate::StreamKey::new(venue.endpoint(), &credentials);
-    let stream = Stream::new(key, 0, venue, Arc::new(Config::default()));
+    let stream = Stream::new(key, 0, venue.rules(), venue, Arc::new(Config::default()));
     let (peer, transport) = Peer::new();
     let mut driver = drive(&stream, &peer, transport, credentials);
     let mut next = driver.step(peer.now());
