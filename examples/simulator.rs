@@ -1,9 +1,12 @@
 //! Alpaca's streams on a port of your own, for clients in any language:
 //! `cargo run --example simulator -- --listen 127.0.0.1:9000 --fault reset@5s`
 
+mod common;
+
 use std::{
     io::{self, Write as _},
     net::ToSocketAddrs as _,
+    process::ExitCode,
     time::Duration,
 };
 
@@ -48,15 +51,13 @@ struct Arguments {
     secret: Option<String>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    common::exit(run(Arguments::parse()))
+}
+
+fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let (events, happened) = crossbeam_channel::bounded(1024);
-    let (stop, stopped) = crossbeam_channel::bounded(1);
-    ctrlc::set_handler(move || {
-        // The second Ctrl-C finds the channel full, and changes nothing.
-        let _ = stop.try_send(());
-    })
-    .context("cannot wait for Ctrl-C")?;
+    let stopped = common::ctrl_c()?;
 
     let mut config = SimConfig::default();
     config.listen = arguments
@@ -91,5 +92,5 @@ fn main() -> anyhow::Result<()> {
     }
     drop(sim);
     writeln!(out, "stopped")?;
-    Ok(())
+    Ok(ExitCode::SUCCESS)
 }

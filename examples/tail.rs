@@ -1,6 +1,8 @@
 //! Prints a stream as JSON, one update a line, for `jq` and for programs in any language:
 //! `cargo run --example tail -- --feed test --symbols FAKEPACA --channel trades,quotes`, or `--orders`
 
+mod common;
+
 use std::{
     fs,
     io::{self, BufWriter, Write as _},
@@ -16,7 +18,7 @@ use trunkline::{
     Config, Credentials, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, OrderUpdate,
     Payload, Phase, StreamHandle, Subscription, Symbol, Topics, Unparsed, Update,
     alpaca::{self, Account, Codec, CryptoFeed, Feed, MarketData, OptionFeed, OrderUpdates},
-    crossbeam_channel::{self as channel, Receiver},
+    crossbeam_channel::Receiver,
     select,
     venue::{Routed, Venue},
 };
@@ -59,7 +61,7 @@ struct Arguments {
     /// Whose orders: paper, or live.
     #[arg(long, default_value_t = Account::Paper)]
     account: Account,
-    /// For how long, from the start. By default until Ctrl-C.
+    /// Stop N seconds after the start. By default at Ctrl-C.
     #[arg(long, value_name = "N")]
     seconds: Option<u64>,
     /// How many events, at most.
@@ -133,15 +135,7 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let (stop, stopped) = channel::bounded(1);
-    ctrlc::set_handler(move || {
-        // The second Ctrl-C finds the channel full, and changes nothing.
-        let _ = stop.try_send(());
-    })
-    .context("cannot wait for Ctrl-C")?;
-    let time_is_up = arguments.seconds.map_or_else(channel::never, |seconds| {
-        channel::after(Duration::from_secs(seconds))
-    });
+    let (stopped, time_is_up) = (common::ctrl_c()?, common::after(arguments.seconds));
 
     let mut config = Config::default();
     if let Some(file) = &arguments.ca {

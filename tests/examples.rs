@@ -1,21 +1,26 @@
 //! The examples do what they say, with the exit codes that they say.
 
 #![allow(clippy::panic, reason = "a test says what it found")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests stand outside the walls of the library"
+)]
 
 mod example;
 #[path = "../examples/price_watch/screen.rs"]
 mod screen;
 
 use std::{
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader, Read},
     net::TcpListener,
     process::{Command, Stdio},
+    thread,
     time::Duration,
 };
 
 use serde_json::Value;
 use trunkline::{
-    Credentials,
+    Credentials, crossbeam_channel as channel,
     sim::{Accept, Sim, SimConfig},
 };
 
@@ -489,6 +494,19 @@ fn every_example_ends_quietly_when_nobody_reads_any_more() {
     }
 }
 
+/// What a program still writes until it ends, which has to be soon.
+#[cfg(unix)]
+fn rest_of(mut pipe: impl Read + Send + 'static) -> String {
+    let (tell, told) = channel::bounded(1);
+    thread::spawn(move || {
+        let mut rest = String::new();
+        let read = pipe.read_to_string(&mut rest);
+        tell.send(read.map(|_| rest))
+    });
+    let rest = told.recv_timeout(BOUND).expect("it ends in time");
+    rest.expect("it is text")
+}
+
 /// Whoever stops it early gets what there is.
 #[test]
 #[cfg(unix)]
@@ -498,10 +516,10 @@ fn ctrl_c_ends_an_example_with_its_summary() {
         ("quickstart", 0, "proved: one connection, "),
     ] {
         let mut command = example(name);
-        command.args(["--seconds", "50"]).stdout(Stdio::piped());
+        command.args(["--seconds", "100000"]).stdout(Stdio::piped());
         let mut running = Running(command.spawn().unwrap());
-        let stdout = BufReader::new(running.0.stdout.take().unwrap());
-        let mut lines = stdout.lines().map(Result::unwrap);
+        let mut stdout = BufReader::new(running.0.stdout.take().unwrap());
+        let mut lines = stdout.by_ref().lines().map(Result::unwrap);
         // Trades and quotes come once both were confirmed, and so the line is whole.
         assert!(lines.any(|line| line.contains("ask")));
         assert!(lines.any(|line| line.contains("trade")));
@@ -510,9 +528,38 @@ fn ctrl_c_ends_an_example_with_its_summary() {
             .status()
             .unwrap();
         assert!(interrupted.success());
-        let last = lines.last().unwrap();
+        let rest = rest_of(stdout);
+        let last = rest.lines().last().unwrap();
         assert_eq!(running.0.wait().unwrap().code(), Some(code), "{name}");
         assert!(last.contains(summary), "{name}: {last}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_ends_stress_with_its_summary() {
+    for soak in [&[][..], &["--soak"]] {
+        let mut command = example("stress");
+        command
+            .args(["--threads", "2", "--seconds", "100000"])
+            .args(soak)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut running = Running(command.spawn().unwrap());
+        let mut progress = String::new();
+        let mut stderr = BufReader::new(running.0.stderr.take().unwrap());
+        stderr.read_line(&mut progress).unwrap();
+        assert!(progress.contains(" s  "), "{progress}");
+        let interrupted = Command::new("kill")
+            .args(["-INT", &running.0.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(interrupted.success());
+        let stdout = rest_of(running.0.stdout.take().unwrap());
+        stderr.read_to_string(&mut progress).unwrap();
+        assert_eq!(running.0.wait().unwrap().code(), Some(0), "{progress}");
+        let summary = lines(&stdout).pop().unwrap();
+        assert!(summary["operations"].as_u64().unwrap() > 0, "{summary}");
     }
 }
 
@@ -651,16 +698,18 @@ mod price_watch_on_a_terminal {
 
 #[test]
 fn bot_says_what_it_does_not_know_the_worth_of() {
-    let mut bot = Running(example("bot").stdout(Stdio::piped()).spawn().unwrap());
+    let mut command = example("bot");
+    command.args(["--seconds", "50"]).stdout(Stdio::piped());
+    let mut bot = Running(command.spawn().unwrap());
     let stdout = BufReader::new(bot.0.stdout.take().unwrap());
     let mut lines = stdout.lines().map(Result::unwrap);
     // The simulator's orders are in symbols that no strategy watches. From the first fill on they are watched.
     let fill = lines.find(|line| line.contains("worth unknown")).unwrap();
     let symbol = fill.split(' ').next().unwrap();
     assert!(!["AAPL", "MSFT"].contains(&symbol), "{fill}");
-    assert!(lines.any(|line| {
-        line.contains("position") && line.contains("worth") && !line.contains("unknown")
-    }));
+    let again = lines.find(|line| line.starts_with(symbol) && line.contains("position"));
+    let again = again.expect("the simulator fills more of it");
+    assert!(!again.contains("unknown"), "{again}");
 }
 
 #[test]

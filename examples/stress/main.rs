@@ -6,6 +6,8 @@
     reason = "an example has no clock of its own"
 )]
 
+#[path = "../common/mod.rs"]
+mod common;
 mod soak;
 mod trouble;
 
@@ -13,7 +15,7 @@ use std::{
     collections::HashMap,
     fmt, fs, panic,
     process::ExitCode,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -51,7 +53,7 @@ struct Arguments {
     /// How many threads.
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u64).range(1..=4096))]
     threads: u64,
-    /// For how long.
+    /// Stop after N seconds. Ctrl-C stops earlier, with the same summary.
     #[arg(long, value_name = "N", default_value_t = 10)]
     seconds: u64,
     /// The same seed makes the same market, faults and choices. How threads interleave is up to the system.
@@ -60,7 +62,7 @@ struct Arguments {
     /// Watches what can grow, in place of the events. Of use for minutes to days.
     #[arg(long)]
     soak: bool,
-    /// An exchange that behaves.
+    /// Inject no faults.
     #[arg(long)]
     no_faults: bool,
     /// What goes wrong, and how often, as for the simulator.
@@ -114,6 +116,12 @@ struct Tally {
 }
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the time is up, or somebody does not want to wait for that.
+fn is_over(end: Instant) -> bool {
+    INTERRUPTED.load(Ordering::Relaxed) || Instant::now() >= end
+}
 
 #[global_allocator]
 static HEAP: PeakAlloc = PeakAlloc;
@@ -123,8 +131,13 @@ fn unspared(rules: Rules) -> Rules {
     rules.attempts(u32::MAX, Duration::from_secs(1))
 }
 
-fn main() -> anyhow::Result<ExitCode> {
-    let arguments = Arguments::parse();
+fn main() -> ExitCode {
+    common::exit(run(&Arguments::parse()))
+}
+
+fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed))
+        .context("cannot wait for Ctrl-C")?;
     let report = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
         PANICS.fetch_add(1, Ordering::Relaxed);
@@ -148,7 +161,7 @@ fn main() -> anyhow::Result<ExitCode> {
     config.ping_interval = Duration::from_secs(1);
     config.ping_timeout = Duration::from_millis(500);
     if arguments.soak {
-        return soak::run(&arguments, &sim, config);
+        return soak::run(arguments, &sim, config);
     }
     let stage = Stage {
         venue: sim.stocks().with_rules(unspared),
@@ -162,7 +175,7 @@ fn main() -> anyhow::Result<ExitCode> {
         tally: Tally::default(),
         end: Instant::now() + Duration::from_secs(arguments.seconds),
     };
-    let mut drops = play(&arguments, &stage, &sim);
+    let mut drops = play(arguments, &stage, &sim);
     drops.sort_unstable();
 
     let threads_leaked = settled(line_threads).unwrap_or(0);
@@ -338,7 +351,7 @@ impl<'a> Worker<'a> {
     fn run(mut self, number: u64, done: &Sender<Vec<Duration>>) {
         // However short the run is, each kind comes once.
         self.trouble(number);
-        while Instant::now() < self.stage.end {
+        while !is_over(self.stage.end) {
             self.operate();
             self.stage.tally.operations.fetch_add(1, Ordering::Relaxed);
         }

@@ -21,7 +21,7 @@ use trunkline::{
     sim::Sim,
 };
 
-use super::{Arguments, HEAP, KEYS, PANICS, Random, line_threads, settled};
+use super::{Arguments, HEAP, KEYS, PANICS, Random, is_over, line_threads, settled};
 
 /// The last line of output. Of what is watched the first figure is the median of the middle third of the time, and the
 /// last one that of the last third.
@@ -136,10 +136,7 @@ pub(super) fn run(arguments: &Arguments, sim: &Sim, config: Config) -> anyhow::R
             }
         }
         let tick = channel::tick(SAMPLED);
-        while let Ok(now) = tick.recv() {
-            if now >= stage.end {
-                break;
-            }
+        while tick.recv().is_ok() && !is_over(stage.end) {
             samples.push(Sample::take());
             if samples.len() % PROGRESS == 0 {
                 eprintln!(
@@ -278,7 +275,7 @@ impl<'a> Worker<'a> {
     }
 
     fn run(mut self) {
-        while Instant::now() < self.stage.end {
+        while !is_over(self.stage.end) {
             match self.random.below(8) {
                 0 => self.manager(),
                 1 => {
