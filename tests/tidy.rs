@@ -162,10 +162,15 @@ fn names(line: &str, word: &str) -> bool {
 
 /// The modules of this crate that the code names, in paths and in `use crate::{…}`.
 fn modules(lines: &[String]) -> Vec<String> {
+    named_in("crate::", lines)
+}
+
+/// What the code names in a module, in paths and in lists.
+fn named_in(module: &str, lines: &[String]) -> Vec<String> {
     let text = lines.join(" ");
     let mut found = Vec::new();
-    for (at, _) in text.match_indices("crate::") {
-        let rest = &text[at + "crate::".len()..];
+    for (at, _) in text.match_indices(module) {
+        let rest = &text[at + module.len()..];
         let list = rest
             .strip_prefix('{')
             .map_or_else(|| vec![rest.to_owned()], top_level);
@@ -269,6 +274,43 @@ fn modules_name_only_those_below_them() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// A file may name its children and what its parent has, and a sibling that does not lead back to it.
+#[test]
+fn the_files_of_a_folder_name_each_other_in_no_circle() {
+    for folder in ["src/stream/router"] {
+        let sources = sources(&[folder]);
+        let file = |name: &str| {
+            name.rsplit('/')
+                .next()
+                .unwrap()
+                .trim_end_matches(".rs")
+                .to_owned()
+        };
+        let names: BTreeSet<String> = sources.iter().map(|source| file(&source.name)).collect();
+        let siblings = |source: &Source| -> BTreeSet<String> {
+            let named = named_in("super::", &source.outer);
+            named
+                .into_iter()
+                .filter(|name| names.contains(name))
+                .collect()
+        };
+        let mut left: Vec<(String, BTreeSet<String>)> = sources
+            .iter()
+            .map(|source| (file(&source.name), siblings(source)))
+            .collect();
+        // Who names nobody that is left goes, until nobody does: what stays is in a circle, or leads to one.
+        loop {
+            let before = left.len();
+            let there: BTreeSet<String> = left.iter().map(|(name, _)| name.clone()).collect();
+            left.retain(|(_, named)| named.iter().any(|name| there.contains(name)));
+            if left.len() == before {
+                break;
+            }
+        }
+        assert!(left.is_empty(), "{folder}: {left:#?}");
+    }
 }
 
 #[test]
