@@ -223,6 +223,8 @@ struct Market {
     said: VecDeque<Said>,
     /// Nothing more comes from it.
     mute: bool,
+    /// Of these nothing happens any more, while the others go on.
+    muted: Set,
     /// Nothing more reaches it.
     deaf: bool,
     /// Until then it counts a connection that died.
@@ -419,6 +421,9 @@ impl Market {
     }
 
     fn happens(&mut self, channel: usize, symbol: usize) -> Option<Item> {
+        if self.muted & bit(channel, symbol) != 0 {
+            return None;
+        }
         self.ids[channel][symbol] += 1;
         let tick = Tick {
             channel,
@@ -474,6 +479,8 @@ struct Line {
     odd: u64,
     /// When anything, and when a message, was read last.
     heard: Instant,
+    /// When something came of each topic, by its bit, or the line was live.
+    came: [Instant; CHANNELS.len() * SYMBOLS.len()],
     /// The machine slept, and nothing was heard since the ping that follows from it.
     probed: Option<Instant>,
     message: Option<Instant>,
@@ -598,7 +605,7 @@ impl Reader {
         );
     }
 
-    fn gap(&mut self, gap: &crate::Gap, started: Instant) {
+    fn gap(&mut self, gap: &crate::Gap, started: Instant, utc: i64) {
         let name = self.name;
         let topics = match &*gap.topics {
             [] => ALL,
@@ -622,7 +629,7 @@ impl Reader {
             Some(gap.epoch),
             "{name}"
         );
-        let last = broken[0].1.map(|at| (at - started).as_nanos() as i64);
+        let last = broken[0].1.map(|at| utc + (at - started).as_nanos() as i64);
         // A loss of some topics in front of it may have merged with it.
         assert!(
             gap.last.map(|at| at.as_nanos()) <= last,
@@ -885,6 +892,10 @@ struct Simulation {
     fuse: Fuse,
     config: Config,
     started: Instant,
+    /// What the wall clock said then.
+    utc: i64,
+    /// How often something is to arrive on each topic of most readers.
+    expects: Option<Duration>,
     next: Option<Instant>,
     over: bool,
     market: Market,
@@ -947,6 +958,12 @@ impl Simulation {
         let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>, None);
         let handle = StreamHandle::new(Arc::clone(&stream), lease, config.queue);
         let started = peer.now();
+        // On such days the market trades, and readers expect something of each of their topics.
+        let expects = (seed % 5 == 2).then_some(EXPECTED);
+        if expects.is_some() {
+            peer.set_utc(EXPECTING.parse().expect("a time"));
+        }
+        let utc = driver.utc().as_nanos();
         let (phases, phase) = (handle.phases(), stream.lifecycle.phase());
         Self {
             phases,
@@ -962,9 +979,11 @@ impl Simulation {
                 owed: VecDeque::new(),
                 said: VecDeque::new(),
                 mute: false,
+                muted: 0,
                 deaf: false,
                 slot_until: None,
             },
+            expects,
             line: Line {
                 epoch: 0,
                 live: false,
@@ -972,6 +991,7 @@ impl Simulation {
                 refusals: 0,
                 odd: 0,
                 heard: started,
+                came: [started; CHANNELS.len() * SYMBOLS.len()],
                 probed: None,
                 message: None,
                 broke: false,
@@ -992,6 +1012,7 @@ impl Simulation {
             fuse,
             config,
             started,
+            utc,
             slept: Duration::ZERO,
             next: None,
             over: false,
@@ -1023,6 +1044,9 @@ impl Simulation {
         self.line.broke = false;
         if self.slept >= SUSPEND {
             self.line.heard = clock::before(self.line.heard, self.slept);
+            for at in &mut self.line.came {
+                *at = clock::before(*at, self.slept);
+            }
             if let Some(asked) = &mut self.line.asked {
                 *asked = clock::before(*asked, self.slept);
             }
@@ -1143,6 +1167,7 @@ impl Simulation {
             }
             Said::Authenticated => {
                 self.line.live = true;
+                self.line.came.fill(now);
                 self.line.epoch += 1;
                 self.line.refused_since = None;
                 self.line.asked = None;
@@ -1165,7 +1190,13 @@ impl Simulation {
     fn bring(&mut self, items: &[Item]) {
         for item in items {
             match item {
-                Item::Tick(_) => self.line.events += 1,
+                Item::Tick(tick) => {
+                    self.line.events += 1;
+                    let topics = tick.topics();
+                    let came = self.line.came.iter_mut().enumerate();
+                    came.filter(|(bit, _)| topics >> bit & 1 != 0)
+                        .for_each(|(_, at)| *at = self.line.heard);
+                }
                 Item::Odd(lost) => {
                     self.odd(lost.topics());
                 }
@@ -1200,7 +1231,7 @@ impl Simulation {
             let silent = now - self.line.heard;
             let slept = self.slept >= SUSPEND;
             assert!(
-                slept || silent >= self.config.ping_interval,
+                slept || silent >= self.config.ping_interval || self.is_any_late(now),
                 "a ping after {silent:?}"
             );
             self.line.probed = slept.then_some(now);
@@ -1249,7 +1280,8 @@ impl Simulation {
             let patience = self.config.request_timeout.saturating_mul(2);
             let asked = self.line.asked;
             let is_deaf = asked.is_some_and(|at| now.saturating_duration_since(at) >= patience);
-            let bad = self.line.broke || self.line.pipe_broken || mute || is_deaf;
+            let is_late = self.is_any_late(now);
+            let bad = self.line.broke || self.line.pipe_broken || mute || is_deaf || is_late;
             assert!(bad, "gave up a good connection");
             let broken = (self.line.epoch, self.line.message);
             for reader in self
@@ -1263,6 +1295,18 @@ impl Simulation {
             }
         }
         self.line.live = false;
+    }
+
+    /// Whether nothing has come of a topic for longer than somebody waits for it.
+    fn is_any_late(&self, now: Instant) -> bool {
+        let Some(within) = self.expects else {
+            return false;
+        };
+        let readers = self.readers.iter();
+        let wanted = readers.fold(0, |all, reader| all | reader.wants);
+        let came = self.line.came.iter().enumerate();
+        let mut wanted = came.filter(|(bit, _)| wanted >> bit & 1 != 0);
+        wanted.any(|(_, at)| now.saturating_duration_since(*at) >= within)
     }
 
     fn check(&mut self, now: Instant) {
@@ -1379,6 +1423,10 @@ impl Simulation {
             topics(wants)
         );
         let list = Topics::<MarketEvent>::new(topics(wants)).queue(limit, policy);
+        let list = match self.expects.filter(|_| !name.is_multiple_of(3)) {
+            Some(within) => list.expect_within(within),
+            None => list,
+        };
         let subscription = self.handle.subscribe(list).expect("the stream goes on");
         // The others ask when they read by it for the first time.
         let asks = name.is_multiple_of(2);
@@ -1482,7 +1530,7 @@ impl Simulation {
                     self.trace.number(gap.epoch << 32 | gap.breaks);
                     let apart = started_empty && previous_is_gap;
                     assert!(!apart, "{}: two gaps with no event between", reader.name);
-                    reader.gap(&gap, self.started);
+                    reader.gap(&gap, self.started, self.utc);
                 }
                 Update::Dropped(dropped) => {
                     self.trace.number(dropped.count);
@@ -1671,6 +1719,14 @@ impl Simulation {
             };
             return self.peer.fail_next(fault);
         }
+        if self.expects.is_some() && self.market.below(2) == 0 {
+            self.market.muted = match self.market.below(3) {
+                0 => 0,
+                _ => self.market.muted | self.some_topics(),
+            };
+            tell!(self, "mute: {:?}", topics(self.market.muted & ALL));
+            return;
+        }
         match self.market.below(7) {
             0..3 => self.market.say(Said::End),
             3 => self.market.mute = true,
@@ -1701,6 +1757,7 @@ impl Simulation {
     /// From here on everybody keeps to the rules, and the stream gets the time that it asks for: it has to come to rest.
     fn settle(&mut self) {
         self.market.honest = true;
+        self.market.muted = 0;
         self.market.deaf = false;
         self.market.slot_until = None;
         self.peer.answer_close(true);
@@ -1964,6 +2021,11 @@ fn settings_of(seed: u64) -> Config {
 const MOST_CALLS: u64 = 150;
 /// Far more than any setting of the default takes, and less than a night.
 const LONGEST_LEAP: Duration = Duration::from_secs(600);
+
+/// Less than most leaps: some topics of many are late all the time.
+const EXPECTED: Duration = Duration::from_secs(20);
+/// When a day begins on which something is expected: a Tuesday, with hours of trading left.
+const EXPECTING: &str = "2026-03-17T15:00:00Z";
 
 const STEPS: u64 = 120;
 
