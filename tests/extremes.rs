@@ -13,8 +13,10 @@ use std::{sync::Once, time::Duration};
 
 use common::{GENEROUS, credentials, quiet_sim, trade, until, until_no_thread};
 use trunkline::{
-    Config, Error, Manager, Phase, Topics, TradeEvent, Update, alpaca,
+    BARS, Code, Conditions, Config, Credentials, DAILY_BARS, Error, LULDS, Manager, MarketEvent,
+    Phase, QUOTES, STATUSES, TRADES, Topic, Topics, Trade, TradeEvent, Update, alpaca,
     sim::{Fault, FaultKind, FaultScript, Sim, SimConfig},
+    venue::Venue,
 };
 
 type Set = fn(&mut Config, Duration);
@@ -207,4 +209,62 @@ fn sizes_and_pairs_that_cannot_work_are_refused_before_they_can_panic() {
     config.read_buffer_size = 16 << 20;
     config.queue.events = usize::MAX;
     lives("the largest sizes", &quiet_sim(), config);
+}
+
+/// The venue, but that one request names a whole channel: each answer lists all that is subscribed to.
+#[derive(Clone)]
+struct Wide(alpaca::MarketData);
+
+impl Venue for Wide {
+    type Event = MarketEvent;
+    type Session = <alpaca::MarketData as Venue>::Session;
+
+    fn endpoint(&self) -> &trunkline::Endpoint {
+        self.0.endpoint()
+    }
+
+    fn request_limit(&self) -> usize {
+        SYMBOLS
+    }
+
+    fn session(&self, credentials: Credentials) -> Self::Session {
+        self.0.session(credentials)
+    }
+}
+
+const SYMBOLS: usize = 11_000;
+
+/// More topics than any list within an event may have entries. What bounds an answer is the size of a message.
+#[test]
+fn a_whole_market_of_eleven_thousand_symbols_on_six_channels_is_confirmed_and_delivered() {
+    let sim = quiet_sim();
+    let manager = Manager::new();
+    let feed = manager
+        .open(&Wide(sim.stocks()), &sim.credentials())
+        .unwrap();
+    feed.wait_live(GENEROUS).unwrap();
+    let channels = [TRADES, QUOTES, BARS, DAILY_BARS, STATUSES, LULDS];
+    let topics = channels
+        .iter()
+        .flat_map(|channel| (0..SYMBOLS).map(|number| Topic::new(*channel, format!("S{number}"))));
+    let market = feed.subscribe(Topics::<MarketEvent>::new(topics)).unwrap();
+    market.wait_confirmed(10 * GENEROUS).unwrap();
+    let health = feed.health();
+    let all = channels.len() * SYMBOLS;
+    assert_eq!((health.topics_wanted, health.topics_confirmed), (all, all));
+    assert_eq!(health.counters.unparsed, 0);
+    sim.push(MarketEvent::Trade(Trade {
+        symbol: "S10999".into(),
+        id: Some(1),
+        exchange: "V".into(),
+        price: 1.into(),
+        size: 1.into(),
+        taker_side: Code::default(),
+        conditions: Conditions::default(),
+        tape: "A".into(),
+        update: Code::default(),
+        timestamp: "2026-03-17T14:30:05Z".parse().unwrap(),
+    }));
+    let event = market.iter().find_map(|update| update.event().unwrap());
+    assert_eq!(event.unwrap().symbol().unwrap().as_str(), "S10999");
 }
