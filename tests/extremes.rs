@@ -13,8 +13,10 @@ use std::{sync::Once, time::Duration};
 
 use common::{GENEROUS, credentials, quiet_sim, trade, until, until_no_thread};
 use trunkline::{
-    Config, Error, Manager, Phase, Topics, TradeEvent, Update, alpaca,
+    BARS, Config, DAILY_BARS, Error, LULDS, Manager, MarketEvent,
+    Phase, QUOTES, STATUSES, TRADES, Topic, Topics, TradeEvent, Update, alpaca,
     sim::{Fault, FaultKind, FaultScript, Sim, SimConfig},
+    testing,
     venue::Rules,
 };
 
@@ -215,4 +217,34 @@ fn sizes_and_pairs_that_cannot_work_are_refused_before_they_can_panic() {
             .request_limit(usize::MAX)
             .requests_at_once(usize::MAX)
     });
+}
+
+const SYMBOLS: usize = 11_000;
+
+/// More topics than any list within an event may have entries. What bounds an answer is the size of a message.
+#[test]
+fn a_whole_market_of_eleven_thousand_symbols_on_six_channels_is_confirmed_and_delivered() {
+    let sim = quiet_sim();
+    // One request names a whole channel, so each answer lists all that is subscribed to.
+    let venue = sim
+        .stocks()
+        .with_rules(|rules| rules.request_limit(SYMBOLS));
+    let manager = Manager::new();
+    let feed = manager
+        .open(&venue, &sim.credentials())
+        .unwrap();
+    feed.wait_live(GENEROUS).unwrap();
+    let channels = [TRADES, QUOTES, BARS, DAILY_BARS, STATUSES, LULDS];
+    let topics = channels
+        .iter()
+        .flat_map(|channel| (0..SYMBOLS).map(|number| Topic::new(*channel, format!("S{number}"))));
+    let market = feed.subscribe(Topics::<MarketEvent>::new(topics)).unwrap();
+    market.wait_confirmed(10 * GENEROUS).unwrap();
+    let health = feed.health();
+    let all = channels.len() * SYMBOLS;
+    assert_eq!((health.topics_wanted, health.topics_confirmed), (all, all));
+    assert_eq!(health.counters.unparsed, 0);
+    sim.push(testing::trade("S10999", 1, 1).into());
+    let event = market.iter().find_map(|update| update.event().unwrap());
+    assert_eq!(event.unwrap().symbol().unwrap().as_str(), "S10999");
 }

@@ -157,6 +157,13 @@ const CLIENTS: &[Client] = &[
         paced: false,
     },
     Client {
+        name: "trunkline, 16 of one symbol each",
+        run: |port, workload| {
+            trunkline::shared(port, workload, 16, Each::OneSymbol, Duration::ZERO)
+        },
+        paced: false,
+    },
+    Client {
         name: "trunkline, 64 of one symbol each",
         run: |port, workload| {
             trunkline::shared(port, workload, 64, Each::OneSymbol, Duration::ZERO)

@@ -245,6 +245,13 @@ impl<const N: usize> Text<N> {
         }
     }
 
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Short(short) => short.as_bytes(),
+            Self::Long(text) => text.as_bytes(),
+        }
+    }
+
     fn push(&mut self, more: &str) {
         match self {
             Self::Short(short) => {
@@ -357,8 +364,10 @@ impl<const N: usize> PartialOrd for Text<N> {
 }
 
 impl<const N: usize> Ord for Text<N> {
+    /// Texts are in the order of their bytes. To make a `str` of a short one would check it each time, and ordered maps compare
+    /// far more often than they are read.
     fn cmp(&self, other: &Self) -> Ordering {
-        self.as_str().cmp(other.as_str())
+        self.as_bytes().cmp(other.as_bytes())
     }
 }
 
@@ -416,6 +425,32 @@ mod tests {
             assert_eq!(map.get(text), Some(&1));
         }
         assert_eq!(size_of::<Code>(), 16);
+    }
+
+    #[test]
+    fn symbols_are_in_the_order_of_their_texts_however_long_they_are() {
+        let long = "A".repeat(40);
+        let mut texts = [
+            "",
+            "*",
+            "A",
+            "AA",
+            "B",
+            "a",
+            "BTC/USD",
+            "Ä",
+            "ÄÖ",
+            "日本",
+            "\u{10ffff}",
+            &long,
+        ];
+        let mut symbols = texts.map(Symbol::from);
+        texts.sort_unstable();
+        symbols.sort_unstable();
+        assert_eq!(
+            symbols.map(|symbol| symbol.to_string()),
+            texts.map(ToOwned::to_owned)
+        );
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //! # Map
 //! | file | its job |
 //! |---|---|
-//! | `members.rs` | the subscriptions, each at a slot |
-//! | `readers.rs` | who reads what: slots by channel and symbol; what follows from that, decided when it changes |
+//! | `members.rs` | the subscriptions, each at a seat |
+//! | `readers.rs` | who reads what: seats by channel and symbol; what follows from that, decided when it changes |
 //! | `slicing.rs` | what of a batch is whose |
 //! | `handing.rs` | how each member is handed its slice of the batch |
 //! | `holds.rs` | events of topics that were asked for, until the answer |
@@ -69,14 +69,14 @@ use crate::{
 };
 
 /// Where a member stands.
-type Slot = usize;
+type Seat = usize;
 
 pub(crate) struct Router<E> {
     members: Members<E>,
     readers: Readers,
     slicing: Slicing,
     handing: Handing<E>,
-    holds: Holds<HeldEvent<E>, Slot>,
+    holds: Holds<HeldEvent<E>, Seat>,
     expectations: Expectations,
     rhythms: Rhythms,
     /// Topics that began to be held too long ago: what they build on is lost.
@@ -151,8 +151,8 @@ impl<E: Routed> Router<E> {
     // ---- members ----
 
     pub(crate) fn join(&mut self, joined: Joined<E>, now: Instant) {
-        let slot = self.members.join(joined);
-        if let (Some(outage), Some(member)) = (&self.outage, self.members.get_mut(slot)) {
+        let seat = self.members.join(joined);
+        if let (Some(outage), Some(member)) = (&self.outage, self.members.get_mut(seat)) {
             outage.tell(member, now);
         }
     }
@@ -178,8 +178,8 @@ impl<E: Routed> Router<E> {
         self.rhythms.forget_silence(&self.readers);
         self.expectations.disconnected();
         self.holds.clear();
-        for (slot, topic) in self.readers.stop_all() {
-            if let Some(Sink::Fold(fold)) = self.members.get(slot).map(|member| &member.sink) {
+        for (seat, topic) in self.readers.stop_all() {
+            if let Some(Sink::Fold(fold)) = self.members.get(seat).map(|member| &member.sink) {
                 fold.told(&topic, TopicNews::Stopped);
             }
         }
@@ -278,14 +278,14 @@ impl<E: Routed> Router<E> {
                 News::Lost(id, topic) => (id, Some(topic), Announced::Lost),
                 News::Resumed(id) => (id, None, Announced::Resumed),
                 News::Joined(id, topic) => {
-                    if let Some(slot) = self.members.slot(id) {
-                        self.readers.want(&topic, slot);
+                    if let Some(seat) = self.members.seat(id) {
+                        self.readers.want(&topic, seat);
                     }
                     continue;
                 }
                 News::Left(id, topic) => {
-                    if let Some(slot) = self.members.slot(id) {
-                        self.stop(slot, &topic, Still::Unwanted, telling);
+                    if let Some(seat) = self.members.seat(id) {
+                        self.stop(seat, &topic, Still::Unwanted, telling);
                     }
                     continue;
                 }
@@ -300,20 +300,20 @@ impl<E: Routed> Router<E> {
                     continue;
                 }
             };
-            let Some(slot) = self.members.slot(id) else {
+            let Some(seat) = self.members.seat(id) else {
                 continue;
             };
-            let announcement = announcements.of(slot, what);
+            let announcement = announcements.of(seat, what);
             let Some(topic) = topic else { continue };
             if announcement.what.is_confirmed() {
                 claimed += self.give_held(&topic, announcement);
-                self.begin(slot, &topic, telling);
+                self.begin(seat, &topic, telling);
             } else {
                 let still = match announcement.what {
                     Announced::Lost => Still::Awaited,
                     _ => Still::Refused,
                 };
-                self.stop(slot, &topic, still, telling);
+                self.stop(seat, &topic, still, telling);
             }
             announcement.topics.push(topic);
         }
@@ -347,10 +347,10 @@ impl<E: Routed> Router<E> {
         if !self.holds.has(topic) {
             return 0;
         }
-        let (slot, readers) = (announcement.slot, &self.readers);
+        let (seat, readers) = (announcement.seat, &self.readers);
         let reads = |topic: &Topic| {
             let of = readers.find(topic);
-            of.is_some_and(|of| of.readers.contains(&slot))
+            of.is_some_and(|of| of.readers.contains(&seat))
         };
         let has = |held: &HeldEvent<E>| {
             let symbols = held.event.symbols().iter();
@@ -358,7 +358,7 @@ impl<E: Routed> Router<E> {
             own.chain([Topic::new(topic.channel, "*")])
                 .any(|topic| reads(&topic))
         };
-        let given = self.holds.give(topic, slot, has);
+        let given = self.holds.give(topic, seat, has);
         let newest = given
             .numbers
             .last()
@@ -377,11 +377,11 @@ impl<E: Routed> Router<E> {
     }
 
     /// A member gets a topic from here on.
-    fn begin(&mut self, slot: Slot, topic: &Topic, telling: &Telling<'_>) {
-        if let Some(lane) = self.readers.begin_reading(topic, slot) {
-            self.members.set_wide(slot, lane, true);
+    fn begin(&mut self, seat: Seat, topic: &Topic, telling: &Telling<'_>) {
+        if let Some(lane) = self.readers.begin_reading(topic, seat) {
+            self.members.set_wide(seat, lane, true);
         }
-        let own = self.members.get(slot).and_then(|member| member.expected);
+        let own = self.members.get(seat).and_then(|member| member.expected);
         let within = [
             own,
             (telling.expects)(topic),
@@ -393,16 +393,16 @@ impl<E: Routed> Router<E> {
     }
 
     /// A member gets no more of a topic, which it may still want, and which may be asked for again.
-    fn stop(&mut self, slot: Slot, topic: &Topic, still: Still, telling: &Telling<'_>) {
+    fn stop(&mut self, seat: Seat, topic: &Topic, still: Still, telling: &Telling<'_>) {
         let is_wanted = still != Still::Unwanted;
         let stopped = self
             .readers
-            .stop_reading(topic, slot, is_wanted, telling.at);
+            .stop_reading(topic, seat, is_wanted, telling.at);
         if let Some(lane) = stopped.lane {
-            self.members.set_wide(slot, lane, false);
+            self.members.set_wide(seat, lane, false);
         }
         if stopped.was_reader {
-            self.holds.left(topic, slot);
+            self.holds.left(topic, seat);
         }
         let of = self.readers.find(topic);
         let has_readers = of.is_some_and(|of| !of.readers.is_empty());
@@ -424,7 +424,7 @@ impl<E: Routed> Router<E> {
         };
         let readers = self.readers.find(topic).into_iter();
         let readers = readers.flat_map(|of| &of.readers);
-        let members = readers.filter_map(|slot| self.members.get(*slot));
+        let members = readers.filter_map(|seat| self.members.get(*seat));
         let own = members.filter_map(|member| member.expected);
         match own.chain((telling.expects)(topic)).min() {
             Some(least) if least == within => {}
@@ -435,14 +435,14 @@ impl<E: Routed> Router<E> {
 
     fn announce(&mut self, announcement: Announcement<E>, telling: &Telling<'_>) {
         let Announcement {
-            slot,
+            seat,
             what,
             mut topics,
             given,
             missed,
         } = announcement;
         topics.sort_unstable();
-        let Some(member) = self.members.get_mut(slot) else {
+        let Some(member) = self.members.get_mut(seat) else {
             return;
         };
         match what {
@@ -490,7 +490,7 @@ impl<E: Routed> Router<E> {
             log.extend(events.map(|event| (member.id, Handed::Event(telling.epoch, event))));
         }
         let batch = self.handing.held(given, telling.epoch, telling.asleep);
-        self.handing.give(&batch, slot, &mut self.members);
+        self.handing.give(&batch, seat, &mut self.members);
     }
 
     /// Says something to every subscription.
@@ -504,9 +504,9 @@ impl<E: Routed> Router<E> {
     pub(crate) fn unparsed(&self, unparsed: &Unparsed) {
         let concerned = self.readers.concerned(&unparsed.concerns);
         let members = || {
-            let slots = self.members.slots();
-            let slots = slots.filter(|slot| concerned.as_ref().is_none_or(|of| of.contains(slot)));
-            slots.filter_map(|slot| self.members.get(slot))
+            let seats = self.members.seats();
+            let seats = seats.filter(|seat| concerned.as_ref().is_none_or(|of| of.contains(seat)));
+            seats.filter_map(|seat| self.members.get(seat))
         };
         if unparsed.concerns != Concerns::Nobody {
             members().for_each(|member| member.sink.missed(&unparsed.concerns));
@@ -631,7 +631,7 @@ impl<E: Routed> Router<E> {
     fn log(&mut self, events: &Events<E>, epoch: u64) {
         let Some(log) = &mut self.log else { return };
         let touched = self.slicing.touched.iter();
-        for member in touched.filter_map(|slot| self.members.get(*slot)) {
+        for member in touched.filter_map(|seat| self.members.get(*seat)) {
             for (place, stamped) in events.iter().enumerate() {
                 if member.takes_whole || member.places.contains(&(place as u32)) {
                     log.push((member.id, Handed::Event(epoch, stamped.event.clone())));
@@ -645,7 +645,7 @@ impl<E: Routed> Router<E> {
     pub(in crate::stream) fn routed(&self) -> std::collections::BTreeSet<(SubscriptionId, Topic)> {
         let topics = self.readers.iter();
         let routed = topics.flat_map(|(channel, symbol, of)| {
-            let members = of.readers.iter().filter_map(|slot| self.members.get(*slot));
+            let members = of.readers.iter().filter_map(|seat| self.members.get(*seat));
             members.map(move |member| (member.id, Topic::new(channel, symbol)))
         });
         routed.collect()

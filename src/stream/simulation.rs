@@ -258,6 +258,8 @@ struct Market {
     said: VecDeque<Said>,
     /// Nothing more comes from it.
     mute: bool,
+    /// Of these nothing happens any more, while the others go on.
+    muted: Set,
     /// Nothing more reaches it.
     deaf: bool,
     /// Until then it counts a connection that died.
@@ -536,6 +538,9 @@ impl Market {
     }
 
     fn happens(&mut self, channel: usize, symbol: usize, begins: bool) -> Option<Item> {
+        if !begins && self.muted & bit(channel, symbol) != 0 {
+            return None;
+        }
         self.ids[channel][symbol] += 1;
         let tick = Tick {
             channel,
@@ -601,6 +606,8 @@ struct Line {
     odd: u64,
     /// When anything, and when a message, was read last.
     heard: Instant,
+    /// When something came of each topic, by its bit, or the line was live.
+    came: [Instant; CHANNELS.len() * SYMBOLS.len()],
     /// The machine slept, and nothing was heard since the ping that follows from it.
     probed: Option<Instant>,
     message: Option<Instant>,
@@ -734,7 +741,7 @@ impl Reader {
         );
     }
 
-    fn gap(&mut self, gap: &crate::Gap, started: Instant) {
+    fn gap(&mut self, gap: &crate::Gap, started: Instant, utc: i64) {
         let name = self.name;
         let topics = match &*gap.topics {
             [] => ALL,
@@ -759,7 +766,7 @@ impl Reader {
             Some(gap.epoch),
             "{name}"
         );
-        let last = broken[0].1.map(|at| (at - started).as_nanos() as i64);
+        let last = broken[0].1.map(|at| utc + (at - started).as_nanos() as i64);
         // A loss of some topics in front of it may have merged with it.
         assert!(
             gap.last.map(|at| at.as_nanos()) <= last,
@@ -1034,6 +1041,10 @@ struct Simulation<P: Personality> {
     config: Config,
     rules: Rules,
     started: Instant,
+    /// What the wall clock said then.
+    utc: i64,
+    /// How often something is to arrive on each topic of most readers.
+    expects: Option<Duration>,
     next: Option<Instant>,
     over: bool,
     market: Market,
@@ -1101,6 +1112,12 @@ impl<P: Personality> Simulation<P> {
         let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>, None);
         let handle = StreamHandle::new(Arc::clone(&stream), lease, config.queue);
         let started = peer.now();
+        // On such days the market trades, and readers expect something of each of their topics.
+        let expects = (seed % 5 == 2).then_some(EXPECTED);
+        if expects.is_some() {
+            peer.set_utc(EXPECTING.parse().expect("a time"));
+        }
+        let utc = driver.utc().as_nanos();
         let (phases, phase) = (handle.phases(), stream.lifecycle.phase());
         Self {
             phases,
@@ -1117,9 +1134,11 @@ impl<P: Personality> Simulation<P> {
                 owed: VecDeque::new(),
                 said: VecDeque::new(),
                 mute: false,
+                muted: 0,
                 deaf: false,
                 slot_until: None,
             },
+            expects,
             line: Line {
                 epoch: 0,
                 live: false,
@@ -1132,6 +1151,7 @@ impl<P: Personality> Simulation<P> {
                 refusals: 0,
                 odd: 0,
                 heard: started,
+                came: [started; CHANNELS.len() * SYMBOLS.len()],
                 probed: None,
                 message: None,
                 broke: false,
@@ -1153,6 +1173,7 @@ impl<P: Personality> Simulation<P> {
             config,
             rules,
             started,
+            utc,
             slept: Duration::ZERO,
             next: None,
             over: false,
@@ -1186,7 +1207,8 @@ impl<P: Personality> Simulation<P> {
             self.line.heard = clock::before(self.line.heard, self.slept);
             let requests = self.line.requests.iter_mut();
             let in_flight = self.line.in_flight.iter_mut().map(|(_, at)| at);
-            for at in requests.chain(in_flight).chain(&mut self.line.asked) {
+            let asked = self.line.asked.iter_mut();
+            for at in requests.chain(in_flight).chain(asked).chain(&mut self.line.came) {
                 *at = clock::before(*at, self.slept);
             }
         }
@@ -1333,6 +1355,7 @@ impl<P: Personality> Simulation<P> {
             Said::Authenticated => {
                 self.line.live = true;
                 self.line.live_since = now + self.peer.moment().asleep;
+                self.line.came.fill(now);
                 self.line.epoch += 1;
                 self.line.refused_since = None;
                 self.line.asked = None;
@@ -1358,7 +1381,13 @@ impl<P: Personality> Simulation<P> {
     fn bring(&mut self, items: &[Item]) {
         for item in items {
             match item {
-                Item::Tick(_) => self.line.events += 1,
+                Item::Tick(tick) => {
+                    self.line.events += 1;
+                    let topics = tick.topics();
+                    let came = self.line.came.iter_mut().enumerate();
+                    came.filter(|(bit, _)| topics >> bit & 1 != 0)
+                        .for_each(|(_, at)| *at = self.line.heard);
+                }
                 Item::Odd(lost) => {
                     self.odd(lost.topics());
                 }
@@ -1393,7 +1422,7 @@ impl<P: Personality> Simulation<P> {
             let silent = now - self.line.heard;
             let slept = self.slept >= SUSPEND;
             assert!(
-                slept || silent >= self.config.ping_interval,
+                slept || silent >= self.config.ping_interval || self.is_any_late(now),
                 "a ping after {silent:?}"
             );
             self.line.probed = slept.then_some(now);
@@ -1467,7 +1496,8 @@ impl<P: Personality> Simulation<P> {
             let patience = self.config.request_timeout.saturating_mul(2);
             let asked = self.line.asked;
             let is_deaf = asked.is_some_and(|at| now.saturating_duration_since(at) >= patience);
-            let bad = self.line.broke || self.line.pipe_broken || mute || is_deaf;
+            let is_late = self.is_any_late(now);
+            let bad = self.line.broke || self.line.pipe_broken || mute || is_deaf || is_late;
             assert!(bad, "gave up a good connection");
             let broken = (self.line.epoch, self.line.message);
             for reader in self
@@ -1481,6 +1511,18 @@ impl<P: Personality> Simulation<P> {
             }
         }
         self.line.live = false;
+    }
+
+    /// Whether nothing has come of a topic for longer than somebody waits for it.
+    fn is_any_late(&self, now: Instant) -> bool {
+        let Some(within) = self.expects else {
+            return false;
+        };
+        let readers = self.readers.iter();
+        let wanted = readers.fold(0, |all, reader| all | reader.wants);
+        let came = self.line.came.iter().enumerate();
+        let mut wanted = came.filter(|(bit, _)| wanted >> bit & 1 != 0);
+        wanted.any(|(_, at)| now.saturating_duration_since(*at) >= within)
     }
 
     fn check(&mut self, now: Instant) {
@@ -1600,6 +1642,10 @@ impl<P: Personality> Simulation<P> {
             topics(wants)
         );
         let list = Topics::<MarketEvent>::new(self.spelled(wants)).queue(limit, policy);
+        let list = match self.expects.filter(|_| !name.is_multiple_of(3)) {
+            Some(within) => list.expect_within(within),
+            None => list,
+        };
         let subscription = match self.handle.subscribe(list) {
             Err(Error::NoTopics { .. }) if wants == 0 => return,
             subscription => subscription.expect("the stream goes on"),
@@ -1708,7 +1754,7 @@ impl<P: Personality> Simulation<P> {
                     self.trace.number(gap.epoch << 32 | gap.breaks);
                     let apart = started_empty && previous_is_gap;
                     assert!(!apart, "{}: two gaps with no event between", reader.name);
-                    reader.gap(&gap, self.started);
+                    reader.gap(&gap, self.started, self.utc);
                 }
                 Update::Dropped(dropped) => {
                     self.trace.number(dropped.count);
@@ -1919,6 +1965,14 @@ impl<P: Personality> Simulation<P> {
         if self.market.ready && P::SPEECH.evicts && self.market.below(6) == 0 {
             return self.market.say(Said::Evicted);
         }
+        if self.expects.is_some() && self.market.below(2) == 0 {
+            self.market.muted = match self.market.below(3) {
+                0 => 0,
+                _ => self.market.muted | self.some_topics(),
+            };
+            tell!(self, "mute: {:?}", topics(self.market.muted & ALL));
+            return;
+        }
         match self.market.below(7) {
             0..3 => self.market.say(Said::End),
             3 => self.market.mute = true,
@@ -1953,6 +2007,7 @@ impl<P: Personality> Simulation<P> {
             // What it did not hear it never hears, and nobody would know.
             self.market.say(Said::End);
         }
+        self.market.muted = 0;
         self.market.deaf = false;
         self.market.slot_until = None;
         self.peer.answer_close(true);
@@ -2261,6 +2316,11 @@ fn settings_of(seed: u64) -> Settings {
 const MOST_CALLS: u64 = 150;
 /// Far more than any setting of the default takes, and less than a night.
 const LONGEST_LEAP: Duration = Duration::from_secs(600);
+
+/// Less than most leaps: some topics of many are late all the time.
+const EXPECTED: Duration = Duration::from_secs(20);
+/// When a day begins on which something is expected: a Tuesday, with hours of trading left.
+const EXPECTING: &str = "2026-03-17T15:00:00Z";
 
 const STEPS: u64 = 120;
 

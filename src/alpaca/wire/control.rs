@@ -1,19 +1,16 @@
 //! Everything that is not market data: the server's answers, and a client's requests.
 
-use std::sync::Arc;
-
 use serde::{Serialize, Serializer, ser::SerializeMap as _};
 
 use super::{
     Incoming,
-    field::{Fields, ItemReading},
-    value::LONGEST,
+    field::{Fields, ItemReading, Listed},
 };
 use crate::{
     alpaca::Codec,
     market::{
-        BARS, DAILY_BARS, IMBALANCES, LULDS, NEWS, ORDERBOOKS, PRICING, QUOTES, STATUSES, Symbol,
-        TRADES, UPDATED_BARS,
+        BARS, DAILY_BARS, IMBALANCES, LULDS, NEWS, ORDERBOOKS, PRICING, QUOTES, STATUSES, TRADES,
+        UPDATED_BARS,
     },
     topic::{Channel, Topic},
     venue::Message,
@@ -48,11 +45,8 @@ pub(super) fn subscription(
 ) -> Result<Incoming, String> {
     let mut state = Vec::new();
     for channel in CHANNELS {
-        let symbols: Arc<[Symbol]> = fields.decisive(channel.name(), reading)?;
-        if state.len() + symbols.len() > LONGEST {
-            return Err("a state of more than 65,536 topics".to_owned());
-        }
-        state.extend(crate::market::topics(channel, symbols.iter()));
+        let Listed(symbols) = fields.decisive(channel.name(), reading)?;
+        state.extend(crate::market::topics(channel, symbols));
     }
     Ok(Incoming::Subscription(state))
 }

@@ -124,7 +124,7 @@ macro_rules! slots {
     )+};
 }
 pub(super) use slots;
-slots! { Code Symbol Conditions Decimal bool String Arc<str> Arc<[Symbol]> BTreeMap<Symbol, Decimal> }
+slots! { Code Symbol Conditions Decimal bool String Arc<str> Arc<[Symbol]> Listed BTreeMap<Symbol, Decimal> }
 
 /// The fields of a map, unread.
 pub(super) struct Fields<'a>(Pairs<'a>);
@@ -395,6 +395,32 @@ impl Field for Arc<[Symbol]> {
             .into_iter()
             .map(|symbol| Symbol::read(symbol, reading)?.ok_or(Odd));
         symbols.collect::<Result<_, _>>().map(Some)
+    }
+}
+
+/// Symbols, however many there are: of a venue's state, where a whole market may be listed on each channel. What bounds them is
+/// the size of the frame.
+#[derive(Default)]
+pub(super) struct Listed(pub(super) Vec<Symbol>);
+
+impl Field for Listed {
+    const WHAT: &'static str = "a list of symbols";
+
+    fn read(raw: Raw<'_>, reading: &mut ItemReading) -> Read<Self> {
+        match raw.value() {
+            Value::Null => return Ok(None),
+            Value::List => {}
+            _ => return Err(Odd),
+        }
+        let (mut symbols, mut is_odd) = (Vec::new(), false);
+        let count = raw.each(|symbol| match Symbol::read(symbol, reading) {
+            Ok(Some(symbol)) => symbols.push(symbol),
+            Ok(None) | Err(Odd) => is_odd = true,
+        });
+        if count.is_none() || is_odd {
+            return Err(Odd);
+        }
+        Ok(Some(Self(symbols)))
     }
 }
 

@@ -93,33 +93,38 @@ impl<'a> Raw<'a> {
     /// The values of a list. Nothing where it is none, or longer than [`LONGEST`].
     pub(super) fn list(self) -> Option<Vec<Self>> {
         let mut list = Vec::new();
+        let count = self.each(|value| {
+            // Each takes more memory than its bytes in the frame: what is too many is only counted.
+            if list.len() < LONGEST {
+                list.push(value);
+            }
+        })?;
+        (count <= LONGEST).then_some(list)
+    }
+
+    /// Hands out the values of a list, one after the other, and says how many there were. Nothing where it is none.
+    pub(super) fn each(self, mut each: impl FnMut(Self)) -> Option<usize> {
+        let mut count = 0;
         match self {
             Self::Json(text) => {
-                let mut count = 0;
-                // Each takes more memory than its bytes in the frame: what is too many is only counted.
-                let each = |item: &'a str| {
+                let items = |item: &'a str| {
                     count += 1;
-                    if count <= LONGEST {
-                        list.push(Self::Json(item));
-                    }
+                    each(Self::Json(item));
                 };
                 let mut deserializer = serde_json::Deserializer::from_str(text);
-                Items(each).deserialize(&mut deserializer).ok()?;
-                (count <= LONGEST).then_some(list)
+                Items(items).deserialize(&mut deserializer).ok()?;
             }
             Self::MessagePack(bytes) => {
-                let (Token::Array(count), mut rest) = token(bytes)? else {
+                let (Token::Array(announced), mut rest) = token(bytes)? else {
                     return None;
                 };
-                if count as usize > LONGEST {
-                    return None;
+                for _ in 0..announced {
+                    each(Self::first(&mut rest)?);
+                    count += 1;
                 }
-                for _ in 0..count {
-                    list.push(Self::first(&mut rest)?);
-                }
-                Some(list)
             }
         }
+        Some(count)
     }
 
     /// The pairs of a map, unless there are more than [`MOST_PAIRS`].
@@ -272,9 +277,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     }
 }
 
-/// How many values a list may have. Each takes more memory than its bytes in the frame, and there are not half as many
-/// symbols on all feeds together.
-pub(super) const LONGEST: usize = 1 << 16;
+/// How many values a list of an event may have. Each takes more memory than its bytes in the frame.
+const LONGEST: usize = 1 << 16;
 
 /// How many pairs a map may have. The longest, an order, has some fifty.
 const MOST_PAIRS: usize = 1 << 10;

@@ -47,60 +47,70 @@ impl Exchange {
             return;
         };
         let (path, codec) = (connection.path, connection.codec);
-        let changed = changed(path, &connection.subscriptions, lists, change)
-            .and_then(|state| self.within_limit(&state, change).map(|()| state));
-        let state = match changed {
-            Ok(state) => state,
+        let held = &connection.subscriptions;
+        let refused = check(path, lists, change).and_then(|asked| {
+            let fits = change == Change::Remove || self.fits(held, &asked);
+            if fits { Ok(asked) } else { Err(SYMBOL_LIMIT) }
+        });
+        let asked = match refused {
+            Ok(asked) => asked,
             Err(refusal) => return self.refuse(id, refusal),
         };
-        for symbol in state.values().flatten() {
+        let oddity = self.waiting.reply.take();
+        let Some(connection) = self.connections.get_mut(&id) else {
+            return;
+        };
+        // In order, so that the same requests make the same market.
+        let mut new = BTreeSet::new();
+        for (channel, symbol) in asked {
+            let held = connection.subscriptions.entry(channel).or_default();
+            match change {
+                Change::Remove => drop(held.remove(symbol)),
+                Change::Add if held.insert(symbol.clone()) => drop(new.insert((channel, symbol))),
+                Change::Add => {}
+            }
+        }
+        for (_, symbol) in &new {
             if symbol.as_str() != "*" {
                 self.tape.list(symbol);
             } else if path.is_test() {
                 self.tape.list(&FAKEPACA.into());
             }
         }
-        let oddity = self.waiting.reply.take();
-        let reply = message(full_state(path, codec, &state, oddity), codec);
-        let Some(connection) = self.connections.get_mut(&id) else {
-            return;
-        };
-        let before = connection.subscriptions.remove(&ORDERBOOKS);
-        connection.subscriptions = state;
-        let books = connection.subscriptions.get(&ORDERBOOKS).into_iter();
-        let new_books: Vec<_> = books
-            .flatten()
-            .filter(|symbol| {
-                before
-                    .as_ref()
-                    .is_none_or(|before| !before.contains(*symbol))
-            })
-            .cloned()
-            .collect();
-        self.acknowledge(at, id, reply);
+        let new_books = new.iter().filter(|(channel, _)| *channel == ORDERBOOKS);
+        let new_books: Vec<Symbol> = new_books.map(|(_, symbol)| (*symbol).clone()).collect();
+        connection
+            .subscriptions
+            .retain(|_, symbols| !symbols.is_empty());
+        let state = full_state(path, codec, &connection.subscriptions, oddity);
+        self.acknowledge(at, id, message(state, codec));
         self.send_whole_books(at, id, &new_books);
     }
 
-    fn within_limit(&self, state: &Subscriptions, change: Change) -> Result<(), Refusal> {
-        let counted = match self.config.limit_counts {
-            LimitCounts::Pairs => state.values().map(BTreeSet::len).sum(),
-            LimitCounts::Symbols => state.values().flatten().collect::<BTreeSet<_>>().len(),
+    /// Whether the limit grants these beside what is held.
+    fn fits(&self, held: &Subscriptions, asked: &[(Channel, &Symbol)]) -> bool {
+        let Some(limit) = self.config.symbol_limit else {
+            return true;
         };
-        match self.config.symbol_limit {
-            Some(limit) if change == Change::Add && counted > limit => Err(SYMBOL_LIMIT),
-            _ => Ok(()),
-        }
+        let held = held
+            .iter()
+            .flat_map(|(channel, symbols)| symbols.iter().map(move |symbol| (*channel, symbol)));
+        let all = held.chain(asked.iter().copied());
+        let counted = match self.config.limit_counts {
+            LimitCounts::Pairs => all.collect::<BTreeSet<_>>().len(),
+            LimitCounts::Symbols => all.map(|(_, symbol)| symbol).collect::<BTreeSet<_>>().len(),
+        };
+        counted <= limit
     }
 }
 
-/// What a request makes of the subscriptions, or why it is refused.
-fn changed(
+/// What a request is for, or why it is refused.
+fn check(
     path: Path,
-    before: &Subscriptions,
     lists: &RequestLists,
     change: Change,
-) -> Result<Subscriptions, Refusal> {
-    let mut state = before.clone();
+) -> Result<Vec<(Channel, &Symbol)>, Refusal> {
+    let mut asked = Vec::new();
     for (name, symbols) in &lists.0 {
         let channels = path.channels().iter();
         let channel = channels
@@ -115,16 +125,9 @@ fn changed(
         {
             return Err(NO_STAR_QUOTES);
         }
-        let held = state.entry(channel).or_default();
-        for symbol in symbols {
-            match change {
-                Change::Add => held.insert(symbol.clone()),
-                Change::Remove => held.remove(symbol),
-            };
-        }
+        asked.extend(symbols.iter().map(|symbol| (channel, symbol)));
     }
-    state.retain(|_, symbols| !symbols.is_empty());
-    Ok(state)
+    Ok(asked)
 }
 
 /// A reply: every channel of the feed, and those that come with trades unasked.

@@ -40,13 +40,13 @@ struct Expectation {
     is_active: bool,
     /// What came later is what is expected.
     since: Instant,
-    stage: Stage,
+    lateness: Lateness,
     /// When a connection was given up that brought nothing of it.
     gave_up: Option<Timestamp>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stage {
+enum Lateness {
     OnTime {
         look_at: Instant,
     },
@@ -120,12 +120,12 @@ impl Expectations {
             within,
             is_active: false,
             since: now,
-            stage: Stage::OnTime { look_at: now },
+            lateness: Lateness::OnTime { look_at: now },
             gave_up: None,
         });
         let was_active = std::mem::replace(&mut expectation.is_active, true);
         let had = std::mem::replace(&mut expectation.within, within);
-        if let Stage::OnTime { .. } = expectation.stage
+        if let Lateness::OnTime { .. } = expectation.lateness
             && !(was_active && had == within)
         {
             if !was_active {
@@ -139,7 +139,7 @@ impl Expectations {
     pub(super) fn pause(&mut self, topic: &Topic) {
         if let Some(expectation) = self.topics.get_mut(topic) {
             expectation.is_active = false;
-            if let Stage::OnTime { look_at } = expectation.stage {
+            if let Lateness::OnTime { look_at } = expectation.lateness {
                 self.timers.remove(&(look_at, topic.clone()));
             }
         }
@@ -165,7 +165,7 @@ impl Expectations {
         self.late.clear();
         for expectation in self.topics.values_mut() {
             expectation.is_active = false;
-            expectation.stage = Stage::OnTime {
+            expectation.lateness = Lateness::OnTime {
                 look_at: self.connected,
             };
         }
@@ -183,15 +183,17 @@ impl Expectations {
         self.timers.clear();
         for (topic, expectation) in &mut self.topics {
             move_back(&mut expectation.since);
-            match &mut expectation.stage {
-                Stage::OnTime { look_at } => {
+            match &mut expectation.lateness {
+                Lateness::OnTime { look_at } => {
                     move_back(look_at);
                     if expectation.is_active {
                         self.timers.insert((*look_at, topic.clone()));
                     }
                 }
-                Stage::Kept { look_at: at } | Stage::AskedAgain { until: at } => move_back(at),
-                Stage::Probed { .. } => {}
+                Lateness::Kept { look_at: at } | Lateness::AskedAgain { until: at } => {
+                    move_back(at)
+                }
+                Lateness::Probed { .. } => {}
             }
         }
         for at in [&mut self.connected, &mut self.newest, &mut self.look_again] {
@@ -247,7 +249,7 @@ impl Expectations {
         }
         // From here on only what comes later counts.
         expectation.since = newest;
-        expectation.stage = Stage::Probed {
+        expectation.lateness = Lateness::Probed {
             messages: outlook.messages,
         };
         self.late.insert(topic.clone());
@@ -274,30 +276,32 @@ impl Expectations {
             self.late.remove(topic);
             return self.look_at(topic, outlook.now);
         }
-        match &mut expectation.stage {
-            Stage::Probed { messages } if expectation.is_active && outlook.messages > *messages => {
-                expectation.stage = Stage::AskedAgain {
+        match &mut expectation.lateness {
+            Lateness::Probed { messages }
+                if expectation.is_active && outlook.messages > *messages =>
+            {
+                expectation.lateness = Lateness::AskedAgain {
                     until: clock::after(outlook.now, outlook.patience),
                 };
                 missing.to_ask.push(topic.clone());
             }
-            Stage::AskedAgain { until } if *until <= outlook.now => {
+            Lateness::AskedAgain { until } if *until <= outlook.now => {
                 let came = heard.is_some_and(|heard| heard > self.connected);
                 if (outlook.may_give_up)(came, expectation.gave_up) {
                     return missing.given_up.push(topic.clone());
                 }
-                expectation.stage = Stage::Kept {
+                expectation.lateness = Lateness::Kept {
                     look_at: clock::after(outlook.now, LOOK_AT_KEPT),
                 };
                 missing.kept.push(topic.clone());
             }
-            Stage::Kept { look_at } if *look_at <= outlook.now => {
+            Lateness::Kept { look_at } if *look_at <= outlook.now => {
                 *look_at = clock::after(outlook.now, LOOK_AT_KEPT);
             }
-            Stage::OnTime { .. }
-            | Stage::Probed { .. }
-            | Stage::AskedAgain { .. }
-            | Stage::Kept { .. } => {}
+            Lateness::OnTime { .. }
+            | Lateness::Probed { .. }
+            | Lateness::AskedAgain { .. }
+            | Lateness::Kept { .. } => {}
         }
     }
 
@@ -319,9 +323,9 @@ impl Expectations {
 
     fn next(&self) -> Option<Instant> {
         let late = self.late.iter().filter_map(|topic| self.topics.get(topic));
-        let late = late.filter_map(|expectation| match expectation.stage {
-            Stage::AskedAgain { until: at } | Stage::Kept { look_at: at } => Some(at),
-            Stage::OnTime { .. } | Stage::Probed { .. } => None,
+        let late = late.filter_map(|expectation| match expectation.lateness {
+            Lateness::AskedAgain { until: at } | Lateness::Kept { look_at: at } => Some(at),
+            Lateness::OnTime { .. } | Lateness::Probed { .. } => None,
         });
         let timely = self.timers.first().map(|(at, _)| *at);
         late.chain(timely).min()
@@ -332,10 +336,10 @@ impl Expectations {
         let Some(expectation) = self.topics.get_mut(topic) else {
             return;
         };
-        if let Stage::OnTime { look_at } = expectation.stage {
+        if let Lateness::OnTime { look_at } = expectation.lateness {
             self.timers.remove(&(look_at, topic.clone()));
         }
-        expectation.stage = Stage::OnTime { look_at: at };
+        expectation.lateness = Lateness::OnTime { look_at: at };
         if expectation.is_active {
             self.timers.insert((at, topic.clone()));
         }

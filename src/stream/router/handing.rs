@@ -50,8 +50,8 @@ impl<E: Routed> Handing<E> {
                 slicing.heap.resize(batch.events.len(), 0);
                 std::mem::swap(&mut batch.heap, &mut slicing.heap);
             }
-            for slot in &slicing.touched {
-                let Some(member) = members.get_mut(*slot) else {
+            for seat in &slicing.touched {
+                let Some(member) = members.get_mut(*seat) else {
                     slices.push(batch.list(&[]));
                     continue;
                 };
@@ -63,8 +63,8 @@ impl<E: Routed> Handing<E> {
                 member.places.clear();
             }
         });
-        for (slot, slice) in slicing.touched.drain(..).zip(self.slices.drain(..)) {
-            let Some(member) = members.get_mut(slot) else {
+        for (seat, slice) in slicing.touched.drain(..).zip(self.slices.drain(..)) {
+            let Some(member) = members.get_mut(seat) else {
                 continue;
             };
             // Of a batch the last is as good as the newest.
@@ -100,10 +100,10 @@ impl<E: Routed> Handing<E> {
     pub(super) fn give(
         &mut self,
         batch: &Arc<Batch<E>>,
-        slot: super::Slot,
+        seat: super::Seat,
         members: &mut Members<E>,
     ) {
-        let Some(member) = members.get_mut(slot) else {
+        let Some(member) = members.get_mut(seat) else {
             return;
         };
         let happened = batch

@@ -12,7 +12,7 @@ use crate::topic::Topic;
 
 /// What is held back for topics, to be given to readers `R`.
 pub(in crate::stream) struct Holds<E, R> {
-    topics: HashMap<Topic, Hold<R>>,
+    topics: HashMap<Topic, HeldTopic<R>>,
     /// The events, by a number that goes up. One of a symbol is held for its own topic, for the wildcard, or for both.
     events: BTreeMap<u64, Kept<E>>,
     last: u64,
@@ -27,7 +27,7 @@ pub(in crate::stream) struct Most {
     pub(in crate::stream) bytes: usize,
 }
 
-struct Hold<R> {
+struct HeldTopic<R> {
     numbers: VecDeque<u64>,
     /// Events that were let go because there were too many.
     missed: u64,
@@ -75,7 +75,7 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
     /// Begins to hold back the events of a topic. What was held of it before is let go.
     pub(in crate::stream) fn begin(&mut self, topic: &Topic) {
         self.settle(topic);
-        let hold = Hold {
+        let hold = HeldTopic {
             numbers: VecDeque::new(),
             missed: 0,
             from: HashMap::new(),

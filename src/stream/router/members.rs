@@ -1,11 +1,11 @@
-//! The subscriptions of a stream, each at a slot of its own: so an event finds its readers by index and not by hash.
+//! The subscriptions of a stream, each at a seat of its own: so an event finds its readers by index and not by hash.
 
 use std::{collections::HashMap, time::Duration};
 
 use smallvec::SmallVec;
 
 use super::{
-    Slot,
+    Seat,
     lanes::{Lane, Lanes, SINGLE},
     recent::Recent,
 };
@@ -19,10 +19,10 @@ use crate::{
 pub(super) struct Members<E> {
     list: Vec<Option<Member<E>>>,
     /// Slots of those that have left.
-    free: Vec<Slot>,
-    slots: HashMap<SubscriptionId, Slot>,
+    free: Vec<Seat>,
+    seats: HashMap<SubscriptionId, Seat>,
     /// Those that want all of some channel.
-    wide: SmallVec<[Slot; 8]>,
+    wide: SmallVec<[Seat; 8]>,
 }
 
 /// What every event looks at comes first, in a line of the processor's cache: where there are many members, few of them
@@ -60,12 +60,12 @@ impl<E> Members<E> {
         Self {
             list: Vec::new(),
             free: Vec::new(),
-            slots: HashMap::new(),
+            seats: HashMap::new(),
             wide: SmallVec::new(),
         }
     }
 
-    pub(super) fn join(&mut self, joined: Joined<E>) -> Slot {
+    pub(super) fn join(&mut self, joined: Joined<E>) -> Seat {
         let member = Member {
             sink: joined.sink,
             places: SmallVec::new(),
@@ -79,39 +79,39 @@ impl<E> Members<E> {
             told_causes: Vec::new(),
             expected: joined.expected,
         };
-        let slot = self.free.pop().unwrap_or_else(|| {
+        let seat = self.free.pop().unwrap_or_else(|| {
             self.list.push(None);
             self.list.len() - 1
         });
-        self.list[slot] = Some(member);
-        self.slots.insert(joined.id, slot);
-        slot
+        self.list[seat] = Some(member);
+        self.seats.insert(joined.id, seat);
+        seat
     }
 
     /// It gets no topic any more.
     pub(super) fn leave(&mut self, id: SubscriptionId) {
-        if let Some(slot) = self.slots.remove(&id) {
-            self.list[slot] = None;
-            self.free.push(slot);
+        if let Some(seat) = self.seats.remove(&id) {
+            self.list[seat] = None;
+            self.free.push(seat);
         }
     }
 
-    pub(super) fn slot(&self, id: SubscriptionId) -> Option<Slot> {
-        self.slots.get(&id).copied()
+    pub(super) fn seat(&self, id: SubscriptionId) -> Option<Seat> {
+        self.seats.get(&id).copied()
     }
 
     #[inline]
-    pub(super) fn get(&self, slot: Slot) -> Option<&Member<E>> {
-        self.list.get(slot)?.as_ref()
+    pub(super) fn get(&self, seat: Seat) -> Option<&Member<E>> {
+        self.list.get(seat)?.as_ref()
     }
 
     #[inline]
-    pub(super) fn get_mut(&mut self, slot: Slot) -> Option<&mut Member<E>> {
-        self.list.get_mut(slot)?.as_mut()
+    pub(super) fn get_mut(&mut self, seat: Seat) -> Option<&mut Member<E>> {
+        self.list.get_mut(seat)?.as_mut()
     }
 
     pub(super) fn of(&self, id: SubscriptionId) -> Option<&Member<E>> {
-        self.get(self.slot(id)?)
+        self.get(self.seat(id)?)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Member<E>> {
@@ -122,15 +122,15 @@ impl<E> Members<E> {
         self.list.iter_mut().flatten()
     }
 
-    /// The slots that are taken.
-    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
-        let taken = |(slot, member): (Slot, &Option<Member<E>>)| member.as_ref().map(|_| slot);
+    /// The seats that are taken.
+    pub(super) fn seats(&self) -> impl Iterator<Item = Seat> {
+        let taken = |(seat, member): (Seat, &Option<Member<E>>)| member.as_ref().map(|_| seat);
         self.list.iter().enumerate().filter_map(taken)
     }
 
     /// Whether a member gets all of a channel, from here on.
-    pub(super) fn set_wide(&mut self, slot: Slot, lane: Lane, is_wide: bool) {
-        let Some(member) = self.get_mut(slot).filter(|_| lane != SINGLE) else {
+    pub(super) fn set_wide(&mut self, seat: Seat, lane: Lane, is_wide: bool) {
+        let Some(member) = self.get_mut(seat).filter(|_| lane != SINGLE) else {
             return;
         };
         if is_wide {
@@ -139,9 +139,9 @@ impl<E> Members<E> {
             member.wide.remove(lane);
         }
         let has_any = !member.wide.is_empty();
-        self.wide.retain(|other| *other != slot);
+        self.wide.retain(|other| *other != seat);
         if has_any {
-            self.wide.push(slot);
+            self.wide.push(seat);
         }
     }
 
@@ -155,10 +155,10 @@ impl<E> Members<E> {
 
     /// Does something with each of those that get all of some channel.
     #[inline]
-    pub(super) fn each_wide(&mut self, mut each: impl FnMut(Slot, &mut Member<E>)) {
-        for slot in &self.wide {
-            if let Some(member) = self.list[*slot].as_mut() {
-                each(*slot, member);
+    pub(super) fn each_wide(&mut self, mut each: impl FnMut(Seat, &mut Member<E>)) {
+        for seat in &self.wide {
+            if let Some(member) = self.list[*seat].as_mut() {
+                each(*seat, member);
             }
         }
     }

@@ -12,7 +12,7 @@ use std::{
 use smallvec::SmallVec;
 
 use super::{
-    Slot,
+    Seat,
     by_symbol::BySymbol,
     lanes::{Lane, SINGLE},
 };
@@ -45,9 +45,9 @@ pub(super) struct ChannelReaders {
 #[derive(Default)]
 pub(super) struct TopicReaders {
     /// Those that get its events.
-    pub(super) readers: SmallVec<[Slot; 2]>,
+    pub(super) readers: SmallVec<[Seat; 2]>,
     /// Those that want it and do not get it now.
-    pub(super) waiting: SmallVec<[Slot; 2]>,
+    pub(super) waiting: SmallVec<[Seat; 2]>,
     /// When the newest of its events was read.
     pub(super) heard: Cell<Option<Instant>>,
     /// That was since the rhythms were looked at last.
@@ -169,7 +169,7 @@ impl Readers {
     }
 
     /// Those that want what this concerns. Nothing where it concerns all, or is news for all because it concerns nobody.
-    pub(super) fn concerned(&self, concerns: &Concerns) -> Option<BTreeSet<Slot>> {
+    pub(super) fn concerned(&self, concerns: &Concerns) -> Option<BTreeSet<Seat>> {
         let topics: Vec<&TopicReaders> = match concerns {
             Concerns::Everybody | Concerns::Nobody => return None,
             Concerns::Topic(topic) if !topic.is_wildcard() => {
@@ -181,29 +181,29 @@ impl Readers {
                 self.of_channel(*channel).collect()
             }
         };
-        let slots = topics
+        let seats = topics
             .iter()
             .flat_map(|of| of.readers.iter().chain(&of.waiting));
-        Some(slots.copied().collect())
+        Some(seats.copied().collect())
     }
 
     // ---- changes ----
 
     /// Somebody wants a topic.
-    pub(super) fn want(&mut self, topic: &Topic, slot: Slot) {
+    pub(super) fn want(&mut self, topic: &Topic, seat: Seat) {
         let of = self.of(topic);
         if !of.is_wanted() {
             of.heard.set(None);
             of.is_fresh.set(false);
         }
-        of.waiting.push(slot);
+        of.waiting.push(seat);
     }
 
     /// Somebody gets a topic that it wants. Says which lane it gets all of from here on.
-    pub(super) fn begin_reading(&mut self, topic: &Topic, slot: Slot) -> Option<Lane> {
+    pub(super) fn begin_reading(&mut self, topic: &Topic, seat: Seat) -> Option<Lane> {
         let of = self.of(topic);
-        of.waiting.retain(|other| *other != slot);
-        of.readers.push(slot);
+        of.waiting.retain(|other| *other != seat);
+        of.readers.push(seat);
         let place = self.place(topic.channel)?;
         let channel = &mut self.channels[place];
         channel.told_unmatched = false;
@@ -215,17 +215,17 @@ impl Readers {
     pub(super) fn stop_reading(
         &mut self,
         topic: &Topic,
-        slot: Slot,
+        seat: Seat,
         is_wanted: bool,
         now: Instant,
     ) -> Stopped {
         let of = self.of(topic);
         let before = of.readers.len();
-        of.readers.retain(|other| *other != slot);
+        of.readers.retain(|other| *other != seat);
         let was_reader = of.readers.len() < before;
-        of.waiting.retain(|other| *other != slot);
+        of.waiting.retain(|other| *other != seat);
         if is_wanted {
-            of.waiting.push(slot);
+            of.waiting.push(seat);
         }
         let is_last = was_reader && of.readers.is_empty();
         self.forget_departures(now);
@@ -244,17 +244,18 @@ impl Readers {
     }
 
     /// Nobody gets anything any more. Says who got what.
-    pub(super) fn stop_all(&mut self) -> Vec<(Slot, Topic)> {
+    pub(super) fn stop_all(&mut self) -> Vec<(Seat, Topic)> {
         let mut stopped = Vec::new();
         for channel in &mut self.channels {
             let name = channel.channel;
             for (symbol, of) in channel.iter_mut() {
                 of.is_held = false;
-                for slot in std::mem::take(&mut of.readers) {
-                    of.waiting.push(slot);
-                    stopped.push((slot, Topic::new(name, symbol)));
+                for seat in std::mem::take(&mut of.readers) {
+                    of.waiting.push(seat);
+                    stopped.push((seat, Topic::new(name, symbol)));
                 }
             }
+            channel.by_symbol.retain(|_, of| !of.is_idle());
         }
         stopped
     }

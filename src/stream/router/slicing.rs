@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Instant};
 
 use super::{
-    Routing, Slot,
+    Routing, Seat,
     lanes::{Lane, Lanes, SINGLE},
     members::{Member, Members},
     readers::{ChannelReaders, Readers, TopicReaders},
@@ -22,7 +22,7 @@ pub(super) struct Slicing {
     /// For each event, the lane of its channel.
     lanes: Vec<Lane>,
     /// Which members get something. They have noted what.
-    pub(super) touched: Vec<Slot>,
+    pub(super) touched: Vec<Seat>,
     /// What the events keep outside of themselves, up to the last that keeps any.
     pub(super) heap: Vec<usize>,
     /// The first event of each channel that matched nobody, where that is to be told.
@@ -135,8 +135,8 @@ impl Slicing {
                 continue;
             }
             found = Match::Somebody;
-            for slot in &of.readers {
-                let Some(member) = members.get_mut(*slot) else {
+            for seat in &of.readers {
+                let Some(member) = members.get_mut(*seat) else {
                     continue;
                 };
                 // Its wildcard brings it, or it came by its symbol, and by another or the wildcard again.
@@ -150,7 +150,7 @@ impl Slicing {
                     continue;
                 }
                 if member.places.is_empty() {
-                    self.touched.push(*slot);
+                    self.touched.push(*seat);
                 }
                 member.places.push(index);
             }
@@ -174,12 +174,12 @@ impl Slicing {
                 channel.wildcard.hear(newest);
             }
         }
-        members.each_wide(|slot, member| {
+        members.each_wide(|seat, member| {
             if !member.wide().meets(met) {
                 return;
             }
             if member.places.is_empty() {
-                self.touched.push(slot);
+                self.touched.push(seat);
             }
             // Of a single event there is nothing to spare.
             member.takes_whole = self.lanes.len() > 1 && member.wide().covers(met);

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{HeldEvent, Slot, members::Member};
+use super::{HeldEvent, Seat, members::Member};
 use crate::{
     correlation::CorrelationId,
     error::Error,
@@ -69,7 +69,7 @@ impl TopicFate {
 
 /// What one member is told of some of its topics at once.
 pub(super) struct Announcement<E> {
-    pub(super) slot: Slot,
+    pub(super) seat: Seat,
     pub(super) what: Announced,
     pub(super) topics: Vec<Topic>,
     /// Events that were held back, by their numbers, and how many more there were.
@@ -113,7 +113,7 @@ impl Announced {
 /// News in the order in which it is told: for each member, what is alike and comes one after the other is told at once.
 pub(super) struct Announcements<E> {
     list: Vec<Announcement<E>>,
-    newest: HashMap<Slot, usize>,
+    newest: HashMap<Seat, usize>,
 }
 
 impl<E> Announcements<E> {
@@ -124,13 +124,13 @@ impl<E> Announcements<E> {
         }
     }
 
-    pub(super) fn of(&mut self, slot: Slot, what: Announced) -> &mut Announcement<E> {
-        let newest = self.newest.get(&slot).copied();
+    pub(super) fn of(&mut self, seat: Seat, what: Announced) -> &mut Announcement<E> {
+        let newest = self.newest.get(&seat).copied();
         let newest = newest.filter(|place| self.list[*place].what.is_like(&what));
         let place = newest.unwrap_or_else(|| {
-            self.newest.insert(slot, self.list.len());
+            self.newest.insert(seat, self.list.len());
             self.list.push(Announcement {
-                slot,
+                seat,
                 what,
                 topics: Vec::new(),
                 given: BTreeMap::new(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Slot, members::Members, readers::Readers};
+use super::{Seat, members::Members, readers::Readers};
 use crate::{event::Notice, topic::Topic, venue::Routed};
 
 /// Tells of an unmatched event those who have a confirmed topic of its channel that has never had an event, once each.
@@ -12,9 +12,9 @@ pub(super) fn tell<E: Routed>(topic: &Topic, readers: &Readers, members: &mut Me
     let unheard = readers
         .of_channel(topic.channel)
         .filter(|of| of.heard.get().is_none());
-    let slots: BTreeSet<Slot> = unheard.flat_map(|of| &of.readers).copied().collect();
-    for slot in slots {
-        let Some(member) = members.get_mut(slot) else {
+    let seats: BTreeSet<Seat> = unheard.flat_map(|of| &of.readers).copied().collect();
+    for seat in seats {
+        let Some(member) = members.get_mut(seat) else {
             continue;
         };
         if member.told_unmatched.contains(&topic.channel) {

@@ -518,3 +518,32 @@ fn every_channel_can_be_asked_for_and_is_read_in_the_state() {
         );
     }
 }
+
+/// What bounds a state is the size of a frame, and not how many topics are in it, in all or in one list.
+#[test]
+fn a_state_lists_as_many_topics_as_fit_into_a_frame() {
+    let symbols: Vec<Symbol> = (0..70_000)
+        .map(|number| format!("S{number}").into())
+        .collect();
+    let list = || Some(symbols.iter().collect());
+    let state = [("trades", list()), ("quotes", list())];
+    let topics = [TRADES, QUOTES].into_iter().flat_map(|channel| {
+        let symbols = symbols.iter();
+        symbols.map(move |symbol| Topic::new(channel, symbol))
+    });
+    let topics: Vec<Topic> = topics.collect();
+    for codec in [Codec::Json, Codec::MessagePack] {
+        let items = all(&server::subscription(&state, codec), codec);
+        let [Ok(Incoming::Subscription(read))] = &items[..] else {
+            panic!("{codec}: {} items", items.len());
+        };
+        assert!(*read == topics, "{codec}: {} topics", read.len());
+    }
+    assert!(
+        matches!(
+            &decode_all(r#"[{"T":"subscription","trades":["KO",7]}]"#)[..],
+            [Err(_)]
+        ),
+        "a state that cannot be read whole would take topics away"
+    );
+}
