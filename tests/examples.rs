@@ -75,6 +75,8 @@ fn quickstart_names_what_it_has_no_credentials_in() {
     let ran = run(example("quickstart").arg("--live"), BOUND);
     assert_eq!(ran.code(), Some(1));
     assert!(ran.stderr.contains("APCA_API_KEY_ID"), "{}", ran.stderr);
+    // Whoever has no keys at all learns how to do without.
+    assert!(ran.stderr.contains("needs no keys"), "{}", ran.stderr);
 }
 
 #[test]
