@@ -51,7 +51,7 @@ fn run() -> anyhow::Result<ExitCode> {
                     // New fills are seen again, so now REST can be asked: of orders those that are open, and by their ids
                     // those that were. `after=` would not do: it goes by when an order was placed.
                     Update::Notice(Notice::Resumed { .. }) => {
-                        writeln!(out, "it is back: GET {}/v2/positions", Account::Paper.rest_url())?;
+                        writeln!(out, "it is back: GET {}/v2/orders", Account::Paper.rest_url())?;
                         sim.fill("AAPL", Side::Sell, 40.into(), 151.into());
                     }
                     Update::Notice(notice) => common::progress(&notice),

@@ -66,6 +66,8 @@ fn quickstart_proves_what_it_claims() {
         })
         .count();
     assert!((8..=30).contains(&shown), "{}", ran.stdout);
+    let widest = ran.stdout.lines().map(str::len).max();
+    assert!(widest <= Some(60), "{}", ran.stdout);
 }
 
 #[test]
@@ -73,6 +75,8 @@ fn quickstart_names_what_it_has_no_credentials_in() {
     let ran = run(example("quickstart").arg("--live"), BOUND);
     assert_eq!(ran.code(), Some(1));
     assert!(ran.stderr.contains("APCA_API_KEY_ID"), "{}", ran.stderr);
+    // Whoever has no keys at all learns how to do without.
+    assert!(ran.stderr.contains("needs no keys"), "{}", ran.stderr);
 }
 
 #[test]
@@ -601,11 +605,12 @@ fn orders_tells_what_to_do_when_the_line_broke() {
         [
             "filled: 100 at 150, position 100",
             "the line broke: no orders until I know my position",
-            "it is back: GET https://paper-api.alpaca.markets/v2/positions",
+            "it is back: GET https://paper-api.alpaca.markets/v2/orders",
             "filled: 40 at 151, position 60",
             "2 fills, 1 break of the line",
         ]
     );
+    assert!(told.iter().all(|line| line.len() <= 60), "{told:?}");
 }
 
 mod price_watch_on_a_terminal {

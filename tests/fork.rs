@@ -1,5 +1,6 @@
 //! A forked child has no part in its parent's streams (R7): a typed error, no hang, and the parent's socket stays up.
 
+#![cfg(unix)]
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

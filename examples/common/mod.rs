@@ -93,6 +93,9 @@ pub(crate) fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
         Some(error) => {
             // In `Debug` it says what to do.
             eprintln!("{error:?}");
+            if let Error::InvalidCredentials { .. } = error {
+                eprintln!("  or leave --live, --paper and --url out: the simulator needs no keys");
+            }
             ExitCode::from(1 + u8::from(error.remedy() == Remedy::FixRequest))
         }
         None => {

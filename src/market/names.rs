@@ -381,8 +381,8 @@ impl<const N: usize> serde::Serialize for Text<N> {
 #[cfg(feature = "serde")]
 impl<'de, const N: usize> serde::Deserialize<'de> for Text<N> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader<const N: usize>;
-        impl<const N: usize> serde::de::Visitor<'_> for Reader<N> {
+        struct TextVisitor<const N: usize>;
+        impl<const N: usize> serde::de::Visitor<'_> for TextVisitor<N> {
             type Value = Text<N>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a text")
@@ -391,7 +391,7 @@ impl<'de, const N: usize> serde::Deserialize<'de> for Text<N> {
                 Ok(text.into())
             }
         }
-        deserializer.deserialize_str(Reader)
+        deserializer.deserialize_str(TextVisitor)
     }
 }
 

@@ -144,8 +144,8 @@ impl serde::Serialize for Timestamp {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Timestamp {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Reader;
-        impl serde::de::Visitor<'_> for Reader {
+        struct TimestampVisitor;
+        impl serde::de::Visitor<'_> for TimestampVisitor {
             type Value = Timestamp;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an RFC 3339 timestamp from 1677 to 2262")
@@ -155,7 +155,7 @@ impl<'de> serde::Deserialize<'de> for Timestamp {
                 text.parse().map_err(invalid)
             }
         }
-        deserializer.deserialize_str(Reader)
+        deserializer.deserialize_str(TimestampVisitor)
     }
 }
 

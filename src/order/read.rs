@@ -27,12 +27,12 @@ macro_rules! read {
     ($type:ident needs [$($needed:ident),*] { $($field:ident $(or $other:literal)?),+ $(,)? }) => {
         impl<'de> Deserialize<'de> for $type {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Reader;
-                impl<'de> Visitor<'de> for Reader {
+                struct FieldsVisitor;
+                impl<'de> Visitor<'de> for FieldsVisitor {
                     type Value = $type;
 
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                        f.write_str(concat!("the fields of `", stringify!($type), "`"))
+                        f.write_str("an object with the fields of an order, or of a part of one")
                     }
 
                     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<$type, M::Error> {
@@ -42,7 +42,7 @@ macro_rules! read {
                             let is_given = match name.as_str() {
                                 $(stringify!($field) $(| $other)? => {
                                     let Given(given) = map.next_value()?;
-                                    value.$field.take_over(given)
+                                    value.$field.set_if_given(given)
                                 })+
                                 _ => map.next_value().map(|IgnoredAny| false)?,
                             };
@@ -54,7 +54,7 @@ macro_rules! read {
                         }
                     }
                 }
-                deserializer.deserialize_map(Reader)
+                deserializer.deserialize_map(FieldsVisitor)
             }
         }
     };
@@ -75,7 +75,7 @@ read! { Amendment needs [] { previous_execution_id, price, qty, position_qty } }
 
 /// The fields of an update beside one another, as they are written: which of them there are depends on the event.
 #[derive(Default)]
-struct Report {
+struct UpdateFields {
     event: Code,
     order: Option<Order>,
     execution_id: Option<Code>,
@@ -93,13 +93,13 @@ struct Report {
     previous_execution_id: Option<Code>,
 }
 read! {
-    Report needs [event] {
+    UpdateFields needs [event] {
         event, order, execution_id, timestamp, at, event_id, reason, account_id, commission, price, qty, position_qty,
         position_qtys, legs, previous_execution_id,
     }
 }
 
-impl Report {
+impl UpdateFields {
     fn take_event<E: Error>(&mut self) -> Result<OrderEvent, E> {
         let mut event = OrderEvent::from(self.event.as_str());
         match &mut event {
@@ -128,39 +128,39 @@ impl Report {
 
 impl<'de> Deserialize<'de> for OrderEvent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Report::deserialize(deserializer)?.take_event()
+        UpdateFields::deserialize(deserializer)?.take_event()
     }
 }
 
 impl<'de> Deserialize<'de> for OrderUpdate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut report = Report::deserialize(deserializer)?;
-        let order = report.order.take();
+        let mut fields = UpdateFields::deserialize(deserializer)?;
+        let order = fields.order.take();
         Ok(Self {
-            event: report.take_event()?,
+            event: fields.take_event()?,
             order: order.ok_or_else(|| D::Error::missing_field("order"))?,
-            execution_id: report.execution_id,
-            timestamp: report.timestamp,
-            at: report.at,
-            event_id: report.event_id,
-            reason: report.reason,
-            account_id: report.account_id,
-            commission: report.commission,
+            execution_id: fields.execution_id,
+            timestamp: fields.timestamp,
+            at: fields.at,
+            event_id: fields.event_id,
+            reason: fields.reason,
+            account_id: fields.account_id,
+            commission: fields.commission,
         })
     }
 }
 
 /// What a field can hold, and what it takes over of what was given for it. A field that says nothing leaves what is there,
 /// so that of two names for one field either will do.
-trait Slot {
+trait Settable {
     type Value;
     /// Whether anything was given.
-    fn take_over(&mut self, given: Option<Self::Value>) -> bool;
+    fn set_if_given(&mut self, given: Option<Self::Value>) -> bool;
 }
 
-impl<T> Slot for Option<T> {
+impl<T> Settable for Option<T> {
     type Value = T;
-    fn take_over(&mut self, given: Self) -> bool {
+    fn set_if_given(&mut self, given: Self) -> bool {
         let is_given = given.is_some();
         if is_given {
             *self = given;
@@ -170,17 +170,17 @@ impl<T> Slot for Option<T> {
 }
 
 /// Types whose default says that there is nothing.
-macro_rules! slots {
+macro_rules! settable {
     ($($type:ty)+) => {$(
-        impl Slot for $type {
+        impl Settable for $type {
             type Value = Self;
-            fn take_over(&mut self, given: Option<Self>) -> bool {
+            fn set_if_given(&mut self, given: Option<Self>) -> bool {
                 given.map(|value| *self = value).is_some()
             }
         }
     )+};
 }
-slots! {
+settable! {
     Code Symbol Decimal bool OrderClass OrderStatus TimeInForce Vec<Order> Vec<LegFill> BTreeMap<Symbol, Decimal>
 }
 
@@ -189,11 +189,11 @@ struct Given<T>(Option<T>);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader(PhantomData))
+        deserializer.deserialize_any(GivenVisitor(PhantomData))
     }
 }
 
-struct Reader<T>(PhantomData<T>);
+struct GivenVisitor<T>(PhantomData<T>);
 
 /// Values that a text, a number or a flag may be.
 macro_rules! visit {
@@ -204,7 +204,7 @@ macro_rules! visit {
     )+};
 }
 
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Reader<T> {
+impl<'de, T: Deserialize<'de>> Visitor<'de> for GivenVisitor<T> {
     type Value = Given<T>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
