@@ -13,8 +13,8 @@ use std::{sync::Once, time::Duration};
 
 use common::{GENEROUS, credentials, quiet_sim, trade, until, until_no_thread};
 use trunkline::{
-    BARS, Config, DAILY_BARS, Error, LULDS, Manager, MarketEvent,
-    Phase, QUOTES, STATUSES, TRADES, Topic, Topics, TradeEvent, Update, alpaca,
+    BARS, Config, DAILY_BARS, Error, LULDS, Manager, MarketEvent, Phase, QUOTES, STATUSES, TRADES,
+    Topic, Topics, TradeEvent, Update, alpaca,
     sim::{Fault, FaultKind, FaultScript, Sim, SimConfig},
     testing,
     venue::Rules,
@@ -230,9 +230,7 @@ fn a_whole_market_of_eleven_thousand_symbols_on_six_channels_is_confirmed_and_de
         .stocks()
         .with_rules(|rules| rules.request_limit(SYMBOLS));
     let manager = Manager::new();
-    let feed = manager
-        .open(&venue, &sim.credentials())
-        .unwrap();
+    let feed = manager.open(&venue, &sim.credentials()).unwrap();
     feed.wait_live(GENEROUS).unwrap();
     let channels = [TRADES, QUOTES, BARS, DAILY_BARS, STATUSES, LULDS];
     let topics = channels

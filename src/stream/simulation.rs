@@ -1208,7 +1208,11 @@ impl<P: Personality> Simulation<P> {
             let requests = self.line.requests.iter_mut();
             let in_flight = self.line.in_flight.iter_mut().map(|(_, at)| at);
             let asked = self.line.asked.iter_mut();
-            for at in requests.chain(in_flight).chain(asked).chain(&mut self.line.came) {
+            for at in requests
+                .chain(in_flight)
+                .chain(asked)
+                .chain(&mut self.line.came)
+            {
                 *at = clock::before(*at, self.slept);
             }
         }
