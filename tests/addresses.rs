@@ -138,6 +138,10 @@ fn the_address_that_worked_last_is_tried_first() {
 #[test]
 fn both_families_are_tried() {
     let six = SocketAddr::from((Ipv6Addr::LOCALHOST, 0));
+    if std::net::TcpListener::bind(six).is_err() {
+        println!("skipped: this machine has no IPv6");
+        return;
+    }
     let (peer_six, peer_four) = (serving(six), serving(loopback(1)));
     let dead_six = std::net::TcpListener::bind(six)
         .unwrap()

@@ -12,7 +12,7 @@
 //! | state | what it waits for | what moves it on | file |
 //! |---|---|---|---|
 //! | `Waiting` | the time of the next attempt | `connect` | `link.rs` |
-//! | `Connecting` | the transport: lookup, TCP, TLS, upgrade | `progress` | `link.rs` |
+//! | `Connecting` | the transport: lookup, TCP, a proxy, TLS, upgrade | `progress` | `link.rs` |
 //! | `LoggingIn` | the session's word that it is up | `up` | `link.rs` |
 //! | `Live` | nothing: it is used, and watched | an ending alone | `live.rs` |
 //! | `Closing` | the peer's end, for as long as it may take | `go_on_closing` | `link.rs` |

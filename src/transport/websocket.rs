@@ -1,4 +1,4 @@
-//! TCP, TLS, the WebSocket and the poller.
+//! TCP, a proxy, TLS, the WebSocket and the poller.
 //!
 //! ```text
 //!  connect ▶ Resolving ▶ Connecting ▶ (Tunneling) ▶ (Securing) ▶ Upgrading ▶ Open ▶ Closing

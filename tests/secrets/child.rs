@@ -1,7 +1,7 @@
 //! The same binary again, as a client in a process of its own.
 
 use std::{
-    net::{TcpListener, TcpStream},
+    net::{SocketAddr, TcpListener, TcpStream},
     process::{Command, Stdio},
     thread,
 };
@@ -80,7 +80,19 @@ pub(crate) fn with_child_of_key(
     identity: Option<&Identity>,
     serve: impl FnOnce(&Listener) + Send,
 ) {
+    with_child_of_environment(|_| Vec::new(), key_len, test, identity, serve);
+}
+
+/// The same with further variables in its environment, which may depend on the address of the server.
+pub(crate) fn with_child_of_environment(
+    variables: impl FnOnce(SocketAddr) -> Vec<(&'static str, String)>,
+    key_len: usize,
+    test: &str,
+    identity: Option<&Identity>,
+    serve: impl FnOnce(&Listener) + Send,
+) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let variables = variables(listener.local_addr().unwrap());
     let scheme = if identity.is_some() { "wss" } else { "ws" };
     let url = format!("{scheme}://{}/v2/iex", listener.local_addr().unwrap());
     let listener = Listener::new(listener, identity);
@@ -89,6 +101,7 @@ pub(crate) fn with_child_of_key(
         .env(SERVER, url)
         .env(ROOT, identity.map_or("", |identity| &identity.root))
         .env(KEY_LEN, key_len.to_string())
+        .envs(variables)
         .env_remove("RUST_LOG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -138,6 +138,7 @@ fn live_a_life(server: &Server, scheme: &str) {
 mod memory {
     use super::*;
     use crate::{
+        child::with_child_of_environment,
         hidden::{Needle, SECRET, key},
         memory::assert_copies,
         support::eventually,
@@ -186,6 +187,53 @@ mod memory {
                 listener.wait_for_a_knock();
             }
         }
+    }
+
+    /// The environment keeps what it has. The stream's copy of it goes when the stream drains.
+    #[test]
+    fn the_login_of_a_proxy_of_the_environment_goes_when_the_stream_drains() {
+        const NAME: &str = "the_login_of_a_proxy_of_the_environment_goes_when_the_stream_drains";
+        if let Some(server) = Server::of_this_child() {
+            return drains(&server);
+        }
+        let variables = |address| {
+            let (user, password) = (text(USER), text(SECRET));
+            let url = format!("http://{}:{}@{address}", *user, *password);
+            vec![
+                ("HTTPS_PROXY", url),
+                ("NO_PROXY", String::new()),
+                ("no_proxy", String::new()),
+            ]
+        };
+        with_child_of_environment(variables, 40, NAME, None, |listener| {
+            let mut peer = Peer::next(listener);
+            peer.read_head();
+            peer.http("HTTP/1.1 200 Connection established\r\n\r\n");
+            peer.upgrade();
+            peer.log_in();
+            listener.wait_for_a_knock();
+            peer.serve_to_the_end();
+        });
+    }
+
+    fn drains(server: &Server) {
+        assert_copies(USER, "in the environment", 1);
+        let mut config: Config = server.config();
+        config.close_timeout = WAIT;
+        config.proxy = Proxy::FromEnv;
+        let manager = Manager::with_config(config).unwrap();
+        let credentials = Credentials::new("PKNOTTHEPROXYS", "of-the-venue-alone").unwrap();
+        let feed = manager.open(&venue(), &credentials).unwrap();
+        feed.wait_live(WAIT).unwrap();
+        assert_copies(USER, "in the environment, and the stream's", 2);
+        manager.shutdown(std::time::Duration::ZERO);
+        eventually("it waits for the peer to close", || {
+            feed.phase() == Phase::Closing
+        });
+        assert_copies(USER, "draining", 1);
+        server.knock();
+        feed.close(WAIT).unwrap();
+        println!("{DONE}");
     }
 
     /// Never in one piece but in what is wiped.

@@ -7,8 +7,8 @@ use std::{
 };
 
 use trunkline::{
-    Calendar, Config, Credentials, Error, Manager, MarketEvent, Notice, Overflow, RejectionKind,
-    Resolver, TradeEvent, Unparsed, Update,
+    Calendar, Config, Credentials, Error, Manager, MarketEvent, Notice, Overflow, Proxy,
+    ProxyServer, RejectionKind, Resolver, TradeEvent, Unparsed, Update,
     alpaca::{self, Account, Feed},
     sim::{Accept, Fault, FaultKind, FaultScript, Sim, SimConfig},
     venue::{
@@ -142,6 +142,13 @@ fn contract(shown: &mut Shown, canary: Canary) {
     shown.add(&orders);
     shown.add(&credentials.fingerprint());
     shown.add(&credentials);
+    let proxy: ProxyServer = "socks5h://proxy.test".parse().unwrap();
+    let proxy = proxy.login(canary.key, canary.secret).unwrap();
+    shown.add(&proxy);
+    let mut config = Config::default();
+    config.proxy = Proxy::At(proxy);
+    shown.add(&config.proxy);
+    shown.add(&config);
     // What a session and a server say is shown as they say it: these hold what was put there, and no more.
     shown.add(&Request::new(RequestId::new(1), Verb::Subscribe, &[]));
     shown.add(&Frame::Text("frame"));
