@@ -452,11 +452,11 @@ impl<V: Venue> Shared for Stream<V> {
         also: &mut dyn FnMut(),
     ) -> Result<()> {
         self.lifecycle.check_process()?;
-        if let Some(overflow) = overflow.filter(|overflow| *overflow != Overflow::End) {
-            if !self.may_drop(&topics) {
-                let at = At::default();
-                return Err(Error::LossyQueue { at, overflow });
-            }
+        if let Some(overflow) = overflow.filter(|overflow| *overflow != Overflow::End)
+            && !self.may_drop(&topics)
+        {
+            let at = At::default();
+            return Err(Error::LossyQueue { at, overflow });
         }
         let wanted = self.wanted(&topics)?;
         let edit = |table: &mut TopicTable| {
