@@ -458,6 +458,10 @@ impl Venue for Words {
         &self.0
     }
 
+    fn canonical(&self, topic: &Topic) -> Topic {
+        Topic::new(topic.channel, topic.symbol.to_ascii_uppercase())
+    }
+
     fn session(&self, _: Credentials) -> WordsSession {
         WordsSession
     }
@@ -525,4 +529,33 @@ fn a_book_of_a_venue_of_the_users_own_knows_of_what_that_could_not_read() {
         book.wait_fresh("A", LONG, GENEROUS).unwrap();
         assert_eq!(is_missed("B"), misses_b, "{odd}");
     }
+}
+
+/// What the venue sends as `KO` may be asked for as `ko`.
+#[test]
+fn a_book_knows_a_symbol_by_every_spelling_that_the_venue_does() {
+    let (said, heard) = crossbeam_channel::unbounded::<()>();
+    let peer = Peer::start(move |line| {
+        let mut venue = line.venue();
+        venue.say("quote KO 61".to_owned());
+        venue.say("quote PEP 152".to_owned());
+        let _ = heard.recv();
+    });
+    let said = said;
+    let endpoint: Endpoint = format!("ws://{}/words", peer.address()).parse().unwrap();
+    let feed = Manager::new()
+        .open(&Words(endpoint), &credentials())
+        .unwrap();
+    let book = feed.prices(["ko", "KO"]).unwrap();
+    assert_eq!(book.symbols(), ["KO"]);
+    for spelling in ["ko", "KO", "Ko"] {
+        book.wait_fresh(spelling, LONG, GENEROUS).unwrap();
+        assert!(book.symbol(spelling).is_some());
+    }
+    book.add(["pep"]).unwrap();
+    assert_eq!(book.symbols(), ["KO", "PEP"]);
+    book.remove(["pep", "Ko"]).unwrap();
+    assert_eq!(book.symbols(), [""; 0]);
+    assert!(book.symbol("nobody's").is_none());
+    drop(said);
 }

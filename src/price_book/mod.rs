@@ -123,7 +123,8 @@ impl<V: Venue<Event = MarketEvent>> StreamHandle<V> {
         &self,
         symbols: impl IntoIterator<Item = S>,
     ) -> Result<PriceBook> {
-        let symbols = Symbols::new(symbols).map_err(|error| self.told(error))?;
+        let symbols = Symbols::new(symbols, |topic| self.venue().canonical(topic))
+            .map_err(|error| self.told(error))?;
         let table = Arc::new(Table::new());
         for symbol in &symbols.0 {
             table.index.insert(symbol);
@@ -205,7 +206,7 @@ impl PriceBook {
     /// One symbol of the book, to be read without looking it up again. `None` if the book does not have it.
     #[must_use]
     pub fn symbol(&self, symbol: &str) -> Option<Price> {
-        let cell = self.0.table.index.get(symbol)?;
+        let cell = self.cell(symbol).ok()?;
         cell.is_member().then(|| Price {
             book: self.clone(),
             cell: Arc::clone(cell),
@@ -256,7 +257,8 @@ impl PriceBook {
         lifecycle
             .check_process()
             .map_err(|error| attached.told(error))?;
-        let symbols = Symbols::new(symbols).map_err(|error| attached.told(error))?;
+        let symbols = Symbols::new(symbols, |topic| attached.stream().canonical(topic))
+            .map_err(|error| attached.told(error))?;
         let table = &self.0.table;
         for symbol in &symbols.0 {
             let cell = table.index.insert(symbol);
@@ -276,7 +278,10 @@ impl PriceBook {
     /// # Errors
     /// The error the stream ended with.
     pub fn remove<S: Into<Symbol>>(&self, symbols: impl IntoIterator<Item = S>) -> Result<()> {
-        let symbols = Symbols(symbols.into_iter().map(Into::into).collect());
+        let symbols = symbols
+            .into_iter()
+            .map(|symbol| self.spelled(symbol.into()));
+        let symbols = Symbols(symbols.collect());
         let table = &self.0.table;
         self.0.attached.remove(&symbols.topics(), &mut || {
             for cell in symbols.cells(table) {
@@ -288,10 +293,20 @@ impl PriceBook {
     }
 
     fn cell(&self, symbol: &str) -> Result<&Arc<Cell>, NotFresh> {
-        self.0.table.index.get(symbol).ok_or_else(|| NotFresh {
+        let index = &self.0.table.index;
+        // The venue, which is user code, is not asked for a symbol that is there.
+        let found = index.get(symbol);
+        let found = found.or_else(|| index.get(&self.spelled(symbol.into())));
+        found.ok_or_else(|| NotFresh {
             symbol: symbol.into(),
             lack: Lack::NotInBook,
         })
+    }
+
+    /// A symbol as the venue writes it.
+    fn spelled(&self, symbol: Symbol) -> Symbol {
+        let topic = Topic::new(QUOTES, symbol);
+        self.0.attached.stream().canonical(&topic).symbol
     }
 
     fn not_fresh(&self, missing: NotFresh) -> Error {
@@ -464,8 +479,13 @@ impl fmt::Debug for Price {
 struct Symbols(Vec<Symbol>);
 
 impl Symbols {
-    fn new<S: Into<Symbol>>(symbols: impl IntoIterator<Item = S>) -> Result<Self> {
-        let symbols: Vec<Symbol> = symbols.into_iter().map(Into::into).collect();
+    /// As the venue writes them.
+    fn new<S: Into<Symbol>>(
+        symbols: impl IntoIterator<Item = S>,
+        canonical: impl Fn(&Topic) -> Topic,
+    ) -> Result<Self> {
+        let symbols = symbols.into_iter().map(|symbol| Topic::new(QUOTES, symbol));
+        let symbols: Vec<Symbol> = symbols.map(|topic| canonical(&topic).symbol).collect();
         if let Some(topic) = topics(QUOTES, &symbols).find(Topic::is_wildcard) {
             return Err(Error::invalid_topic(
                 &topic,

@@ -312,6 +312,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     #[cfg(test)]
+    #[cfg(not(loom))]
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.link, Link::Over(_))
+    }
+
+    #[cfg(test)]
     pub(super) fn utc(&self) -> crate::market::Timestamp {
         self.ambient.utc()
     }

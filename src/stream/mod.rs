@@ -139,6 +139,8 @@ pub(crate) trait Shared: Any + Send + Sync {
     /// Joins a thread that has ended. Whoever comes second finds nothing to join.
     fn join(&self);
     fn is_own_thread(&self) -> bool;
+    /// A topic as the venue writes it.
+    fn canonical(&self, topic: &Topic) -> Topic;
     fn unsubscribe(&self, id: SubscriptionId);
     /// Adds topics to a subscription, whose queue does this when it is full, if it has one. `also` runs under the lock, so that what
     /// it does has the same order for all threads.
@@ -221,7 +223,7 @@ impl<V: Venue> Stream<V> {
     }
 
     /// Topics in the venue's own spelling, each once.
-    fn canonical(&self, topics: &[Topic]) -> Vec<Topic> {
+    fn all_canonical(&self, topics: &[Topic]) -> Vec<Topic> {
         let topics = topics.iter().map(|topic| self.venue.canonical(topic));
         let mut topics: Vec<Topic> = topics.collect();
         topics.sort_unstable();
@@ -234,7 +236,7 @@ impl<V: Venue> Stream<V> {
     /// # Errors
     /// The venue does not have one of them.
     fn wanted(&self, topics: &[Topic]) -> Result<Vec<Wanted>> {
-        let topics = self.canonical(topics);
+        let topics = self.all_canonical(topics);
         topics
             .iter()
             .try_for_each(|topic| self.venue.validate(topic))?;
@@ -247,7 +249,7 @@ impl<V: Venue> Stream<V> {
 
     /// Whether a queue may leave out some of the events of these topics.
     fn may_drop(&self, topics: &[Topic]) -> bool {
-        let topics = self.canonical(topics);
+        let topics = self.all_canonical(topics);
         let mut deliveries = topics.iter().map(|topic| self.venue.delivery(topic));
         deliveries.all(|delivery| delivery == Delivery::Latest)
     }
@@ -452,6 +454,10 @@ impl<V: Venue> Shared for Stream<V> {
         self.thread_id.get() == Some(&std::thread::current().id())
     }
 
+    fn canonical(&self, topic: &Topic) -> Topic {
+        self.venue.canonical(topic)
+    }
+
     fn unsubscribe(&self, id: SubscriptionId) {
         self.subscriptions.unsubscribe(id);
     }
@@ -464,11 +470,11 @@ impl<V: Venue> Shared for Stream<V> {
         also: &mut dyn FnMut(),
     ) -> Result<()> {
         self.lifecycle.check_open()?;
-        if let Some(overflow) = overflow.filter(|overflow| *overflow != Overflow::End) {
-            if !self.may_drop(&topics) {
-                let at = At::default();
-                return Err(Error::LossyQueue { at, overflow });
-            }
+        if let Some(overflow) = overflow.filter(|overflow| *overflow != Overflow::End)
+            && !self.may_drop(&topics)
+        {
+            let at = At::default();
+            return Err(Error::LossyQueue { at, overflow });
         }
         let wanted = self.wanted(&topics)?;
         let edit = |table: &mut TopicTable| {
@@ -486,7 +492,7 @@ impl<V: Venue> Shared for Stream<V> {
         also: &mut dyn FnMut(),
     ) -> Result<()> {
         self.lifecycle.check_open()?;
-        let topics = self.canonical(topics);
+        let topics = self.all_canonical(topics);
         let edit = |table: &mut TopicTable| {
             table.remove(id, &topics);
             also();

@@ -1,5 +1,6 @@
 //! The driver on a transport without sockets, with the test as the peer and the clock.
 
+mod contract;
 mod depth;
 mod liveness;
 mod telling;
