@@ -270,6 +270,38 @@ fn no_files_of_the_stream_name_each_other_in_a_circle() {
     assert!(circles.is_empty(), "{circles:#?}");
 }
 
+/// A name of a type of the stream means one thing: no other type of the crate has it, but for the simulator's, which is another
+/// program that happens to live here.
+#[test]
+fn no_type_name_of_the_stream_means_two_things() {
+    let mut places: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for source in sources(&["src"]) {
+        // Of the two meters one is compiled.
+        let is_twin = source.name == "src/stream/meter_off.rs";
+        let is_apart = module(&source.name) == "sim";
+        if is_twin || is_apart {
+            continue;
+        }
+        for line in &source.outer {
+            let rest = line.trim_start_matches("pub ");
+            let rest = match rest.strip_prefix("pub(") {
+                Some(rest) => rest.split_once(") ").map_or("", |(_, rest)| rest),
+                None => rest,
+            };
+            let kinds = ["struct ", "enum ", "trait ", "type "];
+            let Some(rest) = kinds.iter().find_map(|kind| rest.strip_prefix(kind)) else {
+                continue;
+            };
+            let end = rest.find(|sign: char| !sign.is_alphanumeric());
+            let name = rest[..end.unwrap_or(rest.len())].to_owned();
+            places.entry(name).or_default().insert(source.name.clone());
+        }
+    }
+    assert!(places.contains_key("TopicTable"), "{places:#?}");
+    places.retain(|_, files| files.len() > 1 && files.iter().any(|file| module(file) == "stream"));
+    assert!(places.is_empty(), "{places:#?}");
+}
+
 #[test]
 fn the_venue_and_the_stream_meet_in_the_contract_alone() {
     let mut wrong = Vec::new();

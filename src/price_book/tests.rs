@@ -200,7 +200,7 @@ fn a_line_that_is_closed_here_is_cut_before_the_peer_has_answered() {
     let (mut bench, book) = book_of(&["A"]);
     bench.say(&quote("A", 1));
     bench.peer.never_answers_close();
-    crate::stream::Shared::stop(&**book.0.attached.stream(), None);
+    crate::stream::SharedStream::stop(&**book.0.attached.stream(), None);
     bench.step();
     assert_eq!(bench.phase(), Phase::Closing);
     assert_eq!(bench.quoted(&book, "A", Duration::MAX), "cut 1@0");

@@ -47,9 +47,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::{failure::Failures, link::Link};
+use self::{failure::StreamFailures, link::Link};
 use super::{
-    Shared as _, Stream,
+    SharedStream as _, Stream,
     meter::Meter,
     router::{Router, TopicFate},
     topics::TopicTable,
@@ -87,7 +87,7 @@ pub(crate) struct Driver<V: Venue, T> {
     /// Members were told of topics in this turn: what is expected of these is to be looked at.
     to_look: bool,
     epoch: u64,
-    failures: Failures,
+    failures: StreamFailures,
     /// The failed attempts at each host, of all streams that share the count.
     attempts: Arc<Attempts>,
     calendar: Calendar,
@@ -148,7 +148,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             is_changed: false,
             to_look: false,
             epoch: 0,
-            failures: Failures::default(),
+            failures: StreamFailures::default(),
             attempts,
             calendar,
             calendar_ends: false,

@@ -191,7 +191,7 @@ impl<V: Venue> StreamHandle<V> {
     /// A snapshot of the stream's state and counters. Never blocks on the stream's thread.
     #[must_use]
     pub fn health(&self) -> Health {
-        super::Shared::health(&*self.stream)
+        super::SharedStream::health(&*self.stream)
     }
 
     /// Gives this hold back and, as it was the last, waits for the stream to end, for `timeout` at most.

@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct Lifecycle {
     key: StreamKey,
     process: Process,
-    state: Mutex<State>,
+    state: Mutex<LifecycleState>,
     changed: Condvar,
     watchers: Mutex<Vec<Weak<Watcher>>>,
 }
@@ -82,7 +82,7 @@ impl fmt::Debug for Phases {
 
 /// A stream's state, as a value.
 #[derive(Clone, Debug)]
-pub(crate) struct State {
+pub(crate) struct LifecycleState {
     pub(crate) phase: Phase,
     pub(crate) since: Instant,
     /// The last thing that went wrong, also when the stream has long been live again.
@@ -100,7 +100,7 @@ pub(crate) struct State {
 
 impl Lifecycle {
     pub(crate) fn new(key: StreamKey) -> Self {
-        let state = State {
+        let state = LifecycleState {
             phase: Phase::Resolving,
             since: clock::now(),
             cause: None,
@@ -120,7 +120,7 @@ impl Lifecycle {
     }
 
     /// The one way to change the state.
-    pub(crate) fn change(&self, now: Instant, change: impl FnOnce(&mut State)) {
+    pub(crate) fn change(&self, now: Instant, change: impl FnOnce(&mut LifecycleState)) {
         let entered = {
             let mut state = self.state.lock();
             let before = state.phase;
@@ -216,9 +216,9 @@ impl Lifecycle {
         self.state.lock().phase
     }
 
-    pub(crate) fn snapshot(&self) -> State {
+    pub(crate) fn snapshot(&self) -> LifecycleState {
         if let Err(forked) = self.check_process() {
-            return State {
+            return LifecycleState {
                 phase: Phase::Ended,
                 since: clock::now(),
                 cause: Some(forked.clone()),

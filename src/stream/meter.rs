@@ -305,7 +305,7 @@ mod tests {
         Credentials,
         alpaca::{self, Feed},
         clock,
-        stream::{Shared as _, Stream},
+        stream::{SharedStream as _, Stream},
         venue::Venue as _,
     };
 

@@ -126,10 +126,10 @@ pub(crate) struct Stream<V: Venue> {
 }
 
 /// A stream, whatever its venue.
-pub(crate) type AnyStream = Arc<dyn Shared>;
+pub(crate) type AnyStream = Arc<dyn SharedStream>;
 
 /// What can be done with a stream without knowing its venue.
-pub(crate) trait Shared: Any + Send + Sync {
+pub(crate) trait SharedStream: Any + Send + Sync {
     fn key(&self) -> &StreamKey;
     fn generation(&self) -> u64;
     fn lifecycle(&self) -> &Lifecycle;
@@ -421,7 +421,7 @@ impl<V: Venue> Drop for Guard<V> {
     }
 }
 
-impl<V: Venue> Shared for Stream<V> {
+impl<V: Venue> SharedStream for Stream<V> {
     fn key(&self) -> &StreamKey {
         &self.key
     }

@@ -98,7 +98,7 @@ pub(super) struct Reader<E> {
     /// Somebody has the channel.
     asked: Cell<bool>,
     /// What a forked child has instead of it.
-    in_child: OnceCell<Channel>,
+    in_child: OnceCell<WakeChannel>,
 }
 
 /// What the reader has taken out of the queue, and not read yet.
@@ -117,12 +117,12 @@ impl<E> Front<E> {
 }
 
 /// The channel of the wake token.
-struct Channel {
+struct WakeChannel {
     sender: Sender<Ready>,
     receiver: Receiver<Ready>,
 }
 
-impl Channel {
+impl WakeChannel {
     fn new() -> Self {
         let (sender, receiver) = bounded(1);
         Self { sender, receiver }
@@ -153,7 +153,7 @@ pub(crate) struct Queue<E> {
     waiting_bytes: AtomicUsize,
     tail: Mutex<Tail<E>>,
     filled: Condvar,
-    channel: Channel,
+    channel: WakeChannel,
     stream: StreamKey,
     /// Whose subscription it is. Declarations are stamped with it when they are read, and events never.
     correlation: Option<CorrelationId>,
@@ -167,7 +167,7 @@ pub(crate) struct Queue<E> {
 
 /// Counters of one subscription. Routed events are delivered, queued, dropped, conflated, or discarded at the end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Counts {
+struct QueueCounts {
     routed: u64,
     delivered: u64,
     dropped: u64,
@@ -214,7 +214,7 @@ impl<E: Routed> Queue<E> {
                 asked: false,
             }),
             filled: Condvar::new(),
-            channel: Channel::new(),
+            channel: WakeChannel::new(),
             routed: AtomicU64::new(0),
             delivered: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
@@ -383,13 +383,13 @@ impl<E: Routed> Queue<E> {
     }
 
     /// What became of the events. Takes no lock; the numbers may be a moment apart.
-    fn counts(&self) -> Counts {
+    fn counts(&self) -> QueueCounts {
         let delivered = self.delivered.load(Ordering::Relaxed);
         let dropped = self.dropped.load(Ordering::Relaxed);
         let conflated = self.conflated.load(Ordering::Relaxed);
         let routed = self.routed.load(Ordering::Relaxed);
         let queued = routed.saturating_sub(delivered + dropped + conflated);
-        Counts {
+        QueueCounts {
             routed,
             delivered,
             dropped,
@@ -441,10 +441,10 @@ impl<E> Reader<E> {
         }
     }
 
-    fn arm(&self) -> &Channel {
+    fn arm(&self) -> &WakeChannel {
         let queue = &*self.queue;
         let (channel, is_queued) = if queue.process.is_parent() {
-            let channel = self.in_child.get_or_init(Channel::new);
+            let channel = self.in_child.get_or_init(WakeChannel::new);
             (channel, !self.front.borrow().over)
         } else {
             let mut tail = queue.tail.lock();

@@ -41,16 +41,16 @@ use crate::{
 
 /// A claim table whose slots point at `S`, a shared stream.
 pub(crate) struct Registry<S> {
-    slots: Mutex<Slots<S>>,
+    slots: Mutex<KeySlots<S>>,
     changed: Condvar,
 }
 
-struct Slots<S> {
-    by_key: HashMap<StreamKey, Slot<S>>,
+struct KeySlots<S> {
+    by_key: HashMap<StreamKey, KeySlot<S>>,
     last_generation: u64,
 }
 
-struct Slot<S> {
+struct KeySlot<S> {
     generation: u64,
     stream: S,
     state: SlotState,
@@ -90,7 +90,7 @@ pub(crate) enum Released {
 
 impl<S: Clone> Registry<S> {
     pub(crate) fn new() -> Self {
-        let slots = Slots {
+        let slots = KeySlots {
             by_key: HashMap::new(),
             last_generation: 0,
         };
@@ -119,7 +119,7 @@ impl<S: Clone> Registry<S> {
             match slots.by_key.entry(key.clone()) {
                 Entry::Vacant(vacant) => {
                     let stream = create(generation);
-                    vacant.insert(Slot::live(generation, stream.clone(), scope));
+                    vacant.insert(KeySlot::live(generation, stream.clone(), scope));
                     slots.last_generation = generation;
                     return Ok(Acquired::Created { stream });
                 }
@@ -137,7 +137,7 @@ impl<S: Clone> Registry<S> {
                             let stream = create(generation);
                             _replaced = std::mem::replace(
                                 slot,
-                                Slot::live(generation, stream.clone(), scope),
+                                KeySlot::live(generation, stream.clone(), scope),
                             );
                             slots.last_generation = generation;
                             return Ok(Acquired::Created { stream });
@@ -298,8 +298,8 @@ impl<S: Clone> Registry<S> {
     }
 }
 
-impl<S> Slots<S> {
-    fn of(&mut self, key: &StreamKey, generation: u64) -> Option<&mut Slot<S>> {
+impl<S> KeySlots<S> {
+    fn of(&mut self, key: &StreamKey, generation: u64) -> Option<&mut KeySlot<S>> {
         self.by_key
             .get_mut(key)
             .filter(|slot| slot.generation == generation)
@@ -312,7 +312,7 @@ impl<S> Slots<S> {
     }
 }
 
-impl<S> Slot<S> {
+impl<S> KeySlot<S> {
     fn live(generation: u64, stream: S, scope: ScopeId) -> Self {
         Self {
             generation,

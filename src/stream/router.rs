@@ -1,5 +1,5 @@
 //! Who gets which event: the readers of each topic that is confirmed to them, and nothing else. The topic table decides what is
-//! confirmed; the router is made from its [news](News) alone.
+//! confirmed; the router is made from its [news](TableNews) alone.
 //!
 //! Owned by the stream's thread, so it has no lock. What an event costs is in proportion to its readers.
 //!
@@ -59,7 +59,7 @@ pub(crate) use self::{
 use super::{
     sink::{Sink, TopicNews},
     subscriptions::Joined,
-    topics::{News, SubscriptionId},
+    topics::{SubscriptionId, TableNews},
 };
 use crate::{
     event::{Concerns, Gap, Notice, OddFields, Unparsed},
@@ -252,7 +252,7 @@ impl<E: Routed> Router<E> {
     /// back somebody was given who had none of them before.
     ///
     /// Every fold knows of a loss before any queue is told, so that nobody who reads of it there finds a price that does not.
-    pub(crate) fn apply(&mut self, news: Vec<News>, telling: &Telling<'_>) -> u64 {
+    pub(crate) fn apply(&mut self, news: Vec<TableNews>, telling: &Telling<'_>) -> u64 {
         for news in &news {
             self.tell_fold(news, true);
         }
@@ -261,40 +261,42 @@ impl<E: Routed> Router<E> {
         for news in news {
             self.tell_fold(&news, false);
             let (id, topic, what) = match news {
-                News::Confirmed {
+                TableNews::Confirmed {
                     id,
                     topic,
                     again: false,
                 } => (id, Some(topic), Announced::Fate(TopicFate::Confirmed)),
-                News::Confirmed { id, topic, .. } => (id, Some(topic), Announced::ConfirmedAgain),
-                News::Refused(id, topic, error) => {
+                TableNews::Confirmed { id, topic, .. } => {
+                    (id, Some(topic), Announced::ConfirmedAgain)
+                }
+                TableNews::Refused(id, topic, error) => {
                     let fate = TopicFate::Refused(error);
                     (id, Some(topic), Announced::Fate(fate))
                 }
-                News::Displaced(id, topic, error) => {
+                TableNews::Displaced(id, topic, error) => {
                     let fate = TopicFate::Displaced(error);
                     (id, Some(topic), Announced::Fate(fate))
                 }
-                News::Lost(id, topic) => (id, Some(topic), Announced::Lost),
-                News::Resumed(id) => (id, None, Announced::Resumed),
-                News::Joined(id, topic) => {
+                TableNews::Lost(id, topic) => (id, Some(topic), Announced::Lost),
+                TableNews::Resumed(id) => (id, None, Announced::Resumed),
+                TableNews::Joined(id, topic) => {
                     if let Some(seat) = self.members.seat(id) {
                         self.readers.want(&topic, seat);
                     }
                     continue;
                 }
-                News::Left(id, topic) => {
+                TableNews::Left(id, topic) => {
                     if let Some(seat) = self.members.seat(id) {
                         self.stop(seat, &topic, Still::Unwanted, telling);
                     }
                     continue;
                 }
-                News::Hold(topic) => {
+                TableNews::Hold(topic) => {
                     self.holds.begin(&topic);
                     self.readers.hold(&topic, true);
                     continue;
                 }
-                News::Settled(topic) => {
+                TableNews::Settled(topic) => {
                     self.holds.settle(&topic);
                     self.readers.hold(&topic, false);
                     continue;
@@ -324,18 +326,22 @@ impl<E: Routed> Router<E> {
     }
 
     /// Tells a fold of one of its topics, or, beforehand, only of what it loses.
-    fn tell_fold(&self, news: &News, beforehand: bool) {
+    fn tell_fold(&self, news: &TableNews, beforehand: bool) {
         let (id, topic, told) = match news {
-            News::Confirmed { id, topic, .. } if !beforehand => (id, topic, TopicNews::Confirmed),
-            News::Lost(id, topic) | News::Left(id, topic) => (id, topic, TopicNews::Stopped),
-            News::Refused(id, topic, why) | News::Displaced(id, topic, why) => {
+            TableNews::Confirmed { id, topic, .. } if !beforehand => {
+                (id, topic, TopicNews::Confirmed)
+            }
+            TableNews::Lost(id, topic) | TableNews::Left(id, topic) => {
+                (id, topic, TopicNews::Stopped)
+            }
+            TableNews::Refused(id, topic, why) | TableNews::Displaced(id, topic, why) => {
                 (id, topic, TopicNews::Refused(why))
             }
-            News::Joined(..)
-            | News::Confirmed { .. }
-            | News::Resumed(_)
-            | News::Hold(_)
-            | News::Settled(_) => return,
+            TableNews::Joined(..)
+            | TableNews::Confirmed { .. }
+            | TableNews::Resumed(_)
+            | TableNews::Hold(_)
+            | TableNews::Settled(_) => return,
         };
         if let Some(Sink::Fold(fold)) = self.members.of(*id).map(|member| &member.sink) {
             fold.told(topic, told);

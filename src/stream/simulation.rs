@@ -41,8 +41,8 @@ use self::{
     silent::Silent,
 };
 use super::{
-    Acquired, Phases, Ready, RecvTimeoutError, ScopeId, Shared, Stream, StreamHandle, Subscription,
-    TryRecvError, claims,
+    Acquired, Phases, Ready, RecvTimeoutError, ScopeId, SharedStream, Stream, StreamHandle,
+    Subscription, TryRecvError, claims,
     driver::Driver,
     lease::Lease,
     router::Handed,
@@ -1101,7 +1101,7 @@ impl<P: Personality> Simulation<P> {
                 venue,
                 Arc::new(config.clone()),
             );
-            Arc::clone(made.insert(stream)) as Arc<dyn Shared>
+            Arc::clone(made.insert(stream)) as Arc<dyn SharedStream>
         });
         assert!(matches!(acquired, Ok(Acquired::Created { .. })));
         let stream = made.expect("it was created");
@@ -1109,7 +1109,7 @@ impl<P: Personality> Simulation<P> {
         peer.seed_jitter(seed);
         let mut driver = drive(&stream, &peer, transport, credentials);
         driver.log_routed();
-        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>, None);
+        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn SharedStream>, None);
         let handle = StreamHandle::new(Arc::clone(&stream), lease, config.queue);
         let started = peer.now();
         // On such days the market trades, and readers expect something of each of their topics.

@@ -26,11 +26,11 @@ use crate::{
 };
 
 pub(crate) struct Subscriptions<E> {
-    state: Mutex<State<E>>,
+    state: Mutex<SubscriptionsState<E>>,
     arrived: Condvar,
 }
 
-struct State<E> {
+struct SubscriptionsState<E> {
     waker: Option<Waker>,
     stop: Option<Stop>,
     /// The stream has ended: whoever subscribes now is told so.
@@ -93,7 +93,7 @@ pub(crate) struct Wishes {
 impl<E: Routed> Subscriptions<E> {
     pub(crate) fn new(table: TopicTable) -> Self {
         Self {
-            state: Mutex::new(State {
+            state: Mutex::new(SubscriptionsState {
                 waker: None,
                 stop: None,
                 closed: None,
@@ -330,7 +330,7 @@ impl<E: Routed> Subscriptions<E> {
         subscriptions.into_values().map(|of| of.sink).collect()
     }
 
-    fn change<R>(&self, change: impl FnOnce(&mut State<E>) -> R) -> R {
+    fn change<R>(&self, change: impl FnOnce(&mut SubscriptionsState<E>) -> R) -> R {
         let (result, waker) = {
             let mut state = self.state.lock();
             (change(&mut state), state.waker.clone())

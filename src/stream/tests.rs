@@ -30,7 +30,7 @@ use crate::{
     error::At,
     event::Concerns,
     health::SubscriptionHealth,
-    stream::Shared,
+    stream::SharedStream,
     transport::{
         Fault,
         memory::{Deed, Dice, MemoryTransport, Peer},
@@ -157,7 +157,7 @@ impl Bench {
 
     /// The lease is of a slot that the claim table does not have, so it counts for nothing.
     pub(crate) fn handle(&self) -> StreamHandle<MarketData> {
-        let lease = Lease::counted(Arc::clone(&self.stream) as Arc<dyn Shared>, None);
+        let lease = Lease::counted(Arc::clone(&self.stream) as Arc<dyn SharedStream>, None);
         StreamHandle::new(Arc::clone(&self.stream), lease, self.stream.config.queue)
     }
 
@@ -165,7 +165,7 @@ impl Bench {
         self.handle().subscribe(topics).unwrap()
     }
 
-    pub(crate) fn shared(&self) -> Arc<dyn Shared> {
+    pub(crate) fn shared(&self) -> Arc<dyn SharedStream> {
         Arc::clone(&self.stream) as _
     }
 
@@ -549,7 +549,7 @@ fn the_key_is_free_before_anybody_learns_of_the_end_and_prices_are_cut_before_th
             venue,
             Arc::default(),
         );
-        Arc::clone(made.insert(stream)) as Arc<dyn Shared>
+        Arc::clone(made.insert(stream)) as Arc<dyn SharedStream>
     });
     assert!(acquired.is_ok());
     let stream = made.unwrap();
@@ -789,7 +789,7 @@ fn phases_are_told_in_order_and_the_newest_are_kept() {
     let mut bench = Bench::new(Config::default());
     let handle = StreamHandle::new(
         Arc::clone(&bench.stream),
-        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>, None),
+        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn SharedStream>, None),
         bench.stream.config.queue,
     );
     let mut phases = handle.phases();

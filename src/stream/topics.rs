@@ -103,7 +103,7 @@ pub(crate) struct Wanted {
 
 /// What readers, the router and the folds are told. They are told in this order, and each is true from then on.
 #[derive(Clone, Debug)]
-pub(crate) enum News {
+pub(crate) enum TableNews {
     /// The subscription wants the topic.
     Joined(SubscriptionId, Topic),
     /// Events of the topic follow. `again` says that a gap went before: the end of that is told by `Resumed`.
@@ -162,7 +162,7 @@ pub(crate) struct TopicTable {
     changed: BTreeSet<(SubscriptionId, Topic)>,
     /// Subscriptions that had a gap.
     broken: BTreeSet<SubscriptionId>,
-    news: Vec<News>,
+    news: Vec<TableNews>,
     heard: answers::Heard,
     /// How much news was made, and how much of that has reached whom it concerns.
     made: u64,
@@ -278,7 +278,7 @@ impl TopicTable {
     }
 
     /// What has been decided since the last call, in the order in which everybody is to be told.
-    pub(crate) fn take_news(&mut self) -> Vec<News> {
+    pub(crate) fn take_news(&mut self) -> Vec<TableNews> {
         if self.connected {
             self.resume();
         }

@@ -28,7 +28,7 @@ use crate::{
 
 /// The failures of one stream.
 #[derive(Default)]
-pub(super) struct Failures {
+pub(super) struct StreamFailures {
     /// In a row.
     count: u32,
     was_live: bool,
@@ -57,7 +57,7 @@ enum Sequel {
     },
 }
 
-impl Failures {
+impl StreamFailures {
     /// The connection is live.
     pub(super) fn was_live(&mut self) {
         self.was_live = true;

@@ -45,7 +45,7 @@ struct Kept<E> {
 
 /// What a reader is given of a topic that was confirmed to it.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::stream) struct Given {
+pub(in crate::stream) struct HeldEvents {
     pub(in crate::stream) numbers: Vec<u64>,
     /// How many more there were, and were not kept.
     pub(in crate::stream) missed: u64,
@@ -151,9 +151,9 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
         topic: &Topic,
         reader: R,
         has: impl Fn(&E) -> bool,
-    ) -> Given {
+    ) -> HeldEvents {
         let Some(hold) = self.topics.get(topic) else {
-            return Given {
+            return HeldEvents {
                 numbers: Vec::new(),
                 missed: 0,
                 claimed: 0,
@@ -178,7 +178,7 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
                 claimed += u64::from(!std::mem::replace(&mut kept.was_given, true));
             }
         }
-        Given {
+        HeldEvents {
             numbers,
             missed,
             claimed,

@@ -13,7 +13,7 @@ use crate::{
     health::SubscriptionHealth,
     market::{BARS, TRADES},
     stream::{
-        Batch, Shared, Slice,
+        Batch, SharedStream, Slice,
         sink::{Fold, TopicNews},
         tests::{Bench, quote, quotes_of},
     },
@@ -24,7 +24,7 @@ use crate::{
 /// phase say then.
 struct Witness {
     queues: Mutex<Vec<Subscription<Quote>>>,
-    stream: Arc<dyn Shared>,
+    stream: Arc<dyn SharedStream>,
     /// The loss that is about to happen, and by which call, until the witness is told of it.
     expects: Mutex<Option<(&'static str, &'static str)>>,
 }

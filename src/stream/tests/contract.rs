@@ -89,7 +89,7 @@ impl OwnBench {
         };
         let key = crate::StreamKey::new(&venue.endpoint, &Credentials::none());
         let stream = Stream::new(key, 0, venue.rules(), venue, Arc::new(Config::default()));
-        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>, None);
+        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn SharedStream>, None);
         let handle = StreamHandle::new(Arc::clone(&stream), lease, stream.config.queue);
         let (peer, transport) = Peer::new();
         let driver = drive(&stream, &peer, transport, Credentials::none());

@@ -89,7 +89,7 @@ fn a_thousand_requests_that_are_answered_while_they_are_made_take_no_more_of_the
         let venue = Obliging("ws://obliging.invalid/".parse().unwrap());
         let key = crate::StreamKey::new(&venue.0, &Credentials::none());
         let stream = Stream::new(key, 0, venue.rules(), venue, Arc::new(Config::default()));
-        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn Shared>, None);
+        let lease = Lease::counted(Arc::clone(&stream) as Arc<dyn SharedStream>, None);
         let handle = StreamHandle::new(Arc::clone(&stream), lease, stream.config.queue);
         let subscriptions: Vec<_> = (0..1_000)
             .map(|number| handle.subscribe(alpaca::quotes([format!("S{number}")])))

@@ -602,7 +602,7 @@ fn a_week_with_its_nights_and_its_week_end_causes_no_false_reconnect() {
     let all = bench.subscribe(alpaca::quotes(["*"]).conflate());
     let daily = StreamHandle::new(
         Arc::clone(&bench.stream),
-        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>, None),
+        Lease::counted(Arc::clone(&bench.stream) as Arc<dyn SharedStream>, None),
         bench.stream.config.queue,
     )
     .subscribe(alpaca::daily_bars(["A"]))

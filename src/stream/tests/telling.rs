@@ -1001,7 +1001,7 @@ fn a_repeated_reply_with_a_wildcard_does_not_refuse_the_next_request() {
     let all = bench.subscribe(alpaca::quotes(["*"]));
     bench.step();
     bench.say(&quotes_of(&["*"]));
-    let lease = Lease::counted(Arc::clone(&bench.stream) as Arc<dyn Shared>, None);
+    let lease = Lease::counted(Arc::clone(&bench.stream) as Arc<dyn SharedStream>, None);
     let mixed = StreamHandle::new(Arc::clone(&bench.stream), lease, bench.stream.config.queue)
         .subscribe(alpaca::quotes(["A"]))
         .unwrap();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    News, TopicTable,
+    TableNews, TopicTable,
     state::{Cause, Suspicion, TopicState, Upstream},
     wildcard,
 };
@@ -508,7 +508,7 @@ impl TopicTable {
             entry.held && matches!(entry.upstream, Upstream::Asked | Upstream::Unknown)
         };
         if self.topics.get(topic).is_some_and(is_held) {
-            self.announce(None, News::Hold(topic.clone()));
+            self.announce(None, TableNews::Hold(topic.clone()));
         }
     }
 }

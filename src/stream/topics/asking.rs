@@ -6,7 +6,7 @@ use super::{
     SubscriptionId, TopicTable,
     answers::Outstanding,
     plan::Plan,
-    state::{TopicState, Turn, Upstream, Worth},
+    state::{ReaderWorth, TopicState, Turn, Upstream},
 };
 use crate::{
     error::{At, Error},
@@ -18,7 +18,7 @@ use crate::{
 
 /// A request to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Request {
+pub(crate) struct PlannedRequest {
     pub(crate) id: RequestId,
     pub(crate) verb: Verb,
     pub(crate) topics: Vec<Topic>,
@@ -27,7 +27,7 @@ pub(crate) struct Request {
 impl TopicTable {
     /// The next request. To be called when all that was read has been heard: what is asked for here is in flight from the next
     /// frame on, so one frame with five errors refuses one request.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<Request> {
+    pub(crate) fn next(&mut self, now: Instant) -> Option<PlannedRequest> {
         self.wake(now);
         let in_flight = self.outstanding.iter().filter(|request| !request.late);
         let is_alone = in_flight.clone().any(|request| request.is_deadly);
@@ -63,7 +63,7 @@ impl TopicTable {
         }
     }
 
-    fn give_back(&mut self, now: Instant) -> Option<Request> {
+    fn give_back(&mut self, now: Instant) -> Option<PlannedRequest> {
         let topics = self.to_return.iter().take(self.limits.topics);
         let topics: Vec<Topic> = topics.cloned().collect();
         for topic in &topics {
@@ -72,7 +72,7 @@ impl TopicTable {
         self.send(Verb::Unsubscribe, topics, now)
     }
 
-    fn ask(&mut self, in_flight: usize, now: Instant) -> Option<Request> {
+    fn ask(&mut self, in_flight: usize, now: Instant) -> Option<PlannedRequest> {
         let mut room = self.room();
         let mut topics: Vec<Topic> = Vec::new();
         let mut fresh = HashSet::new();
@@ -123,7 +123,7 @@ impl TopicTable {
 
     /// Takes the places of the lowest for those that are worth more and find no room. Nobody gives way twice for one newcomer: a
     /// place that is being given back is waited for.
-    fn displace(&mut self, now: Instant) -> Option<Request> {
+    fn displace(&mut self, now: Instant) -> Option<PlannedRequest> {
         if self.room() > 0 || (self.to_ask.is_empty() && self.waiting.is_empty()) {
             return None;
         }
@@ -173,7 +173,7 @@ impl TopicTable {
     }
 
     /// Units that could make room, the lowest first.
-    fn places(&self) -> Vec<(Worth, Vec<Topic>)> {
+    fn places(&self) -> Vec<(ReaderWorth, Vec<Topic>)> {
         let settled = self.units.values().filter(|unit| unit.counted.used);
         let mut places: Vec<_> = settled
             .filter_map(|unit| {
@@ -210,7 +210,7 @@ impl TopicTable {
         }
     }
 
-    fn send(&mut self, verb: Verb, topics: Vec<Topic>, now: Instant) -> Option<Request> {
+    fn send(&mut self, verb: Verb, topics: Vec<Topic>, now: Instant) -> Option<PlannedRequest> {
         if topics.is_empty() {
             return None;
         }
@@ -225,7 +225,7 @@ impl TopicTable {
         let deadline = crate::clock::after(now, self.limits.timeout);
         let request = Outstanding::new(id, verb, topics.clone(), is_deadly, now, deadline);
         self.outstanding.push(request);
-        Some(Request { id, verb, topics })
+        Some(PlannedRequest { id, verb, topics })
     }
 
     /// What those get whose topics find no room: who holds the plan, those that are worth most first.

@@ -22,12 +22,12 @@ pub(super) type Unit = (Option<Channel>, Symbol);
 #[derive(Default)]
 pub(super) struct UnitEntry {
     pub(super) topics: SmallVec<[Topic; 2]>,
-    pub(super) counted: Counted,
+    pub(super) counted: UnitCounts,
 }
 
 /// What a unit adds to the numbers of the plan.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Counted {
+pub(super) struct UnitCounts {
     /// Something of it is not Absent.
     pub(super) used: bool,
     /// All that is used of it is being given back.
@@ -100,7 +100,7 @@ impl TopicTable {
         };
         let topics = unit.topics.clone();
         let before = unit.counted;
-        let mut now = Counted::default();
+        let mut now = UnitCounts::default();
         let mut stays = false;
         for entry in topics.iter().filter_map(|topic| self.topics.get(topic)) {
             let is_listed = entry.upstream == Confirmed && !entry.covered;

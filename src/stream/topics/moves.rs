@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    News, TopicTable,
-    state::{Cause, Refusal, Suspicion, TopicState, Upstream},
+    TableNews, TopicTable,
+    state::{Cause, Suspicion, TopicRefusal, TopicState, Upstream},
     wildcard,
 };
 use crate::{
@@ -50,7 +50,7 @@ impl TopicTable {
             self.has_confirmed = true;
         }
         if begins_hold {
-            self.announce(None, News::Hold(topic.clone()));
+            self.announce(None, TableNews::Hold(topic.clone()));
         }
         if matches!(from, Asked | Leaving | Unknown)
             && to != Unknown
@@ -61,7 +61,7 @@ impl TopicTable {
         self.tell_all(topic);
         let entry = self.entry(topic);
         if matches!(to, Absent | Confirmed | Leaving) && std::mem::replace(&mut entry.held, false) {
-            self.announce(None, News::Settled(topic.clone()));
+            self.announce(None, TableNews::Settled(topic.clone()));
         }
         self.refile(topic);
     }
@@ -78,7 +78,7 @@ impl TopicTable {
 
     pub(super) fn refuse(&mut self, topic: &Topic, cause: Cause, error: Error, now: Instant) {
         let entry = self.entry(topic);
-        entry.refused = Some(Box::new(Refusal {
+        entry.refused = Some(Box::new(TopicRefusal {
             cause,
             error,
             at: now,
@@ -241,7 +241,7 @@ impl TopicTable {
         let mut index = 0;
         self.news.retain(|news| {
             index += 1;
-            index <= made || !matches!(news, News::Lost(..))
+            index <= made || !matches!(news, TableNews::Lost(..))
         });
         if let Some(cause) = cause {
             for (id, subscription) in &mut self.subscriptions {

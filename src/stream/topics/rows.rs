@@ -3,8 +3,8 @@
 use std::{cmp::Reverse, collections::HashMap};
 
 use super::{
-    Confirmation, News, SubscriptionId, TopicTable, Wanted,
-    state::{Cause, Upstream, Worth},
+    Confirmation, SubscriptionId, TableNews, TopicTable, Wanted,
+    state::{Cause, ReaderWorth, Upstream},
 };
 use crate::{correlation::CorrelationId, error::Error, topic::Topic};
 
@@ -28,7 +28,7 @@ pub(super) struct Row {
     pub(super) anew: bool,
     pub(super) builds: bool,
     /// Its place among the topic's readers.
-    pub(super) seat: Option<Worth>,
+    pub(super) seat: Option<ReaderWorth>,
     pub(super) told: Told,
     /// Why it was refused or displaced.
     pub(super) why: Option<Box<Error>>,
@@ -275,7 +275,7 @@ impl TopicTable {
         };
         if seat.is_none() {
             self.arrivals += 1;
-            let seat = Worth {
+            let seat = ReaderWorth {
                 priority,
                 seniority: Reverse(self.arrivals),
             };
@@ -285,7 +285,7 @@ impl TopicTable {
             let entry = self.entry(&topic);
             entry.builds |= builds;
             entry.readers.push((seat, id));
-            self.announce(Some(id), News::Joined(id, topic.clone()));
+            self.announce(Some(id), TableNews::Joined(id, topic.clone()));
             self.join(id, &topic);
         } else if anew {
             self.asked_anew(&topic);
@@ -320,6 +320,6 @@ impl TopicTable {
             .readers
             .retain(|reader| *reader != (seat, id));
         self.set_told(id, topic, Told::Nothing, None);
-        self.announce(Some(id), News::Left(id, topic.clone()));
+        self.announce(Some(id), TableNews::Left(id, topic.clone()));
     }
 }

@@ -27,7 +27,7 @@ pub(super) enum Upstream {
 pub(super) enum Standing<'a> {
     Pending,
     Confirmed,
-    Refused(&'a Refusal),
+    Refused(&'a TopicRefusal),
     NoRoom,
 }
 
@@ -48,7 +48,7 @@ pub(super) enum Cause {
     NoRoom,
 }
 
-pub(super) struct Refusal {
+pub(super) struct TopicRefusal {
     pub(super) cause: Cause,
     pub(super) error: Error,
     pub(super) at: Instant,
@@ -56,7 +56,7 @@ pub(super) struct Refusal {
 
 /// What a reader's wish is worth: more is better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Worth {
+pub(super) struct ReaderWorth {
     pub(super) priority: i32,
     pub(super) seniority: Reverse<u64>,
 }
@@ -122,8 +122,8 @@ pub(super) struct TopicState {
     pub(super) upstream: Upstream,
     /// The last request that named it.
     pub(super) last: Option<(RequestId, Verb)>,
-    pub(super) readers: SmallVec<[(Worth, SubscriptionId); 1]>,
-    pub(super) refused: Option<Box<Refusal>>,
+    pub(super) readers: SmallVec<[(ReaderWorth, SubscriptionId); 1]>,
+    pub(super) refused: Option<Box<TopicRefusal>>,
     /// There is no room for it, or it had to make room.
     pub(super) no_room: bool,
     /// Who took its place, and with which priority.
@@ -178,7 +178,7 @@ impl TopicState {
         }
     }
 
-    pub(super) fn best(&self) -> Option<Worth> {
+    pub(super) fn best(&self) -> Option<ReaderWorth> {
         self.readers.iter().map(|(worth, _)| *worth).max()
     }
 

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use super::{
-    News, SubscriptionId, TopicTable,
+    SubscriptionId, TableNews, TopicTable,
     rows::{Row, Told},
     state::{Cause, Standing, TopicState, Upstream},
 };
@@ -42,7 +42,7 @@ impl TopicTable {
             (Standing::NoRoom, Told::Refused(Cause::NoRoom)) => return,
             (Standing::Confirmed, told) => {
                 let again = told == Told::Lost;
-                (Told::Confirmed, News::Confirmed { id, topic, again })
+                (Told::Confirmed, TableNews::Confirmed { id, topic, again })
             }
             (Standing::Pending, Told::Confirmed) => return self.lose(id, &topic),
             (Standing::Pending, _) => return,
@@ -51,7 +51,7 @@ impl TopicTable {
                 let error = refusal.error.clone();
                 (
                     Told::Refused(refusal.cause),
-                    News::Refused(id, topic, error),
+                    TableNews::Refused(id, topic, error),
                 )
             }
             (Standing::NoRoom, Told::Confirmed | Told::Lost)
@@ -59,19 +59,21 @@ impl TopicTable {
             {
                 let at = At::new(&self.stream, Phase::Live);
                 let error = Error::Displaced { at, by, priority };
-                (Told::Displaced, News::Displaced(id, topic, error))
+                (Told::Displaced, TableNews::Displaced(id, topic, error))
             }
             (Standing::NoRoom, _) => {
                 let error = self.full.get_or_init(|| self.over_plan()).clone();
                 (
                     Told::Refused(Cause::NoRoom),
-                    News::Refused(id, topic, error),
+                    TableNews::Refused(id, topic, error),
                 )
             }
         };
         let (topic, why) = match &news {
-            News::Refused(_, topic, why) | News::Displaced(_, topic, why) => (topic, Some(why)),
-            News::Confirmed { topic, .. } => (topic, None),
+            TableNews::Refused(_, topic, why) | TableNews::Displaced(_, topic, why) => {
+                (topic, Some(why))
+            }
+            TableNews::Confirmed { topic, .. } => (topic, None),
             _ => return,
         };
         let (topic, why) = (topic.clone(), why.cloned().map(Box::new));
@@ -97,7 +99,7 @@ impl TopicTable {
             subscription.broken = true;
             self.broken.insert(id);
         }
-        self.announce(Some(id), News::Lost(id, topic.clone()));
+        self.announce(Some(id), TableNews::Lost(id, topic.clone()));
     }
 
     /// Who took the place of a topic: whoever was given it, or, after a break, the least of those that are worth more.
@@ -141,7 +143,7 @@ impl TopicTable {
         }
     }
 
-    pub(super) fn announce(&mut self, id: Option<SubscriptionId>, news: News) {
+    pub(super) fn announce(&mut self, id: Option<SubscriptionId>, news: TableNews) {
         self.made += 1;
         if let Some(subscription) = id.and_then(|id| self.subscriptions.get_mut(&id)) {
             subscription.news = self.made;
@@ -160,7 +162,7 @@ impl TopicTable {
             self.broken.remove(&id);
             if let Some(subscription) = self.subscriptions.get_mut(&id) {
                 subscription.broken = false;
-                self.announce(Some(id), News::Resumed(id));
+                self.announce(Some(id), TableNews::Resumed(id));
             }
         }
     }

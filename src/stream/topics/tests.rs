@@ -295,20 +295,20 @@ impl Table {
         let news = self.0.take_news();
         self.0.reached();
         let news = news.into_iter().map(|news| match news {
-            super::News::Confirmed { id, topic, .. } => News::Confirmed {
+            super::TableNews::Confirmed { id, topic, .. } => News::Confirmed {
                 sub: id,
                 topic: short(&topic),
             },
-            super::News::Joined(..) => News::Joined,
-            super::News::Lost(sub, topic) => News::Gap(sub, short(&topic)),
-            super::News::Resumed(sub) => News::Resumed(sub),
-            super::News::Refused(sub, topic, error) => {
+            super::TableNews::Joined(..) => News::Joined,
+            super::TableNews::Lost(sub, topic) => News::Gap(sub, short(&topic)),
+            super::TableNews::Resumed(sub) => News::Resumed(sub),
+            super::TableNews::Refused(sub, topic, error) => {
                 News::Refused(sub, short(&topic), cause(&error))
             }
-            super::News::Displaced(sub, topic, _) => News::Displaced(sub, short(&topic)),
-            super::News::Left(sub, topic) => News::Left(sub, short(&topic)),
-            super::News::Hold(topic) => News::Asked(short(&topic)),
-            super::News::Settled(topic) => News::Settled(short(&topic)),
+            super::TableNews::Displaced(sub, topic, _) => News::Displaced(sub, short(&topic)),
+            super::TableNews::Left(sub, topic) => News::Left(sub, short(&topic)),
+            super::TableNews::Hold(topic) => News::Asked(short(&topic)),
+            super::TableNews::Settled(topic) => News::Settled(short(&topic)),
         });
         news.collect()
     }
