@@ -15,16 +15,8 @@ use parking_lot::Mutex;
 use crate::{
     clock::{self, CENTURY},
     error::Error,
+    venue::AttemptBudget,
 };
-
-/// A bound on the failed attempts at a host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct AttemptBudget {
-    /// Failures that are followed by further attempts as the backoff says.
-    pub(crate) burst: u32,
-    /// Above that, one attempt per so much time.
-    pub(crate) interval: Duration,
-}
 
 /// For each host, the failures that are not forgiven yet.
 pub(crate) struct Attempts {

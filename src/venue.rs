@@ -134,6 +134,7 @@ use std::time::{Duration, Instant};
 pub(crate) use self::{
     context::{Answer, Item, TopicAnswer},
     events::{Events, Stamped},
+    rules::AttemptBudget,
 };
 pub use self::{
     context::{Context, Output, Verdict},

@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use crate::attempts::AttemptBudget;
-
 /// What a venue demands of its clients, and grants them, in numbers that only the venue can know.
 ///
 /// Each number has a default that any venue can live with. What is out of bounds is brought within them.
@@ -30,6 +28,15 @@ pub struct Rules {
     pub(crate) attempts: AttemptBudget,
     pub(crate) reaping: (Duration, Duration),
     pub(crate) ping_interval: Option<Duration>,
+}
+
+/// A bound on the failed attempts at a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AttemptBudget {
+    /// Failures that are followed by further attempts as the backoff says.
+    pub(crate) burst: u32,
+    /// Above that, one attempt per so much time.
+    pub(crate) interval: Duration,
 }
 
 /// At most so many requests within any such time.
