@@ -645,7 +645,7 @@ pub struct Unparsed {
     pub(crate) stream: Option<StreamKey>,
 }
 
-/// Whose events may be missing because something could not be read.
+/// Whose events may be missing because something could not be read, or never came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(
     feature = "serde",

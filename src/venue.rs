@@ -197,7 +197,7 @@ pub trait Venue: Send + Sync + 'static {
     }
 
     /// The one spelling of a topic that the venue's events and answers have, where users may write others: two spellings
-    /// of one topic are asked for once, and both readers get its events. All that is asked of the venue or the session
+    /// of one topic are asked for once, and both readers get its events; a price book knows a symbol by either. All that is asked of the venue or the session
     /// after this, and all that subscriptions are told, has this spelling; what a session says of topics must have it,
     /// too. By default each topic is its own.
     fn canonical(&self, topic: &Topic) -> Topic {

@@ -112,9 +112,11 @@ impl Session for PerTopicSession {
             let refused = || Rejection::new(RejectionKind::BadRequest, CODE).with_code(CODE);
             match self.login.take(line, cx) {
                 Some(Line::Event(topic, id, whole)) => self.handle_event(&topic, id, whole, cx),
-                Some(Line::Odd(Concerns::Everybody)) => {
+                // Either way all books begin anew. The second is a loss to those who read trades, too.
+                Some(Line::Odd(Concerns::Everybody)) if self.books.len() % 2 == 0 => {
                     cx.resync(self.books.keys().cloned().collect());
                 }
+                Some(Line::Odd(Concerns::Everybody)) => cx.lost(Concerns::Everybody),
                 Some(Line::Subscribed(topic)) => cx.subscribed(topic, None),
                 Some(Line::Unsubscribed(topic)) => cx.unsubscribed(topic, None),
                 Some(Line::RefusedTopic(topic)) => cx.refused_topic(topic, None, refused()),
