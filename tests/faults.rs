@@ -538,7 +538,9 @@ fn a_line_without_data_is_found_by_what_its_reader_expects() {
     };
     reader.read_trades(5);
     sim.inject(FaultKind::MuteData);
-    assert_eq!(reader.read_past_a_gap().code(), "mute");
+    // First the topic alone is asked for again, which is a gap of it, and then the line is replaced.
+    reader.read_past_a_gap();
+    assert_eq!(reader.causes.last().map(Error::code), Some("mute"));
     reader.end();
 }
 
