@@ -103,15 +103,15 @@ impl Rhythms {
             Some((at, true)) if is_trading => now.saturating_duration_since(at),
             _ => Duration::ZERO,
         };
-        // Who left a topic does not wait for it.
-        self.topics
-            .retain(|topic, _| readers.find(topic).is_some_and(TopicReaders::is_wanted));
-        for (topic, rhythm) in &mut self.topics {
+        self.topics.retain(|topic, rhythm| {
+            let of = readers.find(topic);
             // While it is asked for again nothing can come of it.
-            if readers.find(topic).is_some_and(TopicReaders::is_read) {
+            if of.is_some_and(TopicReaders::is_read) {
                 rhythm.silent = rhythm.silent.saturating_add(passed);
             }
-        }
+            // Who left a topic does not wait for it.
+            of.is_some_and(TopicReaders::is_wanted)
+        });
         for (channel, symbol, of) in readers.iter() {
             let Some(heard) = of.heard.get().filter(|_| of.is_fresh.replace(false)) else {
                 continue;
