@@ -159,7 +159,9 @@ pub struct Amendment {
 /// An order, with every field that the venue has for it.
 ///
 /// Prices are per share or unit, in the quote currency; quantities are shares or units. With the feature `serde` it is
-/// read from the JSON that the venue's REST interface answers with, too.
+/// read from the JSON that the venue's REST interface answers with, too. There the venue writes decimals as texts, which are
+/// read exactly. A number with a fraction and without quotes reaches a reader as a binary float: up to 15 digits of it are exact,
+/// and one that has more is refused.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]

@@ -33,7 +33,7 @@ pub enum Phase {
     /// Authenticated. What is subscribed to arrives.
     Live,
     /// Live, but what is expected does not arrive, although the market trades. It was probed, and is about to be given
-    /// up.
+    /// up, or is kept, where another connection would bring no more.
     Mute,
     /// Between two attempts to connect.
     Waiting,
@@ -44,6 +44,11 @@ pub enum Phase {
 }
 
 impl Phase {
+    /// Whether the connection is authenticated and in use.
+    pub(crate) fn is_live(self) -> bool {
+        matches!(self, Self::Live | Self::Mute)
+    }
+
     /// The name in lower case.
     #[must_use]
     pub fn name(self) -> &'static str {

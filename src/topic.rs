@@ -238,7 +238,8 @@ impl<T: Payload> Topics<T> {
     /// told by a [`Gap`](crate::Gap) that names it. If that does not help, the connection is replaced: once a day for a
     /// topic of which its successor brings nothing either, and not at all beyond the [calendar's](crate::Calendar) table, since
     /// the market may be closed. By default only what the venue itself expects is, and that topics which were busy go on
-    /// ([`Venue::has_rhythm`](crate::venue::Venue::has_rhythm)): for quiet symbols no such time can be named.
+    /// ([`Venue::has_rhythm`](crate::venue::Venue::has_rhythm)): for quiet symbols no such time can be named. Less than a second
+    /// counts as a second.
     #[must_use]
     pub fn expect_within(self, time: Duration) -> Self {
         Self {

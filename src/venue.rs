@@ -228,7 +228,8 @@ pub trait Venue: Send + Sync + 'static {
     }
 
     /// How often something has to arrive on a topic, in trading time, if that can be said: where it does not, the line is probed,
-    /// then the topic is asked for again, then the line is replaced. By default it cannot: most symbols are quiet for hours.
+    /// then the topic is asked for again, then the line is replaced. By default it cannot: most symbols are quiet for
+    /// hours. Less than a second counts as a second.
     fn expects(&self, topic: &Topic) -> Option<Duration> {
         let _ = topic;
         None

@@ -181,7 +181,18 @@ macro_rules! settable {
     )+};
 }
 settable! {
-    Code Symbol Decimal bool OrderClass OrderStatus TimeInForce Vec<Order> Vec<LegFill> BTreeMap<Symbol, Decimal>
+    Code Symbol Decimal bool OrderClass OrderStatus TimeInForce Vec<Order> Vec<LegFill>
+}
+
+impl Settable for BTreeMap<Symbol, Decimal> {
+    type Value = BTreeMap<Symbol, Given<Decimal>>;
+
+    fn set_if_given(&mut self, given: Option<Self::Value>) -> bool {
+        let is_given = given.is_some();
+        let given = given.into_iter().flatten();
+        self.extend(given.filter_map(|(symbol, Given(number))| Some((symbol, number?))));
+        is_given
+    }
 }
 
 /// A value, or nothing where null, the empty text or the id of no asset stands for one.
@@ -211,7 +222,17 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for GivenVisitor<T> {
         f.write_str("a value or nothing")
     }
 
-    visit! { visit_bool bool, visit_i64 i64, visit_u64 u64, visit_f64 f64 }
+    visit! { visit_bool bool, visit_i64 i64, visit_u64 u64 }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Given<T>, E> {
+        if !is_exact(value) {
+            let why = "a number of more than 15 digits, which only a text can give exactly";
+            return Err(E::custom(why));
+        }
+        T::deserialize(value.into_deserializer())
+            .map(Some)
+            .map(Given)
+    }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Given<T>, E> {
         if text.is_empty() || text == NO_ASSET {
@@ -245,4 +266,12 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for GivenVisitor<T> {
             .map(Some)
             .map(Given)
     }
+}
+
+/// Whether a binary float can be what was written: of up to 15 digits each decimal has a float of its own, whose shortest form is
+/// that decimal. Of more digits, several decimals share a float.
+fn is_exact(value: f64) -> bool {
+    let text = value.to_string();
+    let digits: String = text.chars().filter(char::is_ascii_digit).collect();
+    digits.trim_matches('0').len() <= f64::DIGITS as usize
 }

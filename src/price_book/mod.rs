@@ -36,7 +36,6 @@ use crate::{
     clock,
     error::{At, Error, Result},
     market::{MarketEvent, QUOTES, Symbol, TRADES, Timestamp, TopOfBook, topics},
-    phase::Phase,
     price::{Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, Reading},
     stream::{StreamHandle, sink::Attached},
     topic::Topic,
@@ -384,7 +383,7 @@ impl PriceBook {
     fn no_price(&self, missing: NotFresh, now: Instant, utc: Timestamp) -> Error {
         let stream = self.0.attached.stream();
         let state = stream.lifecycle().snapshot();
-        let is_live = matches!(state.phase, Phase::Live | Phase::Mute);
+        let is_live = state.phase.is_live();
         let calendar = &self.0.calendar;
         let obstacle = match calendar.session_at(utc) {
             _ if !is_live => Obstacle::Line {

@@ -11,7 +11,7 @@ use std::{
 
 use super::*;
 use crate::{
-    EndReason, PriceSource, Sides,
+    EndReason, Phase, PriceSource, Sides,
     clock::Moment,
     stream::tests::{AUTHENTICATED, Bench, CONNECTED, quote},
     transport::memory::Dice,

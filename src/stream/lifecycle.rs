@@ -1,7 +1,7 @@
 //! Where one stream is in its life: a [`Phase`] under a Mutex, and its Condvar.
 //!
 //! Only the stream's own thread (and, where that never came to be, its opener) changes it. Who waits here:
-//! `wait_live`, for `Live` or the end. The thread's last change is `Ended`, made by a guard also in a panic, so no wait
+//! `wait_live`, for `Live`, `Mute` or the end. The thread's last change is `Ended`, made by a guard also in a panic, so no wait
 //! can outlive the thread.
 
 use std::{
@@ -236,12 +236,12 @@ impl Lifecycle {
     pub(crate) fn wait_live(&self, deadline: Instant) -> Result<()> {
         self.check_process()?;
         let mut state = self.state.lock();
-        while state.phase != Phase::Live && state.ended.is_none() {
+        while !state.phase.is_live() && state.ended.is_none() {
             if self.changed.wait_until(&mut state, deadline).timed_out() {
                 break;
             }
         }
-        if state.phase == Phase::Live {
+        if state.phase.is_live() {
             return Ok(());
         }
         let ended = state.ended.clone();

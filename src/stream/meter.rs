@@ -11,7 +11,6 @@ use crate::{
     clock,
     health::{CounterValues, Health, SubscriptionHealth},
     key::StreamKey,
-    phase::Phase,
 };
 
 pub(super) struct Meter {
@@ -134,7 +133,7 @@ impl Meter {
         for (name, _, _, value) in COUNTERS {
             counter!(*name, self.labels.iter()).absolute(value(health, &totals));
         }
-        let is_live = matches!(health.phase, Phase::Live | Phase::Mute);
+        let is_live = health.phase.is_live();
         let gauges = [
             f64::from(u8::from(is_live)),
             health.leases as f64,

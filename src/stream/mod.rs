@@ -517,7 +517,7 @@ impl<V: Venue> SharedStream for Stream<V> {
     fn health(&self) -> Health {
         let now = clock::now();
         let state = self.lifecycle.snapshot();
-        let cause = state.cause.filter(|_| state.phase != Phase::Live);
+        let cause = state.cause.filter(|_| !state.phase.is_live());
         let mut health = Health {
             stream: self.key.clone(),
             generation: self.generation,

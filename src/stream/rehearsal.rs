@@ -180,7 +180,7 @@ impl<V: Venue> Rehearsal<V> {
     fn tell_news(&self, router: &mut Router<V::Event>) {
         let news = self.stream.subscriptions.with_table(TopicTable::take_news);
         let telling = Telling {
-            gap: self.break_of(self.lost()),
+            gap: self.gap_of(self.lost(), 0),
             epoch: self.epoch(),
             at: clock::now(),
             now: clock::utc(),
@@ -193,14 +193,15 @@ impl<V: Venue> Rehearsal<V> {
         drop(router.take_told());
     }
 
-    fn break_of(&self, cause: Error) -> Gap {
+    /// A gap of so many breaks of the connection, none where it goes on.
+    fn gap_of(&self, cause: Error, breaks: u64) -> Gap {
         Gap {
             since: None,
             last: Some(clock::utc()),
             cause,
             epoch: self.epoch(),
             topics: Box::default(),
-            breaks: 1,
+            breaks,
             correlation: None,
         }
     }
@@ -246,7 +247,7 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
             return;
         }
         let cause = self.lost();
-        router.disconnected(Some(&self.break_of(cause.clone())));
+        router.disconnected(Some(&self.gap_of(cause.clone(), 1)));
         let subscriptions = &self.stream.subscriptions;
         subscriptions.with_table(|table| table.disconnected(Some(&cause), clock::now()));
         self.stream.lifecycle.change(clock::now(), |state| {

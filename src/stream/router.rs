@@ -411,30 +411,35 @@ impl<E: Routed> Router<E> {
             self.holds.left(topic, seat);
         }
         let of = self.readers.find(topic);
-        let has_readers = of.is_some_and(|of| !of.readers.is_empty());
-        let is_wanted = of.is_some_and(TopicReaders::is_wanted);
+        let is_read = of.is_some_and(TopicReaders::is_read);
         match still {
             // Its readers stop one after the other, and begin again.
-            Still::Awaited if has_readers => {}
-            Still::Unwanted if has_readers => self.expect_less(topic, telling),
+            Still::Awaited if is_read => {}
             Still::Awaited => self.expectations.pause(topic),
-            Still::Unwanted if is_wanted => self.expectations.pause(topic),
-            Still::Unwanted | Still::Refused => self.expectations.forget(topic),
+            Still::Unwanted => self.expect_less(topic, telling),
+            Still::Refused => {
+                self.expectations.forget(topic);
+                self.rhythms.refused(topic, &self.readers);
+            }
         }
     }
 
-    /// One of the readers of a topic has left, and what the others expect remains.
+    /// One of those that want a topic has left, and what the others expect remains.
     fn expect_less(&mut self, topic: &Topic, telling: &Telling<'_>) {
-        let Some(within) = self.expectations.within(topic) else {
+        if !self.expectations.has(topic) {
             return;
+        }
+        let of = self.readers.find(topic).filter(|of| of.is_wanted());
+        let Some(of) = of else {
+            return self.expectations.forget(topic);
         };
-        let readers = self.readers.find(topic).into_iter();
-        let readers = readers.flat_map(|of| &of.readers);
-        let members = readers.filter_map(|seat| self.members.get(*seat));
+        let is_read = of.is_read();
+        let seats = if is_read { &of.readers } else { &of.waiting };
+        let members = seats.iter().filter_map(|seat| self.members.get(*seat));
         let own = members.filter_map(|member| member.expected);
         match own.chain((telling.expects)(topic)).min() {
-            Some(least) if least == within => {}
-            Some(least) => self.expectations.expect(topic, least, telling.at),
+            Some(least) if is_read => self.expectations.expect(topic, least, telling.at),
+            Some(_) => self.expectations.pause(topic),
             None => self.expectations.forget(topic),
         }
     }

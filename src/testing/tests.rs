@@ -323,6 +323,40 @@ fn an_order_is_read_however_loosely_it_is_written() {
     }
 }
 
+/// What the trading API never does: decimals without quotes, which `serde_json` hands on as binary floats.
+#[test]
+fn a_number_of_an_order_is_read_exactly_or_not_at_all() {
+    for number in [
+        "0.1",
+        "1.10",
+        "-12345678901.2345",
+        "1e-9",
+        "123456789012345678",
+    ] {
+        let order: Order =
+            serde_json::from_str(&format!(r#"{{"id":"x","qty":{number}}}"#)).unwrap();
+        let exact = number.parse().or_else(|_| Decimal::from_scientific(number));
+        assert_eq!(order.qty, Some(exact.unwrap()), "{number}");
+        let fill = format!(r#"{{"price":1,"qty":1,"position_qtys":{{"KO":{number}}}}}"#);
+        let fill: Fill = serde_json::from_str(&fill).unwrap();
+        assert_eq!(fill.position_qtys["KO"], order.qty.unwrap());
+    }
+    for number in [
+        "0.1234567890123456",
+        "12345678901.23456",
+        "1234567890123456.5",
+    ] {
+        let order = format!(r#"{{"id":"x","qty":{number}}}"#);
+        let error = serde_json::from_str::<Order>(&order).unwrap_err();
+        assert!(error.to_string().contains("15 digits"), "{error}");
+        let fill = format!(r#"{{"price":1,"qty":1,"position_qtys":{{"KO":{number}}}}}"#);
+        serde_json::from_str::<Fill>(&fill).unwrap_err();
+        let text = format!(r#"{{"id":"x","qty":"{number}"}}"#);
+        let order: Order = serde_json::from_str(&text).unwrap();
+        assert_eq!(order.qty, Some(decimal(number)));
+    }
+}
+
 #[test]
 fn an_update_says_in_plain_words_what_it_is() {
     let (feed, quotes) = subscription(crate::alpaca::quotes(["KO"]).correlated("me"));

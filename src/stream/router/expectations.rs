@@ -29,8 +29,10 @@ pub(super) struct Expectations {
     connected: Instant,
     /// When the newest event of any topic was read on this connection.
     newest: Instant,
-    /// When those that are late are looked at again although nothing is due.
+    /// Not before this are those that are late looked at again, if they are many.
     look_again: Instant,
+    /// The shortest time within which something is expected of those that are late, as of the last look at them.
+    least: Duration,
 }
 
 /// Of one topic.
@@ -54,8 +56,9 @@ enum Lateness {
     Probed {
         messages: u64,
     },
+    /// Nothing, while nobody gets it: the venue has not been asked yet, or has not answered.
     AskedAgain {
-        until: Instant,
+        until: Option<Instant>,
     },
     /// It did not come, and the line was kept.
     Kept {
@@ -70,7 +73,7 @@ pub(crate) struct Outlook<'a> {
     pub(crate) is_trading: bool,
     /// How many messages of any kind were read on this connection.
     pub(crate) messages: u64,
-    /// How long a topic may stay silent that was asked for again.
+    /// How long a topic may stay silent that was asked for again, once it is confirmed.
     pub(crate) patience: Duration,
     /// For how long something may still stay away that is expected so often, and came last at this time.
     pub(crate) left: &'a dyn Fn(Duration, Instant) -> Duration,
@@ -105,6 +108,7 @@ impl Expectations {
             connected: now,
             newest: now,
             look_again: now,
+            least: Duration::MAX,
         }
     }
 
@@ -114,8 +118,14 @@ impl Expectations {
         expectation.is_active.then_some(expectation.within)
     }
 
+    /// Whether anything is known of the topic, also while nobody gets it.
+    pub(super) fn has(&self, topic: &Topic) -> bool {
+        self.topics.contains_key(topic)
+    }
+
     /// Somebody gets the topic, and something is expected of it so often.
     pub(super) fn expect(&mut self, topic: &Topic, within: Duration, now: Instant) {
+        let within = within.max(LEAST);
         let expectation = self.topics.entry(topic.clone()).or_insert(Expectation {
             within,
             is_active: false,
@@ -139,8 +149,12 @@ impl Expectations {
     pub(super) fn pause(&mut self, topic: &Topic) {
         if let Some(expectation) = self.topics.get_mut(topic) {
             expectation.is_active = false;
-            if let Lateness::OnTime { look_at } = expectation.lateness {
-                self.timers.remove(&(look_at, topic.clone()));
+            match &mut expectation.lateness {
+                Lateness::OnTime { look_at } => {
+                    self.timers.remove(&(*look_at, topic.clone()));
+                }
+                Lateness::AskedAgain { until } => *until = None,
+                Lateness::Probed { .. } | Lateness::Kept { .. } => {}
             }
         }
     }
@@ -163,6 +177,7 @@ impl Expectations {
     pub(super) fn disconnected(&mut self) {
         self.timers.clear();
         self.late.clear();
+        self.least = Duration::MAX;
         for expectation in self.topics.values_mut() {
             expectation.is_active = false;
             expectation.lateness = Lateness::OnTime {
@@ -190,10 +205,9 @@ impl Expectations {
                         self.timers.insert((*look_at, topic.clone()));
                     }
                 }
-                Lateness::Kept { look_at: at } | Lateness::AskedAgain { until: at } => {
-                    move_back(at)
-                }
-                Lateness::Probed { .. } => {}
+                Lateness::Kept { look_at } => move_back(look_at),
+                // Nothing could arrive meanwhile. As a pong has, what was asked for has its time awake.
+                Lateness::Probed { .. } | Lateness::AskedAgain { .. } => {}
             }
         }
         for at in [&mut self.connected, &mut self.newest, &mut self.look_again] {
@@ -209,7 +223,9 @@ impl Expectations {
     /// Looks at what is due, and at what is late.
     pub(super) fn look(&mut self, readers: &Readers, outlook: &Outlook<'_>) -> Missing {
         let mut missing = Missing::default();
-        if self.look_again <= outlook.now || self.late.len() <= FEW {
+        let looks_at_late = self.look_again <= outlook.now || self.late.len() <= FEW;
+        if looks_at_late {
+            self.least = Duration::MAX;
             for topic in self.late.clone() {
                 self.look_at_late(&topic, readers, outlook, &mut missing);
             }
@@ -225,8 +241,15 @@ impl Expectations {
         if !missing.given_up.is_empty() {
             self.given_up(readers, outlook.utc);
         }
-        missing.is_whole_line = self.is_whole_line_late(outlook);
-        missing.next = self.next();
+        missing.is_whole_line =
+            !self.late.is_empty() && (outlook.left)(self.least, self.newest).is_zero();
+        let late = if looks_at_late {
+            self.late_next()
+        } else {
+            Some(self.look_again)
+        };
+        let timely = self.timers.first().map(|(at, _)| *at);
+        missing.next = late.into_iter().chain(timely).min();
         missing
     }
 
@@ -252,6 +275,7 @@ impl Expectations {
         expectation.lateness = Lateness::Probed {
             messages: outlook.messages,
         };
+        self.least = self.least.min(expectation.within);
         self.late.insert(topic.clone());
         missing.late.push(topic);
     }
@@ -272,20 +296,27 @@ impl Expectations {
             expectation.since = outlook.now;
         }
         let has_come = heard.is_some_and(|heard| heard > expectation.since);
-        if has_come || !outlook.is_trading {
+        // Whoever expected it so soon may have left.
+        let has_time = !(outlook.left)(expectation.within, expectation.since).is_zero();
+        if has_come || has_time || !outlook.is_trading {
             self.late.remove(topic);
             return self.look_at(topic, outlook.now);
         }
+        self.least = self.least.min(expectation.within);
+        let until = clock::after(outlook.now, outlook.patience);
         match &mut expectation.lateness {
             Lateness::Probed { messages }
                 if expectation.is_active && outlook.messages > *messages =>
             {
-                expectation.lateness = Lateness::AskedAgain {
-                    until: clock::after(outlook.now, outlook.patience),
-                };
+                expectation.lateness = Lateness::AskedAgain { until: Some(until) };
                 missing.to_ask.push(topic.clone());
             }
-            Lateness::AskedAgain { until } if *until <= outlook.now => {
+            Lateness::AskedAgain {
+                until: not_yet @ None,
+            } if expectation.is_active => {
+                *not_yet = Some(until);
+            }
+            Lateness::AskedAgain { until: Some(until) } if *until <= outlook.now => {
                 let came = heard.is_some_and(|heard| heard > self.connected);
                 if (outlook.may_give_up)(came, expectation.gave_up) {
                     return missing.given_up.push(topic.clone());
@@ -315,20 +346,15 @@ impl Expectations {
         }
     }
 
-    fn is_whole_line_late(&self, outlook: &Outlook<'_>) -> bool {
+    /// When one of those that are late is due.
+    fn late_next(&self) -> Option<Instant> {
         let late = self.late.iter().filter_map(|topic| self.topics.get(topic));
-        let least = late.map(|expectation| expectation.within).min();
-        least.is_some_and(|within| (outlook.left)(within, self.newest).is_zero())
-    }
-
-    fn next(&self) -> Option<Instant> {
-        let late = self.late.iter().filter_map(|topic| self.topics.get(topic));
-        let late = late.filter_map(|expectation| match expectation.lateness {
-            Lateness::AskedAgain { until: at } | Lateness::Kept { look_at: at } => Some(at),
+        let due = late.filter_map(|expectation| match expectation.lateness {
+            Lateness::AskedAgain { until } => until,
+            Lateness::Kept { look_at } => Some(look_at),
             Lateness::OnTime { .. } | Lateness::Probed { .. } => None,
         });
-        let timely = self.timers.first().map(|(at, _)| *at);
-        late.chain(timely).min()
+        due.min()
     }
 
     /// Has a topic looked at then that is on time.
@@ -351,8 +377,76 @@ fn heard(topic: &Topic, readers: &Readers) -> Option<Instant> {
     readers.find(topic)?.heard.get()
 }
 
+/// Nothing can be expected more often. A line whose every event is late again at once would be pinged for each.
+const LEAST: Duration = Duration::from_secs(1);
 /// The market may close, after which nothing is missed: so often that is looked at.
 const LOOK_AT_KEPT: Duration = Duration::from_secs(60);
 /// Up to so many late topics are looked at in every turn, and more of them in so much time for each at the most.
 const FEW: usize = 64;
 const LOOK_COSTS: Duration = Duration::from_micros(20);
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::market::QUOTES;
+
+    const PATIENCE: Duration = Duration::from_micros(100);
+
+    /// A look at a market that is open day and night, so many messages after the first. Says how often it was asked how much time
+    /// is left, too.
+    fn look(expectations: &mut Expectations, now: Instant, messages: u64) -> (Missing, usize) {
+        let asked = Cell::new(0);
+        let left = |within: Duration, since| {
+            asked.set(asked.get() + 1);
+            within.saturating_sub(now.saturating_duration_since(since))
+        };
+        let missing = expectations.look(
+            &Readers::default(),
+            &Outlook {
+                now,
+                utc: Timestamp::from_nanos(0),
+                is_trading: true,
+                messages,
+                patience: PATIENCE,
+                left: &left,
+                may_give_up: &|_, _| false,
+            },
+        );
+        (missing, asked.get())
+    }
+
+    #[test]
+    fn many_late_topics_cost_little_each_turn_and_never_ask_for_a_look_at_once() {
+        let start = clock::now();
+        let minute = Duration::from_secs(60);
+        let mut expectations = Expectations::new(start);
+        let topics: Vec<Topic> = (0..1_000)
+            .map(|number| Topic::new(QUOTES, number.to_string()))
+            .collect();
+        for topic in &topics {
+            expectations.expect(topic, minute, start);
+        }
+        let mut now = clock::after(start, minute);
+        assert_eq!(look(&mut expectations, now, 0).0.late.len(), 1_000);
+        let mut seen = (0, 0);
+        for turn in 1..10_000 {
+            now = clock::after(now, Duration::from_micros(10));
+            let (missing, asked) = look(&mut expectations, now, turn);
+            assert!(missing.next.is_none_or(|next| next > now), "{turn}");
+            assert!(missing.is_whole_line, "{turn}");
+            seen = (seen.0 + missing.to_ask.len(), seen.1 + missing.kept.len());
+            assert!(asked <= 1 || asked > 1_000);
+            if asked > 1_000 {
+                // Twenty milliseconds for a thousand.
+                now = clock::after(now, Duration::from_micros(10));
+                let (missing, asked) = look(&mut expectations, now, turn);
+                assert!(asked <= 1, "{asked}: looked at again in the next turn");
+                assert!(missing.next.is_some_and(|next| next > now), "{turn}");
+            }
+        }
+        assert_eq!(seen, (1_000, 1_000));
+    }
+}

@@ -66,8 +66,13 @@ impl TopicReaders {
         self.is_fresh.set(true);
     }
 
+    /// Somebody gets it.
+    pub(super) fn is_read(&self) -> bool {
+        !self.readers.is_empty()
+    }
+
     pub(super) fn is_wanted(&self) -> bool {
-        !self.readers.is_empty() || !self.waiting.is_empty()
+        self.is_read() || !self.waiting.is_empty()
     }
 
     /// Nobody wants it, and nothing of it is on its way.

@@ -55,6 +55,13 @@ impl Rhythm {
         self.asked_after = None;
     }
 
+    /// What is going to come of it is not known any more.
+    fn forget_silence(&mut self) {
+        self.is_known_here = false;
+        self.silent = Duration::ZERO;
+        self.asked_after = None;
+    }
+
     /// How long it may be silent, where that can be said. The fewer arrivals there were, the less is known, and nothing is
     /// known of a silence that is longer than all the time before.
     fn allowed(&self) -> Option<Duration> {
@@ -96,12 +103,15 @@ impl Rhythms {
             Some((at, true)) if is_trading => now.saturating_duration_since(at),
             _ => Duration::ZERO,
         };
-        // Who left a topic does not wait for it.
-        self.topics
-            .retain(|topic, _| readers.find(topic).is_some_and(TopicReaders::is_wanted));
-        for rhythm in self.topics.values_mut() {
-            rhythm.silent = rhythm.silent.saturating_add(passed);
-        }
+        self.topics.retain(|topic, rhythm| {
+            let of = readers.find(topic);
+            // While it is asked for again nothing can come of it.
+            if of.is_some_and(TopicReaders::is_read) {
+                rhythm.silent = rhythm.silent.saturating_add(passed);
+            }
+            // Who left a topic does not wait for it.
+            of.is_some_and(TopicReaders::is_wanted)
+        });
         for (channel, symbol, of) in readers.iter() {
             let Some(heard) = of.heard.get().filter(|_| of.is_fresh.replace(false)) else {
                 continue;
@@ -118,12 +128,18 @@ impl Rhythms {
     /// A new connection: what it is going to bring is not known yet.
     pub(super) fn forget_silence(&mut self, readers: &Readers) {
         self.swept = None;
-        for rhythm in self.topics.values_mut() {
-            rhythm.is_known_here = false;
-            rhythm.silent = Duration::ZERO;
-            rhythm.asked_after = None;
-        }
+        self.topics.values_mut().for_each(Rhythm::forget_silence);
         readers.iter().for_each(|(_, _, of)| of.is_fresh.set(false));
+    }
+
+    /// The venue sends no more of the topic, though it is wanted: that it is silent says nothing of the line.
+    pub(super) fn refused(&mut self, topic: &Topic, readers: &Readers) {
+        if let Some(rhythm) = self.topics.get_mut(topic) {
+            rhythm.forget_silence();
+        }
+        if let Some(of) = readers.find(topic) {
+            of.is_fresh.set(false);
+        }
     }
 }
 

@@ -150,6 +150,25 @@ fn whatever_folds_is_told_of_a_loss_before_any_queue_is() {
     }
 }
 
+/// Whoever joins a topic whose events build on each other has it begin anew, while the connection goes on.
+#[test]
+fn a_gap_of_one_topic_of_a_test_feed_stands_for_no_break() {
+    let (feed, handle) = testing::line(alpaca::crypto(alpaca::CryptoFeed::Us));
+    let books = || handle.subscribe(alpaca::orderbooks(["BTC/USD"])).unwrap();
+    let first = books();
+    let _second = books();
+    let gap = || {
+        let mut told = std::iter::from_fn(|| first.try_recv().ok());
+        told.find_map(|update| match update {
+            Update::Gap(gap) => Some((gap.topics.len(), gap.breaks)),
+            _ => None,
+        })
+    };
+    assert_eq!(gap(), Some((1, 0)));
+    feed.gap();
+    assert_eq!(gap(), Some((0, 1)));
+}
+
 /// Whatever topics there are, also after they change: every subscription gets the events of its own, each once and in
 /// order.
 #[test]

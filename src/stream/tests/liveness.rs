@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::stream::TopicTable;
+use crate::{SymbolBudget, stream::TopicTable};
 
 #[test]
 fn an_unanswered_ping_gives_the_line_up_and_any_sign_of_life_saves_it() {
@@ -209,7 +209,11 @@ fn pass_with(bench: &mut Bench, seconds: usize, lively: &[&str]) -> Vec<String> 
 
 /// A line on the day of a market, with a subscription to A and B that expects each of them within a minute, and another one of B.
 fn expectant() -> (Bench, Subscription<Quote>, Subscription<Quote>) {
-    let mut bench = Bench::live();
+    expectant_on(alpaca::stocks(Feed::Iex))
+}
+
+fn expectant_on(venue: MarketData) -> (Bench, Subscription<Quote>, Subscription<Quote>) {
+    let mut bench = Bench::live_on(venue);
     bench.peer.set_utc("2026-03-17T15:00:00Z".parse().unwrap());
     let topics = alpaca::quotes(["A", "B"]).expect_within(Duration::from_secs(60));
     let both = bench.subscribe(topics);
@@ -290,6 +294,120 @@ fn a_mute_topic_is_probed_then_asked_for_again_and_then_the_line_is_cut_while_it
             "asked for again once, and left alone: {told:?}"
         );
     }
+}
+
+/// The venue takes one request in half a minute: between the two that ask for a topic again nothing can come of it.
+#[test]
+fn the_time_of_a_topic_that_is_asked_for_again_runs_from_when_the_venue_confirms_it() {
+    let half_a_minute = Duration::from_secs(30);
+    let slow = alpaca::stocks(Feed::Iex).with_rules(|rules| rules.pace(1, half_a_minute));
+    let (mut bench, both, neighbor) = expectant_on(slow);
+    let asked = pass_with(&mut bench, 62, &["B"]);
+    assert!(
+        asked.last().unwrap().contains("unsubscribe"),
+        "and not yet for it again: {asked:?}"
+    );
+    let mut waited = 0;
+    while !pass_with(&mut bench, 1, &["B"])
+        .concat()
+        .contains("subscribe")
+    {
+        assert_eq!((bench.phase(), bench.health().epoch), (Phase::Live, 1));
+        waited += 1;
+    }
+    assert!((25..=31).contains(&waited), "{waited}");
+    let patience = Config::default().request_timeout.as_secs();
+    pass_with(&mut bench, patience as usize - 1, &["B"]);
+    assert_eq!((bench.phase(), bench.health().epoch), (Phase::Live, 1));
+    pass_with(&mut bench, 2, &["B"]);
+    assert_ne!(bench.phase(), Phase::Live, "it did not come");
+    drop((both, neighbor));
+}
+
+/// Who expected the topic within a minute leaves while it is asked for again: before the venue has confirmed it, or after.
+#[test]
+fn a_line_is_not_given_up_for_what_nobody_expects_so_soon_any_more() {
+    for (others, is_confirmed) in [
+        (Some(3_600), true),
+        (Some(3_600), false),
+        (None, true),
+        (None, false),
+    ] {
+        let story = format!("{others:?} {is_confirmed}");
+        let mut bench = Bench::live();
+        bench.peer.set_utc("2026-03-17T15:00:00Z".parse().unwrap());
+        let within = |seconds| alpaca::quotes(["A"]).expect_within(Duration::from_secs(seconds));
+        let hasty = bench.subscribe(within(60));
+        let patient = bench.subscribe(match others {
+            Some(seconds) => within(seconds),
+            None => alpaca::quotes(["A"]),
+        });
+        let lively = bench.subscribe(alpaca::quotes(["B"]));
+        bench.step();
+        pass_with(&mut bench, 1, &["A", "B"]);
+        pass_with(&mut bench, 59, &["B"]);
+        bench.peer.advance(Duration::from_secs(2));
+        bench.step();
+        assert_eq!(bench.sent(), ["<ping>"], "{story}");
+        bench.peer.pong();
+        bench.step();
+        if is_confirmed {
+            assert!(answer(&mut bench).concat().contains(r#""subscribe""#));
+        }
+        drop(hasty);
+        bench.step();
+        answer(&mut bench);
+        pass_with(&mut bench, 600, &["B"]);
+        let seen = (bench.phase(), bench.health().epoch);
+        assert_eq!(seen, (Phase::Live, 1), "{story}");
+        assert!(!bench.driver.router().is_any_late(), "{story}");
+        drop((patient, lively));
+    }
+}
+
+#[test]
+fn nothing_is_expected_every_moment() {
+    let mut bench = Bench::live();
+    bench.peer.set_utc("2026-03-17T15:00:00Z".parse().unwrap());
+    let _quotes = bench.subscribe(alpaca::quotes(["A"]).expect_within(Duration::ZERO));
+    bench.step();
+    answer(&mut bench);
+    for _ in 0..100 {
+        bench.peer.advance(Duration::from_millis(300));
+        bench.say(&quote("A", 1));
+        assert_eq!(bench.sent(), Vec::<String>::new(), "no ping for each event");
+    }
+}
+
+#[test]
+fn a_topic_that_was_asked_for_again_has_its_time_awake() {
+    let (mut bench, both, neighbor) = expectant();
+    let asked = pass_with(&mut bench, 62, &["B"]);
+    assert!(asked.last().unwrap().contains(r#""subscribe""#));
+    bench.peer.suspend(Duration::from_secs(3_600));
+    bench.step();
+    assert_eq!((bench.phase(), bench.health().epoch), (Phase::Mute, 1));
+    answer(&mut bench);
+    pass_with(&mut bench, 3, &["A", "B"]);
+    assert_eq!((bench.phase(), bench.health().epoch), (Phase::Live, 1));
+    drop((both, neighbor));
+}
+
+/// A holiday that the calendar's table does not have.
+#[test]
+fn a_mute_line_that_is_kept_is_live_to_whoever_waits_for_that() {
+    let mut bench = Bench::live();
+    bench.peer.set_utc("2029-12-25T14:30:00Z".parse().unwrap());
+    let topics = alpaca::quotes(["A"]).expect_within(Duration::from_secs(60));
+    let quotes = bench.subscribe(topics);
+    bench.step();
+    bench.say(&quotes_of(&["A"]));
+    bench.reconnect(&["A"]);
+    bring_nothing(&mut bench, Duration::from_secs(600));
+    assert_eq!((bench.phase(), bench.health().epoch), (Phase::Mute, 2));
+    bench.handle().wait_live(Duration::ZERO).unwrap();
+    assert_eq!(bench.health().cause, None, "it was live since");
+    drop(quotes);
 }
 
 #[test]
@@ -380,7 +498,11 @@ fn what_lies_in_the_socket_is_read_before_a_mute_line_is_given_up_whoever_subscr
 
 /// A crypto line on which two symbols have had a quote every half second for a minute.
 fn busy_line() -> (Bench, Subscription<Quote>) {
-    let mut bench = Bench::live_on(alpaca::crypto(alpaca::CryptoFeed::Us));
+    busy_line_on(alpaca::crypto(alpaca::CryptoFeed::Us))
+}
+
+fn busy_line_on(venue: MarketData) -> (Bench, Subscription<Quote>) {
+    let mut bench = Bench::live_on(venue);
     let subscription = bench.subscribe(alpaca::quotes(["BTC/USD", "ETH/USD"]));
     bench.step();
     bench.say(&quotes_of(&["BTC/USD", "ETH/USD"]));
@@ -449,6 +571,71 @@ fn a_busy_line_that_falls_silent_is_asked_again_and_then_given_up() {
         let asked = pongs_alone(&mut bench, |bench| bench.peer.now() >= later);
         assert_eq!((bench.phase(), asked.len()), (Phase::Live, 0), "{asked:?}");
     }
+}
+
+/// The venue takes one request in two minutes, more time than a busy line may be silent.
+#[test]
+fn a_busy_line_is_not_given_up_before_it_could_be_asked_again() {
+    let crypto = alpaca::crypto(alpaca::CryptoFeed::Us);
+    let pace = Duration::from_secs(120);
+    let (mut bench, subscription) = busy_line_on(crypto.with_rules(|rules| rules.pace(1, pace)));
+    let mut asked = Vec::new();
+    while asked.len() < 2 {
+        bench.leap();
+        for sent in bench.sent() {
+            match &*sent {
+                "<ping>" => bench.peer.pong(),
+                _ => asked.push(sent),
+            }
+        }
+        if asked.len() == 1 {
+            bench.peer.say(r#"[{"T":"subscription","quotes":[]}]"#);
+        }
+        bench.step();
+        assert_ne!(bench.phase(), Phase::Waiting, "{asked:?}");
+    }
+    assert!(asked[1].contains(r#""subscribe""#), "{asked:?}");
+    drop(subscription);
+}
+
+/// The plan has room for the busy topics alone, which have to make room for quiet ones.
+#[test]
+fn topics_that_were_displaced_are_no_sign_of_a_mute_line() {
+    let crypto = alpaca::crypto(alpaca::CryptoFeed::Us);
+    let (mut bench, busy) = busy_line_on(crypto.symbol_budget(Some(SymbolBudget::of(2))));
+    bench.say(&quote("BTC/USD", 1));
+    let quiet = bench.subscribe(alpaca::quotes(["DOGE/USD", "LTC/USD"]).priority(1));
+    bench.step();
+    assert!(bench.sent().concat().contains("unsubscribe"));
+    bench.say(r#"[{"T":"subscription","quotes":[]}]"#);
+    assert!(bench.sent().concat().contains(r#""subscribe""#));
+    bench.say(&quotes_of(&["DOGE/USD", "LTC/USD"]));
+    assert!(words(&busy).concat().contains("displaced"));
+    let later = bench.peer.now() + Duration::from_secs(600);
+    let asked = pongs_alone(&mut bench, |bench| {
+        bench.peer.now() >= later || bench.phase() != Phase::Live
+    });
+    assert_eq!((bench.phase(), asked.len()), (Phase::Live, 0), "{asked:?}");
+    drop(quiet);
+}
+
+#[test]
+fn a_busy_topic_that_was_displaced_does_not_hide_a_mute_line() {
+    let crypto = alpaca::crypto(alpaca::CryptoFeed::Us);
+    let (mut bench, busy) = busy_line_on(crypto.symbol_budget(Some(SymbolBudget::of(2))));
+    bench.say(&quote("ETH/USD", 1));
+    let quiet = bench.subscribe(alpaca::quotes(["DOGE/USD"]).priority(1));
+    bench.step();
+    assert!(bench.sent().concat().contains("ETH/USD"));
+    bench.say(&quotes_of(&["BTC/USD"]));
+    bench.say(&quotes_of(&["BTC/USD", "DOGE/USD"]));
+    bench.sent();
+    let later = bench.peer.now() + Duration::from_secs(600);
+    pongs_alone(&mut bench, |bench| {
+        bench.peer.now() >= later || bench.phase() == Phase::Mute
+    });
+    assert_eq!(bench.phase(), Phase::Mute);
+    drop((busy, quiet));
 }
 
 #[test]
