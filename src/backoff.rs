@@ -8,7 +8,7 @@ use std::{
 use crate::{
     clock,
     config::Backoff,
-    error::{Error, RejectionKind, Remedy},
+    error::{Error, ProxyFault, RejectionKind, Remedy},
 };
 
 /// What a failure means for the stream.
@@ -23,7 +23,7 @@ pub(crate) enum Class {
     /// Another connection took the place of this one. Whoever comes back at once takes it away again, and so for ever: try
     /// again when the other may have what it wanted.
     Evicted,
-    /// Try again for some minutes: the venue accepted these credentials before, and refuses them now.
+    /// Try again for some minutes: the venue accepted these credentials before, or the proxy its login, and refuses them now.
     Credentials,
 }
 
@@ -57,7 +57,7 @@ impl Worth {
     }
 }
 
-/// Refusals of credentials that the venue had accepted before, with no login in between.
+/// Refusals of credentials, or of the login at a proxy, that had been accepted before, with no success in between.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusals {
     since: Instant,
@@ -83,22 +83,29 @@ impl Refusals {
 pub(crate) fn class(error: &Error, was_live: bool) -> Class {
     let fatal_at_first = if was_live { Class::Retry } else { Class::Fatal };
     let kind = match error {
-        Error::Rejected { rejection, .. }
-        | Error::NotEntitled { rejection, .. }
-        | Error::ConnectionLimit { rejection, .. }
-        | Error::Evicted { rejection, .. }
-        | Error::Refused { rejection, .. } => rejection.kind,
-        Error::Upgrade { kind, .. } => *kind,
         Error::Tls {
             certificate: true, ..
         } => return fatal_at_first,
+        // The stream went through it with the same ones.
+        Error::Proxy {
+            fault:
+                ProxyFault::LoginRefused(_)
+                | ProxyFault::LoginWanted {
+                    is_configured: true,
+                    ..
+                },
+            ..
+        } if was_live => return Class::Credentials,
         Error::Proxy { .. } => {
             return match error.remedy() {
                 Remedy::RetryLater => Class::Retry,
                 _ => fatal_at_first,
             };
         }
-        _ => return Class::Retry,
+        _ => kind(error),
+    };
+    let Some(kind) = kind else {
+        return Class::Retry;
     };
     match kind {
         RejectionKind::Credentials | RejectionKind::Entitlement if was_live => Class::Credentials,
@@ -107,6 +114,19 @@ pub(crate) fn class(error: &Error, was_live: bool) -> Class {
         RejectionKind::Evicted => Class::Evicted,
         RejectionKind::SlowClient | RejectionKind::Temporary => Class::Retry,
         RejectionKind::SymbolLimit | RejectionKind::BadRequest => fatal_at_first,
+    }
+}
+
+/// What it means at the venue, where the venue is asked for that.
+fn kind(error: &Error) -> Option<RejectionKind> {
+    match error {
+        Error::Rejected { rejection, .. }
+        | Error::NotEntitled { rejection, .. }
+        | Error::ConnectionLimit { rejection, .. }
+        | Error::Evicted { rejection, .. }
+        | Error::Refused { rejection, .. } => Some(rejection.kind),
+        Error::Upgrade { kind, .. } => Some(*kind),
+        _ => None,
     }
 }
 
@@ -150,12 +170,14 @@ pub(crate) fn delay(
     jittered.max(asked_for(error).unwrap_or(Duration::ZERO))
 }
 
-/// What the server asked for, as far as it is taken at its word.
+/// What the server or the proxy asked for, as far as it is taken at its word.
 fn asked_for(error: &Error) -> Option<Duration> {
-    match error {
-        Error::Upgrade { retry_after, .. } => retry_after.map(|wait| wait.min(LONGEST_RETRY_AFTER)),
+    let wait = match error {
+        Error::Upgrade { retry_after, .. } => *retry_after,
+        Error::Proxy { fault, .. } => fault.retry_after(),
         _ => None,
-    }
+    };
+    wait.map(|wait| wait.min(LONGEST_RETRY_AFTER))
 }
 
 /// Where a wait comes from that is so long that somebody may take the stream for dead. For its record.
@@ -164,8 +186,8 @@ pub(crate) fn origin(delay: Duration, error: &Error) -> Option<&'static str> {
         return None;
     }
     Some(if asked_for(error) == Some(delay) {
-        "which the server asked for with `Retry-After`; an hour is the most that it gets"
-    } else if matches!(error, Error::Evicted { .. }) {
+        "which was asked for with `Retry-After`; an hour is the most that is granted"
+    } else if kind(error) == Some(RejectionKind::Evicted) {
         "so as not to take the line from whoever has it now"
     } else {
         "which `Config::backoff` asks for"
@@ -312,7 +334,17 @@ mod tests {
             assert_eq!(wait(count, 1.0), Duration::from_secs(most));
         }
         assert!(wait(99, 1.0) < KEPT, "a rival that waits as long is none");
-        assert!(origin(wait(99, 1.0), &evicted).is_some_and(|why| why.contains("whoever")));
+        let by_status = Error::Upgrade {
+            at: at(),
+            kind: RejectionKind::Evicted,
+            status: 409,
+            retry_after: None,
+            location: None,
+        };
+        for evicted in [&evicted, &by_status] {
+            let why = origin(wait(99, 1.0), evicted);
+            assert!(why.is_some_and(|why| why.contains("whoever")), "{evicted}");
+        }
     }
 
     #[test]
@@ -349,18 +381,22 @@ mod tests {
             fault,
             source: None,
         };
+        let wanted = ProxyFault::LoginWanted {
+            answer: ProxyAnswer::Socks(0xff),
+            is_configured: false,
+            offers: String::new(),
+        };
         for (fault, first) in [
-            (
-                ProxyFault::LoginRefused(ProxyAnswer::Http(407)),
-                Class::Fatal,
-            ),
-            (ProxyFault::NoProxy(String::new()), Class::Fatal),
+            (wanted, Class::Fatal),
+            (ProxyFault::NotAProxy(String::new()), Class::Fatal),
             (ProxyFault::Silent, Class::Retry),
             (ProxyFault::Failed(ProxyAnswer::Socks(1)), Class::Retry),
         ] {
             assert_eq!(class(&proxy(fault.clone()), false), first, "{fault}");
             assert_eq!(class(&proxy(fault), true), Class::Retry);
         }
+        let login = proxy(ProxyFault::LoginRefused(ProxyAnswer::Socks(1)));
+        assert_eq!(class(&login, true), Class::Credentials);
         for refused in refusals() {
             assert_eq!(class(&refused, false), Class::Fatal, "{refused}");
             assert_eq!(class(&refused, true), Class::Credentials, "{refused}");
@@ -459,9 +495,23 @@ mod tests {
     #[test]
     fn a_wait_of_more_than_five_minutes_says_where_it_comes_from() {
         let seconds = Duration::from_secs;
+        let asks_in_a_proxy = Error::Proxy {
+            at: at(),
+            proxy: String::new(),
+            fault: ProxyFault::Failed(ProxyAnswer::Http {
+                status: 429,
+                retry_after: Some(seconds(400)),
+            }),
+            source: None,
+        };
+        let rules = (&Backoff::default(), REAPING);
+        let class = class(&asks_in_a_proxy, false);
+        let wait = delay(rules, &asks_in_a_proxy, class, 1, Worth::Nothing, 1.0);
+        assert_eq!(wait, seconds(400));
         let says =
             |delay, error: &Error| origin(delay, error).map(|text| text.contains("Retry-After"));
         let asks = |wait| upgrade(429, Some(seconds(wait)));
+        assert_eq!(says(wait, &asks_in_a_proxy), Some(true));
         assert_eq!(says(seconds(300), &asks(300)), None);
         assert_eq!(says(seconds(301), &asks(301)), Some(true));
         assert_eq!(says(seconds(3_600), &asks(86_400)), Some(true), "the most");

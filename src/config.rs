@@ -199,8 +199,8 @@ pub struct Backoff {
     pub max_failures: Option<u32>,
     /// How long a connection must have been live for the bound to start over. Default 30 s.
     pub reset_after: Duration,
-    /// How long a stream goes on when the venue refuses credentials, or an entitlement, that it accepted before on this
-    /// stream: venues have refused good keys for minutes. The first two attempts are 2 to 5 s apart, later ones further.
+    /// How long a stream goes on when the venue refuses credentials or an entitlement, or the proxy a login, that it accepted
+    /// before on this stream: venues have refused good keys for minutes. The first two attempts are 2 to 5 s apart, later ones further.
     /// The stream ends at the first refusal after that time. Credentials that were never accepted end it at once.
     /// Default five minutes; zero ends it at the first refusal.
     pub credentials_patience: Duration,

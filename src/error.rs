@@ -264,7 +264,7 @@ pub enum Error {
     },
 
     /// The server answered the upgrade request with an HTTP status instead of a WebSocket.
-    #[error("{at}the server answered the WebSocket upgrade with HTTP {status}{}{}{}", location_note(.location), retry_after_note(.retry_after), network_note(.status))]
+    #[error("{at}the server answered the WebSocket upgrade with HTTP {status}{}{}{}", location_note(.location), retry_after_note(.retry_after), network_note(.kind, .status))]
     Upgrade {
         /// The stream, and the phase it happened in.
         at: At,
@@ -918,10 +918,10 @@ fn location_note(location: &Option<String>) -> String {
     })
 }
 
-/// The upgrade says nothing of who asks, so it is not that which was refused.
-fn network_note(status: &u16) -> &'static str {
-    match status {
-        401 | 403 | 407 => {
+/// The upgrade says nothing of who asks, so it is not that which was refused, unless the venue means something else by it.
+fn network_note(kind: &RejectionKind, status: &u16) -> &'static str {
+    match (kind, status) {
+        (RejectionKind::BadRequest, 401 | 403 | 407) => {
             ": no credentials were sent yet, so a proxy, a firewall or a wrong host says this"
         }
         _ => "",

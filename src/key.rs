@@ -4,6 +4,8 @@ mod canonical;
 
 use std::{fmt, str::FromStr, sync::Arc};
 
+pub(crate) use self::canonical::byte_of_hex;
+
 use crate::{
     credentials::{Credentials, Fingerprint},
     error::{At, Error, Result},

@@ -111,7 +111,7 @@
 //! | `confirmed` * | debug | the venue confirmed topics of a subscription, and had not before | |
 //! | `refused` * | warn | the venue refused topics of a subscription, and had not before | `code` |
 //! | `displaced` * | warn | topics were taken for a subscription of a higher priority | `code` |
-//! | `old_addresses` | warn | the resolver failed; the addresses of its last answer are used, one of which has worked | |
+//! | `old_addresses` | warn | the resolver failed; the addresses of its last answer are used, and the one that worked last | |
 //! | `lost` | warn | a connection, or an attempt, failed; names the next | `attempt`, `code` |
 //! | `mute` | warn | expected data did not come, or a busy topic fell silent; it is probed, or kept although nothing came | |
 //! | `calendar` | warn | the table of holidays ends in less than 60 days, or has ended; once per stream | |

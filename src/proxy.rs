@@ -65,8 +65,8 @@ impl ProxyServer {
     /// The same proxy, with a user and a password.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] when one is longer than 255 bytes, the user is empty, or an HTTP proxy cannot be told it:
-    /// a user with a colon, or control characters. Neither is echoed.
+    /// [`Error::InvalidConfig`] when one is longer than 255 bytes, or 4,096 for an HTTP proxy, the user is empty, or an HTTP
+    /// proxy cannot be told it: a user with a colon, or control characters. Neither is echoed.
     pub fn login(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Result<Self> {
         let (user, password) = (user.as_ref().as_bytes(), password.as_ref().as_bytes());
         self.with_login(user, password).map_err(invalid)
@@ -76,10 +76,12 @@ impl ProxyServer {
         if user.is_empty() {
             return Err("the proxy's user is empty");
         }
-        if user.len().max(password.len()) > MAX_LOGIN {
-            return Err("the proxy's user or password is longer than 255 bytes");
-        }
+        let longest = user.len().max(password.len());
         if self.kind == ProxyKind::Http {
+            // The password may be a token.
+            if longest > 4_096 {
+                return Err("the proxy's user or password is longer than 4,096 bytes");
+            }
             // RFC 7617, section 2.
             if user.contains(&b':') {
                 return Err(
@@ -89,9 +91,16 @@ impl ProxyServer {
             if user.iter().chain(password).any(u8::is_ascii_control) {
                 return Err("the proxy's user or password holds a control character");
             }
-        } else if password.is_empty() {
-            // RFC 1929, section 2.
-            return Err("the proxy's password is empty, which SOCKS does not know");
+        } else {
+            // RFC 1929, section 2: a byte counts them.
+            if longest > 255 {
+                return Err(
+                    "the proxy's user or password is longer than 255 bytes, which SOCKS does not know",
+                );
+            }
+            if password.is_empty() {
+                return Err("the proxy's password is empty, which SOCKS does not know");
+            }
         }
         let login = Some(Credentials::store(user, password));
         Ok(Self { login, ..self })
@@ -107,6 +116,20 @@ impl ProxyServer {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// Where it is, without what it wants for a login and without who named it.
+    pub(crate) fn url(&self) -> String {
+        let scheme = match self.kind {
+            ProxyKind::Http => "http",
+            ProxyKind::Socks5 => "socks5",
+        };
+        let port = self.port;
+        if self.host.contains(':') {
+            format!("{scheme}://[{}]:{port}", self.host.replace('%', "%25"))
+        } else {
+            format!("{scheme}://{}:{port}", self.host)
+        }
     }
 
     /// User and password.
@@ -201,10 +224,7 @@ fn decoded(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
             plain.push(byte);
             continue;
         }
-        let mut digit = || char::from(bytes.next()?).to_digit(16);
-        let code = digit().and_then(|high| Some(high << 4 | digit()?));
-        let code = code.and_then(|code| u8::try_from(code).ok());
-        plain.push(code.ok_or("in the proxy's user or password stands `%` without two hex digits behind it: write `%25`")?);
+        plain.push(key::byte_of_hex(&mut bytes).ok_or("in the proxy's user or password stands `%` without two hex digits behind it: write `%25`")?);
     }
     Ok(plain)
 }
@@ -212,9 +232,6 @@ fn decoded(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, &'static str> {
 fn invalid(why: impl AsRef<str>) -> Error {
     Error::invalid_config(why.as_ref())
 }
-
-/// A byte counts them in SOCKS.
-const MAX_LOGIN: usize = 255;
 
 impl FromStr for ProxyServer {
     type Err = Error;
@@ -238,16 +255,7 @@ impl Eq for ProxyServer {}
 /// Without user and password, and with the variable that named it.
 impl fmt::Display for ProxyServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = match self.kind {
-            ProxyKind::Http => "http",
-            ProxyKind::Socks5 => "socks5",
-        };
-        if self.host.contains(':') {
-            let host = self.host.replace('%', "%25");
-            write!(f, "{scheme}://[{host}]:{}", self.port)?;
-        } else {
-            write!(f, "{scheme}://{}:{}", self.host, self.port)?;
-        }
+        f.write_str(&self.url())?;
         self.variable
             .map_or(Ok(()), |variable| write!(f, " (of {variable})"))
     }
@@ -331,7 +339,8 @@ mod tests {
 
     #[test]
     fn bad_urls_are_named_and_not_echoed() {
-        let long = format!("http://me:{}@h", "x".repeat(256));
+        let socks = format!("socks5://me:{}@h", "x".repeat(256));
+        let http = format!("http://me:{}@h", "x".repeat(4_097));
         for (url, says) in [
             ("", "host is missing"),
             ("http://", "host is missing"),
@@ -349,7 +358,8 @@ mod tests {
             ("http://m%3ae:hunter2@h", "holds a colon"),
             ("socks5://hunter2@h", "password is empty"),
             ("http://me:x@hunter2!", "no host name has"),
-            (&long, "longer than 255"),
+            (&socks, "longer than 255 bytes, which SOCKS"),
+            (&http, "longer than 4,096"),
         ] {
             let error = url.parse::<ProxyServer>().unwrap_err();
             let text = format!("{error} {error:?}");
@@ -357,6 +367,16 @@ mod tests {
             assert!(!text.contains("hunter2") && !text.contains("xxx"), "{text}");
             let error = ProxyServer::of_variable("ALL_PROXY", url.as_bytes()).unwrap_err();
             assert!(error.to_string().contains("variable ALL_PROXY"), "{error}");
+        }
+    }
+
+    /// A byte counts them in SOCKS. For an HTTP proxy they may be tokens.
+    #[test]
+    fn the_longest_logins_are_kept() {
+        for (scheme, longest) in [("socks5", 255), ("http", 4_096)] {
+            let password = "x".repeat(longest);
+            let server: ProxyServer = format!("{scheme}://me:{password}@h").parse().unwrap();
+            assert_eq!(server.parts(), Some((&b"me"[..], password.as_bytes())));
         }
     }
 

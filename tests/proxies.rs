@@ -258,14 +258,22 @@ fn checked(row: &str, config: &Config, fault: &ProxyFault, phase: Phase, remedy:
     error
 }
 
+fn status(status: u16) -> ProxyAnswer {
+    let retry_after = None;
+    ProxyAnswer::Http {
+        status,
+        retry_after,
+    }
+}
+
 #[test]
 fn what_a_proxy_refuses_is_a_typed_error_that_says_who_mends_it() {
-    use ProxyAnswer::{Http, Socks};
+    use ProxyAnswer::Socks;
     use ProxyFault::{
-        Ended, Failed, Forbidden, LoginRefused, LoginWanted, NoProxy, VenueUnreachable,
+        Ended, Failed, Forbidden, LoginRefused, LoginWanted, NotAProxy, VenueUnreachable,
     };
     let venue = || "venue.test:80".to_owned();
-    let no_proxy = |why: &str| NoProxy(why.to_owned());
+    let not_a_proxy = |why: &str| NotAProxy(why.to_owned());
     let http = |head: &str| vec![format!("{head}\r\n\r\nhunter2").into_bytes()];
     let socks = |code: u8| {
         vec![
@@ -278,14 +286,14 @@ fn what_a_proxy_refuses_is_a_typed_error_that_says_who_mends_it() {
         (
             "http",
             http("HTTP/1.1 407 hunter2\r\nProxy-Authenticate: Basic realm=hunter2"),
-            LoginRefused(Http(407)),
+            LoginRefused(status(407)),
             Remedy::FixProxy,
         ),
         (
             "http",
             http("HTTP/1.1 407 No\r\nProxy-Authenticate: Negotiate\r\nProxy-Authenticate: hunter2"),
             LoginWanted {
-                answer: Http(407),
+                answer: status(407),
                 is_configured: true,
                 offers: "Negotiate".to_owned(),
             },
@@ -296,7 +304,7 @@ fn what_a_proxy_refuses_is_a_typed_error_that_says_who_mends_it() {
             http("HTTP/1.1 403 Forbidden"),
             Forbidden {
                 venue: venue(),
-                answer: Http(403),
+                answer: status(403),
             },
             Remedy::AllowInProxy,
         ),
@@ -305,14 +313,14 @@ fn what_a_proxy_refuses_is_a_typed_error_that_says_who_mends_it() {
             http("HTTP/1.0 502 Bad gateway"),
             VenueUnreachable {
                 venue: venue(),
-                answer: Http(502),
+                answer: status(502),
             },
             Remedy::RetryLater,
         ),
         (
             "http",
             http("HTTP/1.1 429 Later"),
-            Failed(Http(429)),
+            Failed(status(429)),
             Remedy::RetryLater,
         ),
         (
@@ -320,19 +328,19 @@ fn what_a_proxy_refuses_is_a_typed_error_that_says_who_mends_it() {
             vec![
                 b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>hunter2</html>".to_vec(),
             ],
-            no_proxy("it goes on with content, as a web server does"),
+            not_a_proxy("it goes on with content, as a web server does"),
             Remedy::FixProxy,
         ),
         (
             "http",
             vec![b"<html>hunter2</html>".to_vec()],
-            no_proxy("it does not answer in HTTP"),
+            not_a_proxy("it does not answer in HTTP"),
             Remedy::FixProxy,
         ),
         (
             "http",
             http("HTTP/1.1 404 Not found"),
-            no_proxy("HTTP 404 to `CONNECT`"),
+            not_a_proxy("HTTP 404 to `CONNECT`"),
             Remedy::FixProxy,
         ),
         ("http", vec![Vec::new()], Ended, Remedy::RetryLater),
@@ -374,7 +382,7 @@ fn what_a_proxy_refuses_is_a_typed_error_that_says_who_mends_it() {
         (
             "socks5",
             vec![b"HTTP/1.1 400 hunter2\r\n\r\n".to_vec()],
-            no_proxy("it answers in HTTP: is it an `http://` proxy?"),
+            not_a_proxy("it answers in HTTP: is it an `http://` proxy?"),
             Remedy::FixProxy,
         ),
         (
@@ -417,7 +425,7 @@ fn a_login_that_a_proxy_wants_and_nobody_configured_is_asked_for() {
         line.write([5, 0xff]);
     });
     for (scheme, proxy, answer, offers) in [
-        ("http", &http, ProxyAnswer::Http(407), "Basic"),
+        ("http", &http, status(407), "Basic"),
         ("socks5", &socks, ProxyAnswer::Socks(0xff), ""),
     ] {
         let config = through(&url(scheme, "", proxy));
@@ -471,6 +479,49 @@ fn a_proxy_that_does_not_let_the_line_through_in_time_is_blamed_for_it() {
             std::error::Error::source(&error).is_some(),
             "{row}: {error:?}"
         );
+    }
+}
+
+/// Whoever ends or holds up the line behind a success may be the proxy or the venue.
+#[test]
+fn what_ends_or_hangs_behind_a_proxy_names_it() {
+    install();
+    const SUCCESS: &str = "HTTP/1.1 200 Connection established\r\n\r\n";
+    let ends = Peer::start(|mut line| {
+        line.head();
+        line.write(SUCCESS);
+    });
+    let hangs = Peer::start(|mut line| {
+        line.head();
+        line.write(SUCCESS);
+        line.hold();
+    });
+    let babbles = Peer::start(|mut line| {
+        line.head();
+        line.write(SUCCESS);
+        line.head();
+        line.write("hunter2\r\n\r\n");
+        line.hold();
+    });
+    for (row, proxy, venue, code, phase) in [
+        ("ends", &ends, "ws", "lost", Phase::Upgrading),
+        ("ends", &ends, "wss", "lost", Phase::Securing),
+        ("hangs", &hangs, "ws", "lost", Phase::Upgrading),
+        ("hangs", &hangs, "wss", "lost", Phase::Securing),
+        ("babbles", &babbles, "ws", "protocol", Phase::Upgrading),
+    ] {
+        let mut config = through(&url("http", "", proxy));
+        config.backoff = patient().backoff;
+        config.setup_timeout = Duration::from_millis(300);
+        let feed = open(
+            &config,
+            &stocks_at(&format!("{venue}://venue.test/v2/iex")).with_rules(hurried),
+            &credentials(),
+        );
+        let error = failure(&feed);
+        assert_eq!((error.code(), error.phase()), (code, Some(phase)), "{row}");
+        let says = format!("goes through the proxy http://{}", proxy.address());
+        assert!(error.to_string().contains(&says), "{row}: {error}");
     }
 }
 

@@ -1,12 +1,14 @@
 //! What went wrong at a proxy, and who has to mend it.
 
-use std::fmt;
+use std::{fmt, time::Duration};
+
+use super::retry_after_note;
 
 /// What went wrong at a proxy. `Display` goes on behind its name: `the proxy http://proxy:3128 …`.
 ///
 /// | | who has to mend it |
 /// |---|---|
-/// | [`LoginWanted`](Self::LoginWanted), [`LoginRefused`](Self::LoginRefused), [`NoProxy`](Self::NoProxy) | who configured the proxy here |
+/// | [`LoginWanted`](Self::LoginWanted), [`LoginRefused`](Self::LoginRefused), [`NotAProxy`](Self::NotAProxy) | who configured the proxy here |
 /// | [`Forbidden`](Self::Forbidden) | who runs the proxy |
 /// | [`VenueUnreachable`](Self::VenueUnreachable) | the venue, or the network between it and the proxy |
 /// | [`Unresolved`](Self::Unresolved), [`Unreachable`](Self::Unreachable), [`Silent`](Self::Silent), [`Ended`](Self::Ended), [`Failed`](Self::Failed) | time, or who runs the proxy |
@@ -25,14 +27,15 @@ pub enum ProxyFault {
     /// It ended the connection in place of an answer.
     #[error("ended the connection and gave no answer")]
     Ended,
-    /// It wants a login: none is configured, or it takes none of the kind that is spoken here.
+    /// It wants a login: none is configured, or it takes none of the kind that is spoken here, which is `Basic` in HTTP, and
+    /// user and password in SOCKS.
     #[error("wants a login ({answer}), and {}", wanted(*.is_configured, .offers))]
     LoginWanted {
         /// What it said.
         answer: ProxyAnswer,
         /// Whether a user and a password are configured.
         is_configured: bool,
-        /// The kinds of login that it takes, as it names them.
+        /// The kinds of login that it takes, as far as it names them and they are known.
         offers: String,
     },
     /// It refused the user and the password.
@@ -56,20 +59,48 @@ pub enum ProxyFault {
         /// What it said.
         answer: ProxyAnswer,
     },
-    /// It failed, and asks to be tried later.
+    /// It failed, for a reason that it does not tell or that passes.
     #[error("failed ({0})")]
     Failed(ProxyAnswer),
     /// What answers there is no proxy, or one of another kind.
     #[error("does not answer like a proxy of its kind: {0}")]
-    NoProxy(String),
+    NotAProxy(String),
+}
+
+impl ProxyFault {
+    /// What it said, if it said something.
+    fn answer(&self) -> Option<ProxyAnswer> {
+        match self {
+            Self::LoginWanted { answer, .. }
+            | Self::LoginRefused(answer)
+            | Self::Forbidden { answer, .. }
+            | Self::VenueUnreachable { answer, .. }
+            | Self::Failed(answer) => Some(*answer),
+            Self::Unresolved
+            | Self::Unreachable
+            | Self::Silent
+            | Self::Ended
+            | Self::NotAProxy(_) => None,
+        }
+    }
+
+    /// When it asks to be tried again.
+    pub(crate) fn retry_after(&self) -> Option<Duration> {
+        match self.answer()? {
+            ProxyAnswer::Http { retry_after, .. } => retry_after,
+            ProxyAnswer::Socks(_) => None,
+        }
+    }
 }
 
 fn wanted(is_configured: bool, offers: &str) -> String {
-    if is_configured {
-        let others = if offers.is_empty() { "others" } else { offers };
-        format!("takes no user and password, but {others}")
-    } else {
-        "no user and password are configured for it".to_owned()
+    let is_spoken = offers.is_empty() || offers.split(", ").any(|offer| offer == "Basic");
+    match (is_spoken, is_configured) {
+        (false, _) => format!(
+            "takes {offers} alone, of which none is spoken here, only Basic: name a local helper that speaks it (such as cntlm) as the proxy, or except the venue from it"
+        ),
+        (true, true) => "takes no user and password, but others".to_owned(),
+        (true, false) => "no user and password are configured for it".to_owned(),
     }
 }
 
@@ -77,8 +108,13 @@ fn wanted(is_configured: bool, offers: &str) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ProxyAnswer {
-    /// The status of an HTTP proxy.
-    Http(u16),
+    /// An HTTP proxy's.
+    Http {
+        /// The status.
+        status: u16,
+        /// What `Retry-After` asked for.
+        retry_after: Option<Duration>,
+    },
     /// The number in a SOCKS reply (RFC 1928, section 6), or of a refused login (RFC 1929).
     Socks(u8),
 }
@@ -86,7 +122,10 @@ pub enum ProxyAnswer {
 impl fmt::Display for ProxyAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Http(status) => write!(f, "HTTP {status}"),
+            Self::Http {
+                status,
+                retry_after,
+            } => write!(f, "HTTP {status}{}", retry_after_note(retry_after)),
             Self::Socks(reply) => write!(f, "SOCKS reply {reply}"),
         }
     }

@@ -25,7 +25,7 @@ impl Error {
             Self::Proxy { fault, .. } => match fault {
                 ProxyFault::LoginWanted { .. }
                 | ProxyFault::LoginRefused(_)
-                | ProxyFault::NoProxy(_) => Remedy::FixProxy,
+                | ProxyFault::NotAProxy(_) => Remedy::FixProxy,
                 ProxyFault::Forbidden { .. } => Remedy::AllowInProxy,
                 ProxyFault::Unresolved
                 | ProxyFault::Unreachable

@@ -59,7 +59,10 @@ fn rows(at: &At) -> Vec<Row> {
         fault,
         source: None,
     };
-    let answer = ProxyAnswer::Http(499);
+    let answer = ProxyAnswer::Http {
+        status: 499,
+        retry_after: Some(Duration::from_secs(7)),
+    };
     let venue = || "h:443".to_owned();
     let refusal = |kind| Error::Refused {
         at: at(),
@@ -296,7 +299,7 @@ fn rows(at: &At) -> Vec<Row> {
             "proxy",
             FixProxy,
             false,
-            "the proxy http://p:3128 refused its user and password (HTTP 499)",
+            "the proxy http://p:3128 refused its user and password (HTTP 499, to be retried after 7s)",
         ),
         (
             proxy(ProxyFault::LoginWanted {
@@ -310,7 +313,7 @@ fn rows(at: &At) -> Vec<Row> {
             "no user and password are configured",
         ),
         (
-            proxy(ProxyFault::NoProxy(why())),
+            proxy(ProxyFault::NotAProxy(why())),
             "proxy",
             FixProxy,
             false,
@@ -324,7 +327,7 @@ fn rows(at: &At) -> Vec<Row> {
             "proxy",
             AllowInProxy,
             false,
-            "connections to h:443 (HTTP 499); the venue was not asked",
+            "connections to h:443 (HTTP 499, to be retried after 7s); the venue was not asked",
         ),
         (
             proxy(ProxyFault::VenueUnreachable {
@@ -582,5 +585,52 @@ fn what_is_read_of_a_foreign_error_has_an_end() {
         for shown in [error.with_causes(), format!("{error:?}"), error.to_string()] {
             assert!(shown.len() < 100_000, "{}", shown.len());
         }
+    }
+}
+
+/// The note is about a status that nobody at the venue can have meant. One that the venue judges is its own word.
+#[test]
+fn the_network_is_blamed_for_a_status_only_where_the_venue_does_not_say_it() {
+    let upgrade = |kind| Error::Upgrade {
+        at: At::default(),
+        kind,
+        status: 403,
+        retry_after: None,
+        location: None,
+    };
+    for (kind, is_blamed) in [
+        (RejectionKind::BadRequest, true),
+        (RejectionKind::Credentials, false),
+        (RejectionKind::ConnectionLimit, false),
+        (RejectionKind::Evicted, false),
+    ] {
+        let error = upgrade(kind);
+        let text = error.to_string();
+        assert_eq!(text.contains("a proxy, a firewall"), is_blamed, "{text}");
+        assert_eq!(error.remedy() == Remedy::CheckNetwork, is_blamed, "{text}");
+    }
+}
+
+/// No user and password help with a proxy that takes none.
+#[test]
+fn a_login_that_is_not_spoken_here_is_not_asked_for() {
+    for (offers, is_configured, says) in [
+        ("", false, "no user and password are configured"),
+        ("Basic", false, "no user and password are configured"),
+        ("Basic, NTLM", false, "no user and password are configured"),
+        ("NTLM", false, "takes NTLM alone"),
+        ("Digest", true, "takes Digest alone"),
+        ("NTLM, Negotiate", false, "takes NTLM, Negotiate alone"),
+        ("", true, "takes no user and password, but others"),
+    ] {
+        let fault = ProxyFault::LoginWanted {
+            answer: ProxyAnswer::Socks(255),
+            is_configured,
+            offers: offers.to_owned(),
+        };
+        let text = fault.to_string();
+        assert!(text.contains(says), "{text}");
+        let names_a_way = text.contains("cntlm") && text.contains("only Basic");
+        assert_eq!(names_a_way, says.ends_with("alone"), "{text}");
     }
 }

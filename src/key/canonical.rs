@@ -142,9 +142,7 @@ fn percent(written: &str, separators: &[u8]) -> Result<String, Why> {
     let mut bytes = written.bytes();
     while let Some(byte) = bytes.next() {
         let (byte, is_encoded) = if byte == b'%' {
-            let mut digit = || char::from(bytes.next()?).to_digit(16);
-            let code = digit().and_then(|high| Some(high << 4 | digit()?));
-            let code = code.and_then(|code| u8::try_from(code).ok());
+            let code = byte_of_hex(&mut bytes);
             (code.ok_or("`%` without two hex digits behind it")?, true)
         } else {
             (byte, false)
@@ -158,4 +156,11 @@ fn percent(written: &str, separators: &[u8]) -> Result<String, Why> {
         }
     }
     Ok(canonical)
+}
+
+/// What stands behind `%`: two hex digits.
+pub(crate) fn byte_of_hex(bytes: &mut impl Iterator<Item = u8>) -> Option<u8> {
+    let mut digit = || char::from(bytes.next()?).to_digit(16);
+    let (high, low) = (digit()?, digit()?);
+    u8::try_from(high << 4 | low).ok()
 }

@@ -77,8 +77,12 @@ pub(crate) struct Driver<V: Venue, T> {
     link: Link<V::Session>,
     /// The stream's share. Taken out when it stops.
     credentials: Option<Credentials>,
-    /// What to connect through, which may have a login. It goes with the credentials.
+    /// What to connect through, which may have a login. The stream's share of that goes with the credentials. The
+    /// configuration keeps its own, as it does of [`Proxy::At`](crate::Proxy::At).
     proxy: Option<ProxyServer>,
+    /// What its attempts are counted for: the venue's host, or that and the proxy in front of it. What fails at a proxy
+    /// does not hold back those who do without it.
+    host: String,
     out: Output<V::Event>,
     /// What the venue said of topics in the frame at hand.
     answers: Vec<Answer>,
@@ -135,6 +139,11 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let calendar = stream.venue.calendar();
         let meter = Meter::new(&stream.key, now);
         let asleep = ambient.asleep();
+        let venue = stream.venue.endpoint().authority();
+        let host = match &proxy {
+            Some(proxy) => format!("{venue} through {}", proxy.url()),
+            None => venue,
+        };
         Self {
             stream,
             transport,
@@ -143,6 +152,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             link: Link::Waiting { until: now },
             credentials: Some(credentials),
             proxy,
+            host,
             out: Output::default(),
             answers: Vec::new(),
             is_changed: false,

@@ -212,7 +212,7 @@ impl<E: Routed> Router<E> {
     pub(crate) fn not_live(&mut self, outage: Outage, is_told: bool, now: Instant) {
         for member in self.members.iter_mut() {
             if is_told {
-                member.told_causes.push(outage.cause.code());
+                member.told_causes.push(outage.kind());
             }
             outage.tell(member, now);
         }

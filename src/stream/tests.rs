@@ -3,6 +3,7 @@
 mod contract;
 mod depth;
 mod liveness;
+mod proxy;
 mod telling;
 
 use std::{
@@ -23,7 +24,7 @@ use super::{
     subscriptions::Wishes,
 };
 use crate::{
-    Config, Credentials, EndReason, Error, Gap, Notice, Phase, Quote, Topics, Update,
+    Config, Credentials, EndReason, Error, Gap, Notice, Phase, Proxy, Quote, Topics, Update,
     alpaca::{self, Feed, MarketData},
     attempts::Attempts,
     clock,
@@ -46,13 +47,17 @@ pub(crate) fn drive<V: Venue>(
     credentials: Credentials,
 ) -> Driver<V, MemoryTransport> {
     let (ambient, attempts) = (peer.ambient(), peer.failed_attempts());
+    let proxy = match &stream.config.proxy {
+        Proxy::At(proxy) => Some(proxy.clone()),
+        Proxy::FromEnv | Proxy::Never => None,
+    };
     Driver::new(
         Arc::clone(stream),
         transport,
         ambient,
         attempts,
         credentials,
-        None,
+        proxy,
     )
 }
 

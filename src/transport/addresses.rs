@@ -35,9 +35,10 @@ impl KnownAddresses {
         self.worked = self.failed.take();
     }
 
-    /// The newest answer, where an address of an answer has worked: for a resolver that fails.
+    /// The newest answer and the address that has worked, which may be of an earlier one: for a resolver that fails.
     pub(super) fn fallback(&self) -> Option<Vec<SocketAddr>> {
-        self.worked.map(|_| self.answer.clone())
+        let worked = self.worked?;
+        Some([&[worked], &*self.answer].concat())
     }
 
     /// The addresses in the order in which they are tried. What worked last comes first, and what a set-up failed on last
@@ -163,13 +164,19 @@ mod tests {
         known.connected(four(1));
         known.opened();
         assert_eq!(order(&known, &answer), [four(1), six(1), six(2)]);
-        assert_eq!(known.fallback(), Some(answer.to_vec()));
+        let fallback = |known: &KnownAddresses| known.order(&known.fallback().unwrap());
+        assert_eq!(fallback(&known), [four(1), six(1), six(2)]);
         // It worked before, and does no longer.
         known.connected(four(1));
         assert_eq!(order(&known, &answer), [six(1), six(2), four(1)]);
-        assert_eq!(known.fallback(), Some(answer.to_vec()));
+        assert_eq!(fallback(&known), [six(1), six(2), four(1)]);
         // The name has moved: what worked is no address of it any more.
         assert_eq!(order(&known, &[six(7), four(7)]), [six(7), four(7)]);
+        // Or the resolver left it out once. None of the others became a WebSocket.
+        known.answered(&[six(7), four(7)]);
+        known.connected(six(7));
+        assert_eq!(fallback(&known), [four(1), four(7), six(7)]);
+        known.connected(four(1));
         // There is no other one.
         assert_eq!(order(&known, &[four(1), four(1)]), [four(1)]);
     }

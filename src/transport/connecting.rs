@@ -54,13 +54,15 @@ impl Connecting {
                 }
             }
             if self.begun.len() > MOST {
-                let (_, longest) = self.begun.remove(0);
+                let (address, longest) = self.begun.remove(0);
                 end(longest, registry);
+                let why = io::Error::other("has not answered, and made room for others");
+                self.failures.push((address, why));
             }
         }
         if self.begun.is_empty() && self.candidates.next_at().is_none() {
             let failures = std::mem::take(&mut self.failures);
-            return Err(Source::new(Failures(failures)));
+            return Err(Source::new(FailedAddresses(failures)));
         }
         Ok(None)
     }
@@ -98,7 +100,7 @@ impl Connecting {
             (*address, io::Error::other(error.to_string()))
         };
         all.extend(self.failures.iter().map(again));
-        Source::new(Failures(all))
+        Source::new(FailedAddresses(all))
     }
 
     /// Ends all that were begun.
@@ -111,7 +113,11 @@ impl Connecting {
 
 fn begin(address: SocketAddr, registry: &Registry, token: Token) -> io::Result<TcpStream> {
     let mut socket = TcpStream::connect(address)?;
-    registry.register(&mut socket, token, Interest::READABLE | Interest::WRITABLE)?;
+    let interest = Interest::READABLE | Interest::WRITABLE;
+    if let Err(error) = registry.register(&mut socket, token, interest) {
+        end(socket, registry);
+        return Err(error);
+    }
     // Without this, a pong or a request would wait for the peer's acknowledgement of the one before it.
     let _ = socket.set_nodelay(true);
     Ok(socket)
@@ -137,14 +143,14 @@ pub(super) fn end(mut socket: TcpStream, registry: &Registry) {
 }
 
 /// A name with more addresses than that, all of which hang, does not take more sockets: the oldest makes room. It has had
-/// four seconds then, which is two repetitions of its first packet.
+/// sixteen turns then, which are four seconds, or less where others failed at once or the set-up has little time.
 const MOST: usize = 16;
 
 /// What became of each address.
 #[derive(Debug)]
-struct Failures(Vec<(SocketAddr, io::Error)>);
+struct FailedAddresses(Vec<(SocketAddr, io::Error)>);
 
-impl fmt::Display for Failures {
+impl fmt::Display for FailedAddresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const SHOWN: usize = 8;
         for (at, (address, error)) in self.0.iter().take(SHOWN).enumerate() {
@@ -158,7 +164,7 @@ impl fmt::Display for Failures {
     }
 }
 
-impl std::error::Error for Failures {
+impl std::error::Error for FailedAddresses {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         None
     }
@@ -281,5 +287,13 @@ mod tests {
             assert!(connecting.begun.len() <= MOST);
         }
         assert_eq!(connecting.begun.len(), MOST);
+        let made_room = connecting.obstacle().to_string();
+        assert!(
+            made_room.contains(&format!("{} more", 3 * MOST - 8)),
+            "{made_room}"
+        );
+        connecting.close(poll.registry());
+        let made_room = connecting.obstacle().to_string();
+        assert!(made_room.contains("made room for others"), "{made_room}");
     }
 }

@@ -13,6 +13,7 @@ mod mask;
 pub(crate) mod memory;
 pub(crate) mod proxy;
 pub(crate) mod resolve;
+mod retry_after;
 #[cfg(feature = "tls")]
 mod system_roots;
 #[cfg(feature = "tls")]

@@ -32,6 +32,7 @@ use tungstenite::{
     error::ProtocolError,
     protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
 };
+use zeroize::Zeroizing;
 
 use self::setup::SetUp;
 use super::{
@@ -193,12 +194,13 @@ impl WebSocketTransport {
 
     /// Reads the rest of a connection that nobody wants any more; says whether its end was seen.
     fn drain(&mut self) -> bool {
-        let mut scratch = [0; 4_096];
+        // A proxy may repeat there what it was sent.
+        let mut scratch = Zeroizing::new([0; 4_096]);
         for _ in 0..DRAIN_BUDGET {
             let Some(socket) = &self.socket else {
                 return true;
             };
-            match io::Read::read(&mut &**socket, &mut scratch) {
+            match io::Read::read(&mut &**socket, &mut *scratch) {
                 Ok(0) => return true,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {

@@ -105,6 +105,8 @@ fn live_a_life(server: &Server, scheme: &str) {
     let capture = Capture::install();
     let proxy = through(server, scheme);
     let mut config = server.config();
+    // It was accepted before.
+    config.backoff.credentials_patience = WAIT;
     config.proxy = Proxy::At(proxy.login(PLAIN.key, PLAIN.secret).unwrap());
     capture.add(format_args!("{config:?} {config:#?} {:?}", config.proxy));
     let manager = Manager::with_config(config).unwrap();
@@ -156,18 +158,8 @@ mod memory {
             Some(server) => ["http", "socks5"].map(|scheme| one_copy(&server, scheme)),
             None => {
                 with_child(NAME, |listener| {
-                    serve(listener, |peer| {
-                        peer.read_head();
-                        peer.http("HTTP/1.1 200 Connection established\r\n\r\n");
-                    });
-                    serve(listener, |peer| {
-                        peer.take(4);
-                        peer.raw(&[5, 2]);
-                        peer.take(3 + USER.len + SECRET.len);
-                        peer.raw(&[1, 0]);
-                        peer.take(17);
-                        peer.raw(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]);
-                    });
+                    serve(listener, http);
+                    serve(listener, socks);
                 });
                 return;
             }
@@ -175,10 +167,52 @@ mod memory {
         println!("{DONE}");
     }
 
-    fn serve(listener: &Listener, tunnel: fn(&mut Peer)) {
+    /// What a proxy does with what it was sent.
+    enum Answer {
+        LetThrough,
+        /// Says it again, in its answer and behind that.
+        Repeat,
+    }
+
+    fn http(peer: &mut Peer, answer: Answer) {
+        peer.read_head();
+        match answer {
+            Answer::LetThrough => peer.http("HTTP/1.1 200 Connection established\r\n\r\n"),
+            Answer::Repeat => {
+                let (user, password) = (text(USER), text(SECRET));
+                let sent = format!("{} {} {}", peer.head.replace("\r\n", " "), *user, *password);
+                peer.http(&format!(
+                    "HTTP/1.1 407 No\r\nX: {sent}\r\nProxy-Authenticate: Basic\r\n\r\n{sent}"
+                ));
+            }
+        }
+    }
+
+    fn socks(peer: &mut Peer, answer: Answer) {
+        peer.take(4);
+        peer.raw(&[5, 2]);
+        let login = peer.take(3 + USER.len + SECRET.len);
+        peer.raw(&[1, 0]);
+        peer.take(17);
+        match answer {
+            Answer::LetThrough => peer.raw(&[5, 0, 0, 1, 0, 0, 0, 0, 0, 0]),
+            // In the place of the name that it connects from, which never ends.
+            Answer::Repeat => {
+                let length = u8::try_from(login.len() + 3).unwrap();
+                peer.raw(&[&[5, 0, 0, 3, length], &*login].concat());
+            }
+        }
+    }
+
+    fn serve(listener: &Listener, tunnel: fn(&mut Peer, Answer)) {
         for number in 1..=CONNECTIONS {
+            // Not more often: whom a proxy refuses waits for seconds.
+            if number == 2 || number == CONNECTIONS {
+                let mut peer = Peer::next(listener);
+                tunnel(&mut peer, Answer::Repeat);
+            }
             let mut peer = Peer::next(listener);
-            tunnel(&mut peer);
+            tunnel(&mut peer, Answer::LetThrough);
             peer.upgrade();
             peer.log_in();
             if number == CONNECTIONS {
@@ -254,6 +288,8 @@ mod memory {
         config.close_timeout = WAIT;
         config.ping_interval = WAIT;
         config.ping_timeout = WAIT;
+        // It was accepted before.
+        config.backoff.credentials_patience = WAIT;
         config.proxy = Proxy::At(proxy);
         let manager = Manager::with_config(config).unwrap();
         let credentials = Credentials::new("PKNOTTHEPROXYS", "of-the-venue-alone").unwrap();

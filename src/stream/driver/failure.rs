@@ -32,7 +32,7 @@ pub(super) struct StreamFailures {
     /// In a row.
     count: u32,
     was_live: bool,
-    /// The venue refuses credentials that it accepted before.
+    /// The venue refuses credentials, or the proxy its login, that it accepted before.
     refusals: Option<Refusals>,
     /// How often another connection took the place of this stream's, and none was kept for long since.
     evictions: u32,
@@ -226,9 +226,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             .failures
             .judge(&error, worth, now, (backoff, reaping), random);
         if judgment.costs {
-            let host = self.stream.venue.endpoint().authority();
             let limit = &self.stream.rules.attempts;
-            self.attempts.failed(&host, now, limit, &error);
+            self.attempts.failed(&self.host, now, limit, &error);
         }
         match judgment.sequel {
             Sequel::Fatal => self.lose(now, EndReason::Failed(error)),
@@ -257,7 +256,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         };
         let patience = gives_up_at.map(|at| at.saturating_duration_since(now));
         let patience = patience.map_or_else(String::new, |left| {
-            format!(", given up in {left:.1?}, since the venue accepted them before")
+            format!(", given up in {left:.1?}, since they were accepted before")
         });
         let failures = self.failures.count;
         record!(Warn, "lost", self.stream.key, attempt = failures, code = error.code(); "{}; {}{origin}{patience}", error.for_record(), NextAttempt(delay));
@@ -332,9 +331,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     /// Whether the host has to be left alone, for what all streams have shown it.
     pub(super) fn hold(&self, now: Instant) -> Option<Hold> {
-        let host = self.stream.venue.endpoint().authority();
         let limit = &self.stream.rules.attempts;
-        self.attempts.hold(&host, now, limit)
+        self.attempts.hold(&self.host, now, limit)
     }
 
     /// Waits for the host's sake. A stream that has not failed itself says so, since nothing else tells why it waits.

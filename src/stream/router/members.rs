@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     correlation::CorrelationId,
+    error::Remedy,
     market::Timestamp,
     stream::{sink::Sink, subscriptions::Joined, topics::SubscriptionId},
     topic::Channel,
@@ -43,8 +44,8 @@ pub(super) struct Member<E> {
     pub(super) recent: Recent,
     /// Channels of which it was told that events match nobody.
     pub(super) told_unmatched: Vec<Channel>,
-    /// Codes of the causes that it was told for which the line is not live.
-    pub(super) told_causes: Vec<&'static str>,
+    /// The kinds of the causes that it was told for which the line is not live.
+    pub(super) told_causes: Vec<(&'static str, Remedy)>,
     /// How often something has to arrive on each of its topics, in trading time.
     pub(super) expected: Option<Duration>,
 }

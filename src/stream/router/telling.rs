@@ -8,7 +8,7 @@ use std::{
 use super::{HeldEvent, Seat, members::Member};
 use crate::{
     correlation::CorrelationId,
-    error::Error,
+    error::{Error, Remedy},
     event::{Gap, Notice},
     market::Timestamp,
     topic::Topic,
@@ -157,13 +157,18 @@ pub(crate) struct Outage {
 }
 
 impl Outage {
+    /// What tells a new cause from one that was told: a proxy that is down and one that refuses a login have one code.
+    pub(super) fn kind(&self) -> (&'static str, Remedy) {
+        (self.cause.code(), self.cause.remedy())
+    }
+
     /// Tells a member, once for each cause.
     pub(super) fn tell<E: Routed>(&self, member: &mut Member<E>, now: Instant) {
-        let code = self.cause.code();
-        if member.told_causes.contains(&code) {
+        let kind = self.kind();
+        if member.told_causes.contains(&kind) {
             return;
         }
-        member.told_causes.push(code);
+        member.told_causes.push(kind);
         member.sink.notice(|| Notice::NotLive {
             attempt: self.attempt,
             cause: self.cause.clone(),

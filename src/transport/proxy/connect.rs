@@ -3,17 +3,19 @@
 use data_encoding::BASE64;
 use zeroize::Zeroizing;
 
-use super::{Outgoing, host_and_port};
+use super::{Outgoing, host_and_port, not_a_proxy};
 use crate::{
+    clock,
     error::{ProxyAnswer, ProxyFault},
     key::Endpoint,
     proxy::ProxyServer,
+    transport::retry_after,
 };
 
 pub(in crate::transport) struct Connect {
     request: Outgoing,
-    /// What was read, interim answers included. All of it is bounded by this buffer.
-    head: Box<[u8]>,
+    /// What was read, interim answers included. All of it is bounded by this buffer. A proxy may repeat the login there.
+    head: Zeroizing<Box<[u8]>>,
     len: usize,
     /// Where the answer begins that is being read.
     begin: usize,
@@ -43,7 +45,7 @@ impl Connect {
         ]);
         Self {
             request,
-            head: vec![0; MAX_HEAD].into_boxed_slice(),
+            head: Zeroizing::new(vec![0; MAX_HEAD].into_boxed_slice()),
             len: 0,
             begin: 0,
             venue,
@@ -63,20 +65,18 @@ impl Connect {
     /// So many bytes were put into the room. Says whether the proxy is through to the venue.
     pub(super) fn received(&mut self, read: usize) -> Result<bool, ProxyFault> {
         // The end of a head may stand across two reads.
-        let mut searched = self.len.saturating_sub(3).max(self.begin);
+        let mut searched = self.len.saturating_sub(2).max(self.begin);
         self.len += read;
         loop {
             let answer = &self.head[self.begin..self.len];
             let known = answer.len().min(HTTP.len());
             if answer[..known] != HTTP[..known] {
-                return Err(no_proxy("it does not answer in HTTP"));
+                return Err(not_a_proxy("it does not answer in HTTP"));
             }
-            let end = self.head[searched..self.len]
-                .windows(END.len())
-                .position(|four| four == END);
-            let Some(end) = end.map(|at| searched + at + END.len()) else {
+            let end = end_of_head(&self.head[searched..self.len]);
+            let Some(end) = end.map(|at| searched + at) else {
                 if self.len == self.head.len() {
-                    return Err(no_proxy("the head of its answer is longer than 16 KiB"));
+                    return Err(not_a_proxy("the head of its answer is longer than 16 KiB"));
                 }
                 return Ok(false);
             };
@@ -86,7 +86,7 @@ impl Connect {
                 return if self.len == end {
                     Ok(true)
                 } else {
-                    Err(no_proxy("it goes on with content, as a web server does"))
+                    Err(not_a_proxy("it goes on with content, as a web server does"))
                 };
             }
             // An interim answer.
@@ -103,10 +103,19 @@ impl Connect {
             .parse(head)
             .is_ok_and(|parsed| parsed.is_complete());
         let (true, Some(status)) = (is_whole, response.code) else {
-            return Err(no_proxy("the head of its answer is not HTTP's"));
+            return Err(not_a_proxy("the head of its answer is not HTTP's"));
         };
-        let answer = ProxyAnswer::Http(status);
+        let retry_after = field(response.headers, "retry-after")
+            .find_map(|value| retry_after::wait(value, clock::utc()));
+        let answer = ProxyAnswer::Http {
+            status,
+            retry_after,
+        };
         let venue = || self.venue.clone();
+        let unreachable = || ProxyFault::VenueUnreachable {
+            venue: venue(),
+            answer,
+        };
         Err(match status {
             100 | 102..300 => return Ok(status),
             // 401 is what Tinyproxy says. A web server may say it, too.
@@ -122,19 +131,17 @@ impl Connect {
                     }
                 }
             }
-            408 | 425 | 429 => ProxyFault::Failed(answer),
+            408 | 425 | 429 | 506..600 => ProxyFault::Failed(answer),
             // What the widespread ones say of a venue that they do not reach: 502 and 504 as they should, Squid 503,
-            // Tinyproxy 500.
-            500 | 502..=504 => ProxyFault::VenueUnreachable {
-                venue: venue(),
-                answer,
-            },
+            // Tinyproxy 500, and Privoxy 404 of a name that does not resolve.
+            404 if response.reason == Some("No such domain") => unreachable(),
+            500 | 502..=504 => unreachable(),
             402 | 403 | 451 => ProxyFault::Forbidden {
                 venue: venue(),
                 answer,
             },
             // What web servers say of a method that they do not know.
-            status => no_proxy(&format!("HTTP {status} to `CONNECT`")),
+            status => not_a_proxy(&format!("HTTP {status} to `CONNECT`")),
         })
     }
 }
@@ -150,10 +157,10 @@ impl Offers {
     fn of(fields: &[httparse::Header<'_>]) -> Self {
         const KNOWN: [&str; 6] = ["Basic", "Digest", "NTLM", "Negotiate", "Kerberos", "Bearer"];
         let is_offered = |known: &str| {
-            fields
-                .iter()
-                .filter(|field| field.name.to_ascii_lowercase().ends_with("-authenticate"))
-                .flat_map(|field| field.value.split(|byte| b", ".contains(byte)))
+            ["proxy-authenticate", "www-authenticate"]
+                .into_iter()
+                .flat_map(|name| field(fields, name))
+                .flat_map(|value| value.split(|byte| b", ".contains(byte)))
                 .any(|word| word.eq_ignore_ascii_case(known.as_bytes()))
         };
         let offered: Vec<_> = KNOWN
@@ -168,12 +175,27 @@ impl Offers {
     }
 }
 
-fn no_proxy(why: &str) -> ProxyFault {
-    ProxyFault::NoProxy(why.to_owned())
+/// The values of a field.
+fn field<'a>(
+    fields: &'a [httparse::Header<'a>],
+    name: &'static str,
+) -> impl Iterator<Item = &'a [u8]> {
+    fields
+        .iter()
+        .filter(move |field| field.name.eq_ignore_ascii_case(name))
+        .map(|field| field.value)
+}
+
+/// Where the first empty line ends. A line may end in LF alone (RFC 9112, 2.2).
+fn end_of_head(bytes: &[u8]) -> Option<usize> {
+    (1..=bytes.len()).find_map(|at| match (&bytes[..at], &bytes[at..]) {
+        ([.., b'\n'], [b'\n', ..]) => Some(at + 1),
+        ([.., b'\n'], [b'\r', b'\n', ..]) => Some(at + 2),
+        _ => None,
+    })
 }
 
 const HTTP: &[u8] = b"HTTP/1.";
-const END: &[u8] = b"\r\n\r\n";
 const MAX_HEAD: usize = 16 << 10;
 
 #[cfg(test)]
@@ -223,9 +245,16 @@ mod tests {
 
     #[test]
     fn every_answer_is_taken_for_what_it_is() {
-        use ProxyFault::{Failed, Forbidden, LoginRefused, LoginWanted, NoProxy, VenueUnreachable};
+        use ProxyFault::{Failed, Forbidden, LoginRefused, LoginWanted, VenueUnreachable};
         let venue = || "venue.test:443".to_owned();
-        let http = ProxyAnswer::Http;
+        let http = |status| ProxyAnswer::Http {
+            status,
+            retry_after: None,
+        };
+        let later = |status| ProxyAnswer::Http {
+            status,
+            retry_after: Some(std::time::Duration::from_secs(120)),
+        };
         for (server, answer, outcome) in [
             (
                 "http://p",
@@ -308,65 +337,132 @@ mod tests {
                 "HTTP/1.1 429 No\r\n\r\n",
                 Err(Failed(http(429))),
             ),
+            // What fails for a while is not for a human to mend.
+            (
+                "http://p",
+                "HTTP/1.1 404 No such domain\r\n\r\n",
+                Err(VenueUnreachable {
+                    venue: venue(),
+                    answer: http(404),
+                }),
+            ),
+            (
+                "http://p",
+                "HTTP/1.1 404 Not found\r\n\r\n",
+                Err(not_a_proxy("HTTP 404 to `CONNECT`")),
+            ),
+            (
+                "http://p",
+                "HTTP/1.1 506 No\r\n\r\n",
+                Err(Failed(http(506))),
+            ),
+            (
+                "http://p",
+                "HTTP/1.1 599 No\r\n\r\n",
+                Err(Failed(http(599))),
+            ),
+            (
+                "http://p",
+                "HTTP/1.1 501 No\r\n\r\n",
+                Err(not_a_proxy("HTTP 501 to `CONNECT`")),
+            ),
+            (
+                "http://p",
+                "HTTP/1.1 505 No\r\n\r\n",
+                Err(not_a_proxy("HTTP 505 to `CONNECT`")),
+            ),
+            (
+                "http://p",
+                "HTTP/1.1 600 No\r\n\r\n",
+                Err(not_a_proxy("HTTP 600 to `CONNECT`")),
+            ),
+            // When it wants to be asked again.
+            (
+                "http://p",
+                "HTTP/1.1 503 No\r\nretry-after: 120\r\n\r\n",
+                Err(VenueUnreachable {
+                    venue: venue(),
+                    answer: later(503),
+                }),
+            ),
+            (
+                "http://p",
+                "HTTP/1.1 429 No\r\nRetry-After: soon\r\nRetry-After: 120\r\n\r\n",
+                Err(Failed(later(429))),
+            ),
+            // Lines that end in LF alone.
+            ("http://p", "HTTP/1.0 200 OK\n\n", Ok(true)),
+            ("http://p", "HTTP/1.0 200 OK\nVia: x\n\n", Ok(true)),
+            ("http://p", "HTTP/1.0 200 OK\r\nVia: x\n\r\n", Ok(true)),
+            ("http://p", "HTTP/1.0 200 OK\n\r\n", Ok(true)),
+            ("http://p", "HTTP/1.0 200 OK\nVia: x\r\n\n", Ok(true)),
+            (
+                "http://p",
+                "HTTP/1.1 100 Continue\n\nHTTP/1.1 200 OK\n\n",
+                Ok(true),
+            ),
+            ("http://p", "HTTP/1.0 200 OK\n", Ok(false)),
             (
                 "http://p",
                 "HTTP/1.1 302 There\r\nLocation: x\r\n\r\n",
-                Err(no_proxy("HTTP 302 to `CONNECT`")),
+                Err(not_a_proxy("HTTP 302 to `CONNECT`")),
             ),
             (
                 "http://p",
                 "HTTP/1.1 405 No\r\n\r\n<html>",
-                Err(no_proxy("HTTP 405 to `CONNECT`")),
+                Err(not_a_proxy("HTTP 405 to `CONNECT`")),
             ),
             (
                 "http://p",
                 "HTTP/1.1 101 Switching\r\n\r\n",
-                Err(no_proxy("HTTP 101 to `CONNECT`")),
+                Err(not_a_proxy("HTTP 101 to `CONNECT`")),
             ),
             (
                 "http://p",
                 "<html>hello</html>",
-                Err(no_proxy("it does not answer in HTTP")),
+                Err(not_a_proxy("it does not answer in HTTP")),
             ),
             (
                 "http://p",
                 "SSH-2.0-x\r\n",
-                Err(no_proxy("it does not answer in HTTP")),
+                Err(not_a_proxy("it does not answer in HTTP")),
             ),
             ("http://p", "H", Ok(false)),
             (
                 "http://p",
                 "HTTP/1.1 two hundred\r\n\r\n",
-                Err(no_proxy("the head of its answer is not HTTP's")),
+                Err(not_a_proxy("the head of its answer is not HTTP's")),
             ),
         ] {
             let outcome_text = format!("{outcome:?}");
             assert_eq!(ask(server, answer.as_bytes()), outcome, "{answer}");
             assert!(!outcome_text.contains("me:x"));
-            let _ = NoProxy(String::new());
         }
     }
 
     /// A web server does not wait for the client to speak. In the same piece, or there would be nothing to see.
     #[test]
     fn content_behind_a_success_is_no_tunnel() {
-        let answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>";
-        let mut script = Script::new(1_000, &[answer]);
-        let says = "it goes on with content, as a web server does";
-        assert_eq!(script.run("http://p", VENUE), Err(no_proxy(says)));
+        let answer: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<html>";
+        let without_cr: &[u8] = b"HTTP/1.1 200 OK\n\n<html>\r\n\r\n";
+        for answer in [answer, without_cr] {
+            let mut script = Script::new(1_000, &[answer]);
+            let says = "it goes on with content, as a web server does";
+            assert_eq!(script.run("http://p", VENUE), Err(not_a_proxy(says)));
+        }
     }
 
     #[test]
     fn no_answer_is_read_without_end() {
         let endless = [&b"HTTP/1.1 200 OK\r\nX: "[..], &[b'x'; 2 * MAX_HEAD]].concat();
-        let too_long = no_proxy("the head of its answer is longer than 16 KiB");
+        let too_long = not_a_proxy("the head of its answer is longer than 16 KiB");
         assert_eq!(ask("http://p", &endless), Err(too_long.clone()));
         // Nor are interim answers.
         let interim = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(1_000);
         assert_eq!(ask("http://p", &interim), Err(too_long));
         let fields = "X: y\r\n".repeat(100);
         let crowded = format!("HTTP/1.1 200 OK\r\n{fields}\r\n");
-        let odd = no_proxy("the head of its answer is not HTTP's");
+        let odd = not_a_proxy("the head of its answer is not HTTP's");
         assert_eq!(ask("http://p", crowded.as_bytes()), Err(odd));
     }
 

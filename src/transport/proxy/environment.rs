@@ -55,7 +55,8 @@ const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
 /// Whether a host is this machine, or on a link of it: no proxy is nearer to it, or knows it by that address.
 fn is_here(host: &str) -> bool {
     match host.parse::<IpAddr>() {
-        Ok(address) => address.is_loopback(),
+        Ok(IpAddr::V4(address)) => address.is_loopback() || address.is_link_local(),
+        Ok(IpAddr::V6(address)) => address.is_loopback() || address.is_unicast_link_local(),
         Err(_) => host == "localhost" || host.ends_with(".localhost") || host.contains('%'),
     }
 }
@@ -69,30 +70,45 @@ fn is_excepted(venue: &Endpoint, list: &str) -> bool {
             if entry == "*" {
                 return true;
             }
-            if let Some((network, bits)) = entry.split_once('/') {
-                return address.is_some_and(|address| is_within(address, network, bits));
-            }
-            let (host, port) = split_port(entry);
+            let Exception { host, bits, port } = Exception::read(entry);
             if port.is_some_and(|port| port != venue.port().to_string()) {
                 return false;
             }
-            match address {
+            match (address, bits) {
+                (Some(address), Some(bits)) => is_within(address, host, bits),
                 // In whatever notation.
-                Some(address) => canonical(host) == Some(address.to_string()),
-                None => is_domain_of(venue.host(), host),
+                (Some(address), None) => canonical(host) == Some(address.to_string()),
+                (None, Some(_)) => false,
+                (None, None) => is_domain_of(venue.host(), host),
             }
         })
 }
 
-/// `host:port`, `[address]:port`, or an address with colons of its own.
-fn split_port(entry: &str) -> (&str, Option<&str>) {
-    if let Some(rest) = entry.strip_prefix('[') {
-        let (host, behind) = rest.split_once(']').unwrap_or((rest, ""));
-        return (host, behind.strip_prefix(':'));
-    }
-    match entry.split_once(':') {
-        Some((host, port)) if !port.contains(':') => (host, Some(port)),
-        _ => (entry, None),
+/// An entry of the list: `host:port`, `[address]:port`, `network/bits:port`, each without the port, or an address with
+/// colons of its own. The brackets stand around a network, or around its address alone.
+struct Exception<'a> {
+    host: &'a str,
+    /// Of a network.
+    bits: Option<&'a str>,
+    port: Option<&'a str>,
+}
+
+impl<'a> Exception<'a> {
+    fn read(entry: &'a str) -> Self {
+        let (entry, port) = match entry.rsplit_once(':') {
+            Some((host, port))
+                if host.ends_with(']') || host.contains('/') || !host.contains(':') =>
+            {
+                (host, Some(port))
+            }
+            _ => (entry, None),
+        };
+        let (host, bits) = match entry.split_once('/') {
+            Some((network, bits)) => (network, Some(bits.trim_end_matches(']'))),
+            None => (entry, None),
+        };
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        Self { host, bits, port }
     }
 }
 
@@ -208,6 +224,11 @@ mod tests {
             ("ws://[::1]", true),
             ("ws://[::ffff:127.0.0.1]", true),
             ("ws://[fe80::1%25eth0]", true),
+            ("ws://[fe80::1]", true),
+            ("ws://[febf::1]", true),
+            ("ws://169.254.169.254", true),
+            ("ws://169.253.1.1", false),
+            ("ws://[fec0::1]", false),
             ("ws://localhost.test", false),
             ("ws://192.0.2.1", false),
             ("ws://[2001:db8::1]", false),
@@ -254,6 +275,17 @@ mod tests {
             ("[2001:db8::1]:80", "wss://[2001:db8::1]", false),
             ("2001:db8::/32", "wss://[2001:db8::1]", true),
             ("2001:db9::/32", "wss://[2001:db8::1]", false),
+            ("192.0.2.0/24:443", "wss://192.0.2.7", true),
+            ("192.0.2.0/24:80", "wss://192.0.2.7", false),
+            ("192.0.2.0/24:", "wss://192.0.2.7", false),
+            ("192.0.3.0/24:443", "wss://192.0.2.7", false),
+            ("2001:db8::/32:443", "wss://[2001:db8::1]", true),
+            ("2001:db8::/32:80", "wss://[2001:db8::1]", false),
+            ("[2001:db8::]/32:443", "wss://[2001:db8::1]", true),
+            ("[2001:db8::/32]:443", "wss://[2001:db8::1]", true),
+            ("[2001:db8::/32]:80", "wss://[2001:db8::1]", false),
+            ("[2001:db8::/32]", "wss://[2001:db8::1]", true),
+            ("venue.test/24", "wss://venue.test", false),
             ("::/0", "wss://[2001:db8::1]", true),
             ("::/0", "wss://192.0.2.7", false),
         ] {

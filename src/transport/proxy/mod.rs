@@ -133,6 +133,10 @@ impl Outgoing {
     }
 }
 
+fn not_a_proxy(why: &str) -> ProxyFault {
+    ProxyFault::NotAProxy(why.to_owned())
+}
+
 /// How a proxy is told where the venue is, and how it is shown: `host:port`.
 fn host_and_port(venue: &Endpoint) -> String {
     let (host, port) = (venue.server_name(), venue.port());

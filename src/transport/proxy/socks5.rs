@@ -8,7 +8,9 @@
 
 use std::net::IpAddr;
 
-use super::{Outgoing, host_and_port};
+use zeroize::Zeroizing;
+
+use super::{Outgoing, host_and_port, not_a_proxy};
 use crate::{
     error::{ProxyAnswer, ProxyFault},
     key::Endpoint,
@@ -18,8 +20,8 @@ use crate::{
 pub(in crate::transport) struct Socks5 {
     state: State,
     outgoing: Outgoing,
-    /// What was read of the answer at hand.
-    answer: Box<[u8; LONGEST]>,
+    /// What was read of the answer at hand, in which a proxy may repeat the login.
+    answer: Box<Zeroizing<[u8; LONGEST]>>,
     len: usize,
     /// How long it is, as far as that is known.
     wanted: usize,
@@ -54,7 +56,7 @@ impl Socks5 {
                 login,
                 request: request(venue),
             },
-            answer: Box::new([0; LONGEST]),
+            answer: Box::new(Zeroizing::new([0; LONGEST])),
             len: 0,
             wanted: 2,
             venue: host_and_port(venue),
@@ -76,7 +78,7 @@ impl Socks5 {
         if self.len < self.wanted {
             return Ok(false);
         }
-        let [version, code, _, kind, first, ..] = *self.answer;
+        let [version, code, _, kind, first, ..] = **self.answer;
         let is_login = matches!(self.state, State::Login { .. });
         // The version of the login is 1. What some write there in its place does no harm.
         if !is_login && version != VERSION {
@@ -95,7 +97,7 @@ impl Socks5 {
                         offers: String::new(),
                     });
                 }
-                _ => return Err(no_proxy("it picks a kind of login that was not offered")),
+                _ => return Err(not_a_proxy("it picks a kind of login that was not offered")),
             },
             State::Login { .. } if code != 0 => {
                 return Err(ProxyFault::LoginRefused(ProxyAnswer::Socks(code)));
@@ -109,7 +111,7 @@ impl Socks5 {
                     (IPV6, _) => 16,
                     (NAME, 4) => 1,
                     (NAME, _) => 1 + usize::from(first),
-                    _ => return Err(no_proxy("the address in its answer is of no known kind")),
+                    _ => return Err(not_a_proxy("the address in its answer is of no known kind")),
                 };
                 self.wanted = 4 + address + 2;
                 return Ok(self.len == self.wanted);
@@ -131,14 +133,14 @@ impl Socks5 {
         match code {
             2 => ProxyFault::Forbidden { venue, answer },
             3..=6 => ProxyFault::VenueUnreachable { venue, answer },
-            7 => no_proxy("it does not connect"),
-            8 => no_proxy("it does not take addresses of this kind"),
+            7 => not_a_proxy("it does not connect"),
+            8 => not_a_proxy("it does not take addresses of this kind"),
             _ => ProxyFault::Failed(answer),
         }
     }
 
     fn stranger(&self, version: u8) -> ProxyFault {
-        no_proxy(match version {
+        not_a_proxy(match version {
             b'H' => "it answers in HTTP: is it an `http://` proxy?",
             0 | 4 => "it speaks SOCKS 4",
             _ => "it does not answer in SOCKS 5",
@@ -160,10 +162,6 @@ fn request(venue: &Endpoint) -> Outgoing {
             Outgoing::new(&[&connect, &[NAME], &length, name, &port])
         }
     }
-}
-
-fn no_proxy(why: &str) -> ProxyFault {
-    ProxyFault::NoProxy(why.to_owned())
 }
 
 const VERSION: u8 = 5;
@@ -239,7 +237,7 @@ mod tests {
             (&[&[5, 0xff]], Err(wanted(true))),
             (
                 &[&[5, 1]],
-                Err(no_proxy("it picks a kind of login that was not offered")),
+                Err(not_a_proxy("it picks a kind of login that was not offered")),
             ),
             (&[&[5, 2], &[1, 1]], Err(LoginRefused(socks(1)))),
             (&[&[5, 2], &[5, 0], THROUGH], Ok(true)),
@@ -260,27 +258,30 @@ mod tests {
             ),
             (
                 &[&[5, 0], &[5, 7, 0, 1]],
-                Err(no_proxy("it does not connect")),
+                Err(not_a_proxy("it does not connect")),
             ),
             (
                 &[&[5, 0], &[5, 0, 0, 9]],
-                Err(no_proxy("the address in its answer is of no known kind")),
+                Err(not_a_proxy("the address in its answer is of no known kind")),
             ),
             (
                 &[&[5, 0], &[4, 0, 0, 1]],
-                Err(no_proxy("it speaks SOCKS 4")),
+                Err(not_a_proxy("it speaks SOCKS 4")),
             ),
-            (&[&[0, 90]], Err(no_proxy("it speaks SOCKS 4"))),
+            (&[&[0, 90]], Err(not_a_proxy("it speaks SOCKS 4"))),
             (
                 &[b"HTTP/1.1 400 Bad"],
-                Err(no_proxy("it answers in HTTP: is it an `http://` proxy?")),
+                Err(not_a_proxy("it answers in HTTP: is it an `http://` proxy?")),
             ),
-            (&[b"<html>"], Err(no_proxy("it does not answer in SOCKS 5"))),
+            (
+                &[b"<html>"],
+                Err(not_a_proxy("it does not answer in SOCKS 5")),
+            ),
         ] {
             assert_eq!(ask("socks5://me:s3@p", answers), outcome, "{answers:?}");
         }
         assert_eq!(ask("socks5://p", &[&[5, 0xff]]), Err(wanted(false)));
-        let unasked = no_proxy("it picks a kind of login that was not offered");
+        let unasked = not_a_proxy("it picks a kind of login that was not offered");
         assert_eq!(ask("socks5://p", &[&[5, 2]]), Err(unasked));
     }
 

@@ -1,7 +1,5 @@
 //! What the WebSocket library says of an end or a failure, in this crate's terms.
 
-use std::time::Duration;
-
 use tungstenite::{
     Error as WsError,
     error::ProtocolError,
@@ -13,8 +11,7 @@ use super::DOES_NOT_READ;
 use crate::{
     clock,
     error::Source,
-    market::Timestamp,
-    transport::{Close, Fault},
+    transport::{Close, Fault, retry_after},
 };
 
 /// A frame with a code that may not be sent comes as one of tungstenite's own making: 1002, with these words.
@@ -50,8 +47,7 @@ pub(super) fn fault(error: WsError) -> Fault {
             retry_after: response
                 .headers()
                 .get(header::RETRY_AFTER)
-                .and_then(|value| value.to_str().ok())
-                .and_then(|value| retry_after(value, clock::utc())),
+                .and_then(|value| retry_after::wait(value.as_bytes(), clock::utc())),
         },
         WsError::Io(error) => Fault::Lost {
             why: "the socket failed".to_owned(),
@@ -95,33 +91,6 @@ fn target(location: &str) -> String {
     format!("{scheme}//{host}{path}")
 }
 
-/// `Retry-After` is a number of seconds or a date (RFC 9110, 10.2.3). Some servers write the date as a Unix time, in
-/// seconds or milliseconds. A time that has passed asks for nothing.
-fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
-    let Ok(number) = value.trim().parse::<u64>() else {
-        let date = jiff::fmt::rfc2822::DateTimeParser::new()
-            .parse_timestamp(value.trim())
-            .ok()?;
-        return until(now, date.as_nanosecond());
-    };
-    for nanos_per_unit in [1_000_000_000, 1_000_000] {
-        let time = i128::from(number) * nanos_per_unit;
-        if (time - i128::from(now.as_nanos())).abs() < YEAR_NANOS {
-            return until(now, time);
-        }
-    }
-    Some(Duration::from_secs(number))
-}
-
-/// How long it is until a time, in nanoseconds since 1970, that lies ahead.
-fn until(now: Timestamp, time: i128) -> Option<Duration> {
-    let nanos = time.checked_sub(i128::from(now.as_nanos()))?;
-    u64::try_from(nanos).ok().map(Duration::from_nanos)
-}
-
-/// A number is a Unix time if it is that near to now: as seconds to wait it would be decades.
-const YEAR_NANOS: i128 = 366 * 24 * 3_600 * 1_000_000_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,32 +105,6 @@ mod tests {
             ("?s3", ""),
         ] {
             assert_eq!(target(location), shown);
-        }
-    }
-
-    #[test]
-    fn retry_after_is_seconds_or_a_time() {
-        let now: Timestamp = "2026-11-06T08:49:00Z".parse().unwrap();
-        assert_eq!(retry_after("120", now), Some(Duration::from_secs(120)));
-        assert_eq!(
-            retry_after("Fri, 06 Nov 2026 08:49:37 GMT", now),
-            Some(Duration::from_secs(37))
-        );
-        assert_eq!(retry_after("Fri, 06 Nov 2026 08:40:00 GMT", now), None);
-        assert_eq!(retry_after("soon", now), None);
-        // The same moments as Unix times.
-        let unix = now.as_nanos() / 1_000_000_000;
-        for (number, wait) in [
-            (unix + 37, Some(37)),
-            ((unix + 37) * 1_000, Some(37)),
-            (unix - 540, None),
-            (unix + 30 * 86_400, Some(30 * 86_400)),
-            (86_400, Some(86_400)),
-            // No time near now.
-            (1_000_000_000, Some(1_000_000_000)),
-        ] {
-            let wait = wait.map(Duration::from_secs);
-            assert_eq!(retry_after(&number.to_string(), now), wait, "{number}");
         }
     }
 }

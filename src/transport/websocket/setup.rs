@@ -19,7 +19,6 @@ use crate::{
     clock,
     error::{ProxyFault, Source},
     phase::Phase,
-    proxy::ProxyServer,
     transport::{
         Fault, Target, addresses::Candidates, connecting::Connecting, proxy::Tunnel,
         resolve::Lookup, wire::Wire,
@@ -39,15 +38,17 @@ pub(super) enum SetUp {
     },
     Tunneling {
         tunnel: Tunnel,
+        /// As it is shown.
+        proxy: String,
         socket: Arc<TcpStream>,
         target: Target,
     },
     #[cfg(feature = "tls")]
-    Securing {
-        wire: Box<Wire>,
-        target: Target,
+    Securing { wire: Box<Wire>, target: Target },
+    Upgrading {
+        middle: Box<MidHandshake<ClientHandshake<Wire>>>,
+        proxy: Option<String>,
     },
-    Upgrading(Box<MidHandshake<ClientHandshake<Wire>>>),
 }
 
 /// What a turn of the set-up came to.
@@ -67,7 +68,7 @@ impl SetUp {
             Self::Tunneling { .. } => Phase::Tunneling,
             #[cfg(feature = "tls")]
             Self::Securing { .. } => Phase::Securing,
-            Self::Upgrading(_) => Phase::Upgrading,
+            Self::Upgrading { .. } => Phase::Upgrading,
         }
     }
 
@@ -77,7 +78,7 @@ impl SetUp {
             Self::Connecting { connecting, .. } => connecting.deadline(),
             #[cfg(feature = "tls")]
             Self::Securing { .. } => None,
-            Self::Tunneling { .. } | Self::Upgrading(_) => None,
+            Self::Tunneling { .. } | Self::Upgrading { .. } => None,
         }
     }
 
@@ -94,7 +95,7 @@ impl SetUp {
             Self::Resolving { .. } | Self::Connecting { .. } | Self::Tunneling { .. } => None,
             #[cfg(feature = "tls")]
             Self::Securing { wire, .. } => Some(wire),
-            Self::Upgrading(middle) => Some(middle.get_mut().get_mut()),
+            Self::Upgrading { middle, .. } => Some(middle.get_mut().get_mut()),
         }
     }
 }
@@ -133,12 +134,13 @@ impl WebSocketTransport {
                 }
                 SetUp::Tunneling {
                     tunnel,
+                    proxy,
                     socket,
                     target,
-                } => self.tunnel(tunnel, socket, target)?,
+                } => self.tunnel(tunnel, proxy, socket, target)?,
                 #[cfg(feature = "tls")]
                 SetUp::Securing { wire, target } => self.secure(wire, target)?,
-                SetUp::Upgrading(middle) => self.upgrade(*middle)?,
+                SetUp::Upgrading { middle, proxy } => self.upgrade(*middle, proxy)?,
             };
             match step {
                 Step::Waits(set_up) => {
@@ -187,7 +189,9 @@ impl WebSocketTransport {
                 }
                 None => {
                     return Err(match &target.proxy {
-                        Some(proxy) => at_proxy(proxy, ProxyFault::Unresolved, Some(source)),
+                        Some(proxy) => {
+                            at_proxy(proxy.to_string(), ProxyFault::Unresolved, Some(source))
+                        }
                         None => Fault::Resolve(source),
                     });
                 }
@@ -232,6 +236,7 @@ impl WebSocketTransport {
                 match &target.proxy {
                     Some(proxy) => Ok(Step::Next(SetUp::Tunneling {
                         tunnel: Tunnel::new(proxy, &target.endpoint),
+                        proxy: proxy.to_string(),
                         socket,
                         target,
                     })),
@@ -239,7 +244,7 @@ impl WebSocketTransport {
                 }
             }
             Err(failures) => Err(match &target.proxy {
-                Some(proxy) => at_proxy(proxy, ProxyFault::Unreachable, Some(failures)),
+                Some(proxy) => at_proxy(proxy.to_string(), ProxyFault::Unreachable, Some(failures)),
                 None => Fault::Connect(failures),
             }),
         }
@@ -248,6 +253,7 @@ impl WebSocketTransport {
     fn tunnel(
         &mut self,
         mut tunnel: Tunnel,
+        proxy: String,
         socket: Arc<TcpStream>,
         target: Target,
     ) -> Result<Step, Fault> {
@@ -257,16 +263,14 @@ impl WebSocketTransport {
                 self.more = false;
                 Ok(Step::Waits(SetUp::Tunneling {
                     tunnel,
+                    proxy,
                     socket,
                     target,
                 }))
             }
             Err(refusal) => {
                 self.state = State::HalfClosed;
-                Err(match &target.proxy {
-                    Some(proxy) => at_proxy(proxy, refusal.fault, refusal.source),
-                    None => Fault::Protocol(refusal.fault.to_string()),
-                })
+                Err(at_proxy(proxy, refusal.fault, refusal.source))
             }
         }
     }
@@ -316,7 +320,8 @@ impl WebSocketTransport {
                 self.state = State::HalfClosed;
                 let issuer = self.tls.take_issuer();
                 let fault = crate::transport::tls::fault(error, wire.speaks_tls(), issuer);
-                Err(through_proxy(fault, target.proxy.as_ref()))
+                let proxy = target.proxy.map(|proxy| proxy.to_string());
+                Err(behind_proxy(fault, proxy.as_deref()))
             }
         }
     }
@@ -336,10 +341,17 @@ impl WebSocketTransport {
             }
         }
         let middle = ClientHandshake::start(wire, request, Some(self.limits)).map_err(protocol)?;
-        Ok(Step::Next(SetUp::Upgrading(Box::new(middle))))
+        Ok(Step::Next(SetUp::Upgrading {
+            middle: Box::new(middle),
+            proxy: target.proxy.as_ref().map(ToString::to_string),
+        }))
     }
 
-    fn upgrade(&mut self, middle: MidHandshake<ClientHandshake<Wire>>) -> Result<Step, Fault> {
+    fn upgrade(
+        &mut self,
+        middle: MidHandshake<ClientHandshake<Wire>>,
+        proxy: Option<String>,
+    ) -> Result<Step, Fault> {
         match middle.handshake() {
             Ok((websocket, response)) => {
                 // Straight after the upgrade frames may lie in the buffers already.
@@ -357,11 +369,14 @@ impl WebSocketTransport {
             }
             Err(HandshakeError::Interrupted(middle)) => {
                 self.more = middle.get_ref().get_ref().is_spent();
-                Ok(Step::Waits(SetUp::Upgrading(Box::new(middle))))
+                Ok(Step::Waits(SetUp::Upgrading {
+                    middle: Box::new(middle),
+                    proxy,
+                }))
             }
             Err(HandshakeError::Failure(error)) => {
                 self.state = State::HalfClosed;
-                Err(faults::fault(error))
+                Err(behind_proxy(faults::fault(error), proxy.as_deref()))
             }
         }
     }
@@ -390,40 +405,46 @@ impl WebSocketTransport {
             SetUp::Resolving { target, .. } | SetUp::Tunneling { target, .. } => (target, None),
             SetUp::Connecting { connecting, target } => (target, Some(connecting.obstacle())),
             #[cfg(feature = "tls")]
-            SetUp::Securing { .. } => return Fault::Lost { why, source: None },
-            SetUp::Upgrading(_) => return Fault::Lost { why, source: None },
+            SetUp::Securing { target, .. } => {
+                let proxy = target.proxy.as_ref().map(ToString::to_string);
+                return behind_proxy(Fault::Lost { why, source: None }, proxy.as_deref());
+            }
+            SetUp::Upgrading { proxy, .. } => {
+                return behind_proxy(Fault::Lost { why, source: None }, proxy.as_deref());
+            }
         };
         match &target.proxy {
             Some(proxy) => {
                 let source = source.unwrap_or_else(|| Source::new(io::Error::other(why)));
-                at_proxy(proxy, ProxyFault::Silent, Some(source))
+                at_proxy(proxy.to_string(), ProxyFault::Silent, Some(source))
             }
             None => Fault::Lost { why, source },
         }
     }
 }
 
-fn at_proxy(proxy: &ProxyServer, fault: ProxyFault, source: Option<Source>) -> Fault {
+fn at_proxy(proxy: String, fault: ProxyFault, source: Option<Source>) -> Fault {
     Fault::Proxy {
-        proxy: proxy.to_string(),
+        proxy,
         fault,
         source,
     }
 }
 
-/// A proxy may answer in the venue's place: what fails behind it says that it is there.
-#[cfg(feature = "tls")]
-fn through_proxy(fault: Fault, proxy: Option<&ProxyServer>) -> Fault {
-    match (fault, proxy) {
-        (Fault::Tls { why, certificate }, Some(proxy)) => Fault::Tls {
-            why: format!("{why}; the connection goes through the proxy {proxy}"),
-            certificate,
-        },
-        (fault, _) => fault,
+/// A proxy may answer in the venue's place, or end or hold up what goes through it: what fails behind one says that it is
+/// there.
+fn behind_proxy(mut fault: Fault, proxy: Option<&str>) -> Fault {
+    if let (Fault::Tls { why, .. } | Fault::Lost { why, .. } | Fault::Protocol(why), Some(proxy)) =
+        (&mut fault, proxy)
+    {
+        why.push_str("; the connection goes through the proxy ");
+        why.push_str(proxy);
     }
+    fault
 }
 
-const OLD_ADDRESSES: &str = "the addresses of its last answer are used, one of which has worked";
+const OLD_ADDRESSES: &str =
+    "the addresses of its last answer are used, and the one that worked last";
 
 /// A resolver that is asked for what is known gets so much time, or a quarter of what the set-up has: a name rarely moves,
 /// and `getaddrinfo` needs 20 s to find that no server of names answers.
