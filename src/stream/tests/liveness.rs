@@ -221,7 +221,8 @@ fn expectant_on(venue: MarketData) -> (Bench, Subscription<Quote>, Subscription<
     bench.step();
     pass_with(&mut bench, 1, &["A", "B"]);
     bench.say(&quote("A", 1));
-    (words(&both), words(&neighbor));
+    words(&both);
+    words(&neighbor);
     (bench, both, neighbor)
 }
 
