@@ -106,7 +106,7 @@ pub use crate::stream::TestFeed;
 use crate::{
     credentials::Credentials,
     key::Endpoint,
-    stream::{StreamHandle, Subscription, rehearse},
+    stream::{StreamHandle, Subscription, in_memory},
     topic::{Payload, Topics},
     venue::{Context, Frame, Request, Routed, Session, Venue},
 };
@@ -115,7 +115,7 @@ use crate::{
 /// common with any other stream; the venue is asked which topics it has, and nothing else.
 #[must_use]
 pub fn line<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<V>) {
-    rehearse(venue)
+    in_memory(venue)
 }
 
 /// A subscription to `topics`, with the queue that they choose, and what feeds it.

@@ -214,7 +214,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     /// What can end the connection.
     fn turn(&mut self, now: Instant) -> Outcome {
-        self.take_wishes(now)?;
+        self.take_over(now)?;
         if let Link::Waiting { until } = self.link
             && until <= now
         {
@@ -265,7 +265,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
     }
 
-    fn take_wishes(&mut self, now: Instant) -> Outcome {
+    fn take_over(&mut self, now: Instant) -> Outcome {
         let changes = self.stream.subscriptions.take_changes();
         self.is_changed |= changes.is_changed;
         for joined in changes.joined {

@@ -10,7 +10,7 @@ use super::{
     registry::Released,
     sink::{Attached, Fold, Sink},
     subscription::Subscription,
-    subscriptions::Wishes,
+    subscriptions::DesiredTopics,
     topics::SubscriptionId,
 };
 use crate::{
@@ -132,14 +132,14 @@ impl<V: Venue> StreamHandle<V> {
     fn join(&self, sink: Sink<V::Event>, parts: Parts, lease: &Lease) -> Result<SubscriptionId> {
         let stream = &self.stream;
         stream.lifecycle.check_open()?;
-        let wishes = Wishes {
+        let desired = DesiredTopics {
             topics: stream.wanted(&parts.topics)?,
             expected: parts.expected,
             priority: parts.priority,
         };
         stream
             .subscriptions
-            .subscribe(sink, wishes, lease.correlation().cloned())
+            .subscribe(sink, desired, lease.correlation().cloned())
             .map_err(|reason| stream.lifecycle.ended(reason))
     }
 

@@ -23,13 +23,14 @@
 //! | gate | `price_book/gate.rs` | the number of an update | an update |
 //! | unmatched | here | the topic of the newest event that matched nobody | none |
 //! | thread | here | the join handle | none |
-//! | router | `rehearsal.rs` | the router of a stream that a test feeds; the one that others are taken under | none |
+//! | router | `in_memory.rs` | the router of a stream that a test feeds; the one that others are taken under | none |
 
 mod batch;
 mod behind;
 mod driver;
 mod entries;
 mod handle;
+mod in_memory;
 mod lease;
 mod lifecycle;
 mod liveness;
@@ -42,7 +43,6 @@ mod meter;
 mod model;
 mod queue;
 mod registry;
-mod rehearsal;
 mod router;
 #[cfg(test)]
 #[cfg(not(loom))]
@@ -70,10 +70,10 @@ use parking_lot::Mutex;
 
 pub(crate) use self::{
     batch::{Batch, Slice},
+    in_memory::in_memory,
     lease::{Lease, end},
     lifecycle::Lifecycle,
     registry::{Acquired, ScopeId, claims},
-    rehearsal::rehearse,
     topics::SubscriptionId,
 };
 use self::{
@@ -84,9 +84,9 @@ use self::{
 };
 pub use self::{
     handle::{LineClosed, StreamHandle},
+    in_memory::TestFeed,
     lifecycle::Phases,
     queue::Ready,
-    rehearsal::TestFeed,
     subscription::{Drain, Iter, RecvError, RecvTimeoutError, Subscription, TryRecvError},
 };
 use crate::{

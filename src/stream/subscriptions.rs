@@ -84,7 +84,7 @@ pub(crate) enum Waited {
 }
 
 /// What one subscription wants, and what it is worth.
-pub(crate) struct Wishes {
+pub(crate) struct DesiredTopics {
     pub(crate) topics: Vec<Wanted>,
     pub(crate) expected: Option<Duration>,
     pub(crate) priority: i32,
@@ -129,7 +129,7 @@ impl<E: Routed> Subscriptions<E> {
     pub(crate) fn subscribe(
         &self,
         sink: Sink<E>,
-        wishes: Wishes,
+        desired: DesiredTopics,
         correlation: Option<CorrelationId>,
     ) -> Result<SubscriptionId, EndReason> {
         self.change(|state| {
@@ -138,15 +138,15 @@ impl<E: Routed> Subscriptions<E> {
             }
             state.last_id.0 += 1;
             let id = state.last_id;
-            let priority = wishes.priority;
+            let priority = desired.priority;
             state
                 .table
-                .subscribe(id, priority, correlation.clone(), wishes.topics);
+                .subscribe(id, priority, correlation.clone(), desired.topics);
             state.joined.push(Joined {
                 id,
                 sink: sink.clone(),
                 correlation: correlation.clone(),
-                expected: wishes.expected,
+                expected: desired.expected,
             });
             let of = Of {
                 sink,
@@ -273,7 +273,7 @@ impl<E: Routed> Subscriptions<E> {
         let mut state = self.state.lock();
         let is_changed = std::mem::take(&mut state.is_changed);
         if is_changed {
-            state.table.take_wishes();
+            state.table.take_over();
         }
         Changes {
             stop: state.stop.clone(),

@@ -21,7 +21,7 @@ use super::{
     lease::Lease,
     registry::Released,
     sink::{Fold, Sink, TopicNews},
-    subscriptions::Wishes,
+    subscriptions::DesiredTopics,
 };
 use crate::{
     Config, Credentials, EndReason, Error, Gap, Notice, Phase, Proxy, Quote, Topics, Update,
@@ -566,12 +566,12 @@ fn the_key_is_free_before_anybody_learns_of_the_end_and_prices_are_cut_before_th
     });
     let topics = alpaca::quotes(["A"]).into_parts();
     let sink = Sink::Fold(Arc::clone(&steps) as _);
-    let wishes = Wishes {
+    let desired = DesiredTopics {
         topics: stream.wanted(&topics.topics).unwrap(),
         expected: None,
         priority: 0,
     };
-    stream.subscriptions.subscribe(sink, wishes, None).unwrap();
+    stream.subscriptions.subscribe(sink, desired, None).unwrap();
     assert_eq!(claims().release(&key, generation), Released::Last);
 
     let (begin, begun) = crossbeam_channel::bounded(1);

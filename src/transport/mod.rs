@@ -186,5 +186,5 @@ pub(crate) trait Wake: Send + Sync {
 
 pub(crate) type Waker = Arc<dyn Wake>;
 
-/// How long is read before wishes and deadlines are looked at again, within a message and from one to the next.
+/// How long is read before deadlines and what callers want are looked at again, within a message and from one to the next.
 pub(crate) const TURN: Duration = Duration::from_millis(5);

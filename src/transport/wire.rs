@@ -39,7 +39,7 @@ pub(super) struct Wire {
 
 /// How much one turn may still read from the socket. The layers above read until they have something to hand on, and it
 /// is the peer who decides when that is: records without plain text and messages of empty parts never come to anything.
-/// So the socket says "not now" once this is spent, and wishes and deadlines are looked at before it is read again.
+/// So the socket says "not now" once this is spent, and deadlines and what callers want are looked at before it is read again.
 ///
 /// Bytes do not say how much work they are: a mebibyte of empty parts is half a million frames. So time counts, too, which
 /// is looked at with each read.

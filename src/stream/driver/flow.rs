@@ -343,7 +343,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 }
 
-/// How much is read before the wishes are looked at again, so that a flood cannot keep a stop waiting.
+/// How much is read before what callers want is looked at again, so that a flood cannot keep a stop waiting.
 const FRAMES_PER_TURN: usize = 4_096;
 /// When a batch is handed on even though more is there to be read.
 const EVENTS_PER_BATCH: usize = 4_096;

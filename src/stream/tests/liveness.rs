@@ -324,6 +324,22 @@ fn the_time_of_a_topic_that_is_asked_for_again_runs_from_when_the_venue_confirms
     drop((both, neighbor));
 }
 
+/// The venue takes one request at a time, and leaves another one unanswered.
+#[test]
+fn a_topic_that_is_to_be_asked_for_again_waits_for_the_request_before_it() {
+    let (mut bench, both, neighbor) = expectant();
+    pass_with(&mut bench, 58, &["B"]);
+    let slow = bench.subscribe(alpaca::quotes(["SLOW"]));
+    bench.step();
+    assert_eq!(bench.sent().len(), 1, "asked for, and never answered");
+    let patience = Config::default().request_timeout.as_secs();
+    let asked = pass_with(&mut bench, patience as usize + 4, &["B"]);
+    let asked = asked.concat();
+    assert!(asked.contains(r#""subscribe","quotes":["A""#), "{asked}");
+    assert_eq!((bench.phase(), bench.health().epoch), (Phase::Live, 1));
+    drop((both, neighbor, slow));
+}
+
 /// Who expected the topic within a minute leaves while it is asked for again: before the venue has confirmed it, or after.
 #[test]
 fn a_line_is_not_given_up_for_what_nobody_expects_so_soon_any_more() {

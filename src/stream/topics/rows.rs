@@ -237,13 +237,13 @@ impl TopicTable {
 /// For the stream's thread, which takes over what callers have changed.
 impl TopicTable {
     /// Takes over what callers have changed.
-    pub(crate) fn take_wishes(&mut self) {
+    pub(crate) fn take_over(&mut self) {
         for (id, topic) in std::mem::take(&mut self.changed) {
-            self.take_wish(id, topic);
+            self.take_over_row(id, topic);
         }
     }
 
-    pub(super) fn take_wish(&mut self, id: SubscriptionId, topic: Topic) {
+    pub(super) fn take_over_row(&mut self, id: SubscriptionId, topic: Topic) {
         let Some(row) = self.row(id, &topic) else {
             return;
         };

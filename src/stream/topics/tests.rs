@@ -222,9 +222,9 @@ impl Table {
         matches!(self.0.confirmation(sub), super::Confirmation::Confirmed)
     }
 
-    fn take_wishes(&mut self, now: Time) {
+    fn take_over(&mut self, now: Time) {
         let _ = now;
-        self.0.take_wishes();
+        self.0.take_over();
     }
 
     fn restart(&mut self, topic: Topic) {
@@ -490,7 +490,7 @@ struct Character {
     adds: u64,
     errors: u64,
     cuts: u64,
-    wishes: u64,
+    changes: u64,
 }
 
 const SYMBOLS: u64 = 7;
@@ -549,7 +549,7 @@ impl Character {
             adds: if late > 0 { 0 } else { per_mille(rng, 10) },
             errors: per_mille(rng, 900),
             cuts: per_mille(rng, 15),
-            wishes: 30 + rng.below(250),
+            changes: 30 + rng.below(250),
         }
     }
 
@@ -1210,7 +1210,7 @@ impl World {
 
     fn step(&mut self) {
         self.now += 1;
-        if !self.calm && self.rng.chance(self.character.wishes) {
+        if !self.calm && self.rng.chance(self.character.changes) {
             self.random_wish();
         }
         // Callers write at any moment, and the stream's thread may first read.
@@ -1249,7 +1249,7 @@ impl World {
         }
         self.read();
         self.table.tick(self.now);
-        self.table.take_wishes(self.now);
+        self.table.take_over(self.now);
         self.send();
         if let Some(other) = self.came_back.pop() {
             self.breaks("who came back does not begin anew", || format!("{other:?}"));

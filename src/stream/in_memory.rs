@@ -40,7 +40,7 @@ use crate::{
 /// [`EndReason::Closed`], and when its last handle or subscription is. No method blocks, and every one does nothing
 /// once it has ended.
 pub struct TestFeed<E: Routed> {
-    stage: Arc<dyn Stage<E>>,
+    stream: Arc<dyn FedStream<E>>,
 }
 
 impl<E: Routed> TestFeed<E> {
@@ -57,39 +57,39 @@ impl<E: Routed> TestFeed<E> {
         for event in events {
             stamped.push(event.into(), received);
         }
-        self.stage.dispatch(stamped);
+        self.stream.dispatch(stamped);
     }
 
     /// The connection breaks: every subscription gets an [`Update::Gap`](crate::Update::Gap).
     pub fn gap(&self) {
-        self.stage.gap();
+        self.stream.gap();
     }
 
     /// The next connection is live and everything is confirmed again: those that had a gap get
     /// [`Notice::Resumed`].
     pub fn resume(&self) {
-        self.stage.resume();
+        self.stream.resume();
     }
 
     /// Every subscription is too slow for `count` events at once, whatever its queue would have held.
     pub fn drop_events(&self, count: u64) {
-        self.stage.lose(count);
+        self.stream.lose(count);
     }
 
     /// Every subscription is told something; of what could not be read, those that it [concerns](crate::Unparsed::concerns).
     pub fn notice(&self, notice: Notice) {
-        self.stage.notice(&notice);
+        self.stream.notice(&notice);
     }
 
     /// The stream ends, behind what is queued.
     pub fn end(&self, reason: EndReason) {
-        self.stage.end(&reason);
+        self.stream.end(&reason);
     }
 }
 
 impl<E: Routed> Drop for TestFeed<E> {
     fn drop(&mut self) {
-        self.stage.end(&EndReason::Closed);
+        self.stream.end(&EndReason::Closed);
     }
 }
 
@@ -100,7 +100,7 @@ impl<E: Routed> fmt::Debug for TestFeed<E> {
 }
 
 /// A stream of `venue` without a socket, and its first handle. The venue is asked which topics it has, and nothing else.
-pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<V>) {
+pub(crate) fn in_memory<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<V>) {
     // A key of its own, so that tests that run side by side share nothing.
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -125,7 +125,7 @@ pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<
     let (Ok(Acquired::Created { stream: shared }), Some(stream)) = (acquired, created) else {
         unreachable!("nobody else has this key");
     };
-    let stage = Arc::new(Rehearsal {
+    let fed = Arc::new(InMemoryStream {
         stream: Arc::clone(&stream),
         router: Mutex::new(Router::new(clock::now())),
     });
@@ -135,19 +135,19 @@ pub(crate) fn rehearse<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<
     });
     stream.set_rules();
     stream.subscriptions.with_table(TopicTable::connected);
-    // The stage holds the stream and the stream the stage, until either end of the line lets go: `end` takes it back.
-    stream.subscriptions.set_waker(Arc::clone(&stage) as _);
+    // The two hold each other, until either end of the line lets go: `end` takes it back.
+    stream.subscriptions.set_waker(Arc::clone(&fed) as _);
     let handle = StreamHandle::new(stream, Lease::counted(shared, None), queue);
-    (TestFeed { stage }, handle)
+    (TestFeed { stream: fed }, handle)
 }
 
-struct Rehearsal<V: Venue> {
+struct InMemoryStream<V: Venue> {
     stream: Arc<Stream<V>>,
     router: Mutex<Router<V::Event>>,
 }
 
 /// What a feed does, without knowing its venue.
-trait Stage<E>: Send + Sync {
+trait FedStream<E>: Send + Sync {
     fn dispatch(&self, events: Events<E>);
     fn gap(&self);
     fn resume(&self);
@@ -156,9 +156,9 @@ trait Stage<E>: Send + Sync {
     fn end(&self, reason: &EndReason);
 }
 
-impl<V: Venue> Rehearsal<V> {
+impl<V: Venue> InMemoryStream<V> {
     /// Takes over what callers want, and confirms it while the line is up. Says whether they want no more of it.
-    fn attend(&self, router: &mut Router<V::Event>) -> bool {
+    fn take_over(&self, router: &mut Router<V::Event>) -> bool {
         let now = clock::now();
         let subscriptions = &self.stream.subscriptions;
         let changes = subscriptions.take_changes();
@@ -223,7 +223,7 @@ impl<V: Venue> Rehearsal<V> {
     }
 }
 
-impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
+impl<V: Venue> FedStream<V::Event> for InMemoryStream<V> {
     fn dispatch(&self, mut events: Events<V::Event>) {
         let count = events.len() as u64;
         if self.is_live() {
@@ -255,7 +255,7 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
             state.failures += 1;
             state.cause = Some(cause);
         });
-        self.attend(&mut router);
+        self.take_over(&mut router);
     }
 
     fn resume(&self) {
@@ -270,7 +270,7 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
         });
         router.connected(now);
         self.stream.subscriptions.with_table(TopicTable::connected);
-        self.attend(&mut router);
+        self.take_over(&mut router);
     }
 
     fn lose(&self, count: u64) {
@@ -291,9 +291,9 @@ impl<V: Venue> Stage<V::Event> for Rehearsal<V> {
 }
 
 /// Called by whoever wants something else, with none of the stream's locks held.
-impl<V: Venue> Wake for Rehearsal<V> {
+impl<V: Venue> Wake for InMemoryStream<V> {
     fn wake(&self) {
-        let stop = self.attend(&mut self.router.lock());
+        let stop = self.take_over(&mut self.router.lock());
         if stop {
             self.end(&EndReason::Closed);
         }
