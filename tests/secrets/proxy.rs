@@ -182,7 +182,8 @@ mod memory {
                 let (user, password) = (text(USER), text(SECRET));
                 let sent = format!("{} {} {}", peer.head.replace("\r\n", " "), *user, *password);
                 peer.http(&format!(
-                    "HTTP/1.1 407 No\r\nX: {sent}\r\nProxy-Authenticate: Basic\r\n\r\n{sent}"
+                    "HTTP/1.1 407 No\r\nX: {sent}\r\nProxy-Authenticate: Basic\r\n\r\n{}",
+                    sent.repeat(200)
                 ));
             }
         }
@@ -206,21 +207,15 @@ mod memory {
 
     fn serve(listener: &Listener, tunnel: fn(&mut Peer, Answer)) {
         for number in 1..=CONNECTIONS {
-            // Not more often: whom a proxy refuses waits for seconds.
-            if number == 2 || number == CONNECTIONS {
-                let mut peer = Peer::next(listener);
-                tunnel(&mut peer, Answer::Repeat);
-            }
             let mut peer = Peer::next(listener);
             tunnel(&mut peer, Answer::LetThrough);
             peer.upgrade();
             peer.log_in();
-            if number == CONNECTIONS {
-                peer.serve_to_the_end();
-            } else {
-                listener.wait_for_a_knock();
-            }
+            listener.wait_for_a_knock();
         }
+        // The last, or the next one would be read to the same place.
+        let mut peer = Peer::next(listener);
+        tunnel(&mut peer, Answer::Repeat);
     }
 
     /// The environment keeps what it has. The stream's copy of it goes when the stream drains.
@@ -288,8 +283,9 @@ mod memory {
         config.close_timeout = WAIT;
         config.ping_interval = WAIT;
         config.ping_timeout = WAIT;
-        // It was accepted before.
-        config.backoff.credentials_patience = WAIT;
+        // The first failure at the proxy is the last: in front of it each connection was cut.
+        config.backoff.reset_after = std::time::Duration::MAX;
+        config.backoff.max_failures = u32::try_from(CONNECTIONS + 1).ok();
         config.proxy = Proxy::At(proxy);
         let manager = Manager::with_config(config).unwrap();
         let credentials = Credentials::new("PKNOTTHEPROXYS", "of-the-venue-alone").unwrap();
@@ -300,12 +296,16 @@ mod memory {
             });
             assert_copies(USER, &format!("{scheme}: on connection {connection}"), 1);
             assert_no_base64(&format!("{scheme}: on connection {connection}"));
-            if connection < CONNECTIONS {
-                server.knock();
-            }
+            server.knock();
         }
-        feed.close(WAIT).unwrap();
-        assert_copies(USER, "closed, and the configuration held", 1);
+        eventually("the proxy has said it again", || {
+            feed.phase() == Phase::Ended
+        });
+        let error = feed.wait_live(WAIT).unwrap_err();
+        assert!(format!("{error:?}").contains("the proxy"), "{error:?}");
+        assert_copies(USER, "repeated, and the configuration held", 1);
+        assert_no_base64("repeated");
+        drop((feed, error));
         drop(manager);
         assert_copies(USER, "dropped", 0);
         assert_no_base64("dropped");
