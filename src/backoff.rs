@@ -8,7 +8,7 @@ use std::{
 use crate::{
     clock,
     config::Backoff,
-    error::{Error, ProxyFault, RejectionKind, Remedy},
+    error::{Error, RejectionKind, Remedy},
 };
 
 /// What a failure means for the stream.
@@ -87,15 +87,9 @@ pub(crate) fn class(error: &Error, was_live: bool) -> Class {
             certificate: true, ..
         } => return fatal_at_first,
         // The stream went through it with the same ones.
-        Error::Proxy {
-            fault:
-                ProxyFault::LoginRefused(_)
-                | ProxyFault::LoginWanted {
-                    is_configured: true,
-                    ..
-                },
-            ..
-        } if was_live => return Class::Credentials,
+        Error::Proxy { fault, .. } if was_live && fault.refuses_login() => {
+            return Class::Credentials;
+        }
         Error::Proxy { .. } => {
             return match error.remedy() {
                 Remedy::RetryLater => Class::Retry,
@@ -378,7 +372,7 @@ mod tests {
         let proxy = |fault| Error::Proxy {
             at: at(),
             proxy: String::new(),
-            fault,
+            fault: Box::new(fault),
             source: None,
         };
         let wanted = ProxyFault::LoginWanted {
@@ -498,10 +492,10 @@ mod tests {
         let asks_in_a_proxy = Error::Proxy {
             at: at(),
             proxy: String::new(),
-            fault: ProxyFault::Failed(ProxyAnswer::Http {
+            fault: Box::new(ProxyFault::Failed(ProxyAnswer::Http {
                 status: 429,
                 retry_after: Some(seconds(400)),
-            }),
+            })),
             source: None,
         };
         let rules = (&Backoff::default(), REAPING);

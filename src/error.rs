@@ -245,7 +245,7 @@ pub enum Error {
         /// The proxy, without its login, and the variable that named it.
         proxy: String,
         /// What went wrong there, and who has to mend it.
-        fault: ProxyFault,
+        fault: Box<ProxyFault>,
         /// The resolver's or the socket's error, if it was one.
         #[source]
         source: Option<Source>,

@@ -236,7 +236,7 @@ fn checked(row: &str, config: &Config, fault: &ProxyFault, phase: Phase, remedy:
     let Proxy::At(server) = &config.proxy else {
         panic!("{row}")
     };
-    assert_eq!((told, proxy), (fault, &server.to_string()), "{row}");
+    assert_eq!((&**told, proxy), (fault, &server.to_string()), "{row}");
     let seen = (error.code(), error.phase(), error.remedy());
     assert_eq!(seen, ("proxy", Some(phase), remedy), "{row}: {error:?}");
     let text = format!("{error:?}");

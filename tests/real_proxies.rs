@@ -117,7 +117,7 @@ fn refusal(config: &Config, port: u16) -> (ProxyFault, Error) {
     let feed = open(&once, &venue, &credentials());
     let error = failure(&feed);
     match &error {
-        Error::Proxy { fault, .. } => (fault.clone(), error),
+        Error::Proxy { fault, .. } => ((**fault).clone(), error),
         error => panic!("{error:?}"),
     }
 }

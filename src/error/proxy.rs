@@ -84,6 +84,18 @@ impl ProxyFault {
         }
     }
 
+    /// Whether it does not take the user and the password that are configured.
+    pub(crate) fn refuses_login(&self) -> bool {
+        matches!(
+            self,
+            Self::LoginRefused(_)
+                | Self::LoginWanted {
+                    is_configured: true,
+                    ..
+                }
+        )
+    }
+
     /// When it asks to be tried again.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self.answer()? {

@@ -22,7 +22,7 @@ impl Error {
             Self::Tls {
                 certificate: true, ..
             } => Remedy::FixRequest,
-            Self::Proxy { fault, .. } => match fault {
+            Self::Proxy { fault, .. } => match **fault {
                 ProxyFault::LoginWanted { .. }
                 | ProxyFault::LoginRefused(_)
                 | ProxyFault::NotAProxy(_) => Remedy::FixProxy,

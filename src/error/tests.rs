@@ -56,7 +56,7 @@ fn rows(at: &At) -> Vec<Row> {
     let proxy = |fault| Error::Proxy {
         at: at(),
         proxy: "http://p:3128".to_owned(),
-        fault,
+        fault: Box::new(fault),
         source: None,
     };
     let answer = ProxyAnswer::Http {
@@ -343,7 +343,7 @@ fn rows(at: &At) -> Vec<Row> {
             Error::Proxy {
                 at: at(),
                 proxy: "http://p:3128".to_owned(),
-                fault: ProxyFault::Unreachable,
+                fault: Box::new(ProxyFault::Unreachable),
                 source: Some(refused()),
             },
             "proxy",

@@ -206,7 +206,7 @@ mod memory {
     }
 
     fn serve(listener: &Listener, tunnel: fn(&mut Peer, Answer)) {
-        for number in 1..=CONNECTIONS {
+        for _ in 0..CONNECTIONS {
             let mut peer = Peer::next(listener);
             tunnel(&mut peer, Answer::LetThrough);
             peer.upgrade();

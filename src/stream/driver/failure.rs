@@ -168,7 +168,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             } => Error::Proxy {
                 at,
                 proxy,
-                fault,
+                fault: Box::new(fault),
                 source,
             },
             Fault::Tls { why, certificate } => Error::Tls {

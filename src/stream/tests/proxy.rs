@@ -6,9 +6,10 @@ use crate::{Proxy, ProxyAnswer, ProxyFault};
 const PROXY: &str = "http://me:hunter2@proxy.test:3128";
 
 fn through_a_proxy() -> Config {
-    let mut config = Config::default();
-    config.proxy = Proxy::At(PROXY.parse().unwrap());
-    config
+    Config {
+        proxy: Proxy::At(PROXY.parse().unwrap()),
+        ..Config::default()
+    }
 }
 
 fn answer(status: u16) -> ProxyAnswer {
@@ -127,8 +128,11 @@ fn each_new_cause_is_told_though_all_are_of_one_code() {
 fn failures_at_a_proxy_are_charged_to_those_who_go_through_it() {
     let attempts = Arc::new(Attempts::new());
     let on = |proxy: Option<&str>, now| {
-        let mut config = Config::default();
-        config.proxy = proxy.map_or(Proxy::Never, |proxy| Proxy::At(proxy.parse().unwrap()));
+        let proxy = proxy.map_or(Proxy::Never, |proxy| Proxy::At(proxy.parse().unwrap()));
+        let config = Config {
+            proxy,
+            ..Config::default()
+        };
         let (peer, transport) = Peer::with_attempts(Arc::clone(&attempts));
         peer.advance_to(now);
         peer.fix_jitter(0.0);
