@@ -159,16 +159,21 @@ fn asked_for(error: &Error) -> Option<Duration> {
 }
 
 /// Where a wait comes from that is so long that somebody may take the stream for dead. For its record.
-pub(crate) fn origin(delay: Duration, error: &Error) -> Option<&'static str> {
+pub(crate) fn origin(delay: Duration, error: &Error, class: Class) -> Option<&'static str> {
     if delay <= LONG {
         return None;
     }
-    Some(if asked_for(error) == Some(delay) {
-        "which the server asked for with `Retry-After`; an hour is the most that it gets"
-    } else if matches!(error, Error::Evicted { .. }) {
-        "so as not to take the line from whoever has it now"
-    } else {
-        "which `Config::backoff` asks for"
+    if asked_for(error) == Some(delay) {
+        return Some(
+            "which the server asked for with `Retry-After`; an hour is the most that it gets",
+        );
+    }
+    Some(match class {
+        Class::ConnectionLimit => {
+            "which the venue may take to forget a dead connection, by `Rules::reaping`"
+        }
+        Class::Evicted => "so as not to take the line from whoever has it now",
+        Class::Credentials | Class::Retry | Class::Fatal => "which `Config::backoff` asks for",
     })
 }
 
@@ -312,7 +317,8 @@ mod tests {
             assert_eq!(wait(count, 1.0), Duration::from_secs(most));
         }
         assert!(wait(99, 1.0) < KEPT, "a rival that waits as long is none");
-        assert!(origin(wait(99, 1.0), &evicted).is_some_and(|why| why.contains("whoever")));
+        let origin = origin(wait(99, 1.0), &evicted, Class::Evicted);
+        assert!(origin.is_some_and(|why| why.contains("whoever")));
     }
 
     #[test]
@@ -459,8 +465,9 @@ mod tests {
     #[test]
     fn a_wait_of_more_than_five_minutes_says_where_it_comes_from() {
         let seconds = Duration::from_secs;
-        let says =
-            |delay, error: &Error| origin(delay, error).map(|text| text.contains("Retry-After"));
+        let says = |delay, error: &Error| {
+            origin(delay, error, Class::Retry).map(|text| text.contains("Retry-After"))
+        };
         let asks = |wait| upgrade(429, Some(seconds(wait)));
         assert_eq!(says(seconds(300), &asks(300)), None);
         assert_eq!(says(seconds(301), &asks(301)), Some(true));
@@ -470,6 +477,18 @@ mod tests {
             Some(false),
             "the backoff is longer"
         );
+        // Also where a status of the upgrade is what the venue says it with.
+        for (class, source) in [
+            (Class::ConnectionLimit, "`Rules::reaping`"),
+            (Class::Evicted, "whoever has it now"),
+            (Class::Credentials, "`Config::backoff`"),
+            (Class::Retry, "`Config::backoff`"),
+        ] {
+            for error in [upgrade(418, None), refused(RejectionKind::ConnectionLimit)] {
+                let text = origin(seconds(301), &error, class);
+                assert!(text.is_some_and(|text| text.contains(source)), "{text:?}");
+            }
+        }
     }
 
     #[test]

@@ -159,7 +159,9 @@ impl<E: Routed> Router<E> {
 
     /// Its topics were told of as left before.
     pub(crate) fn leave(&mut self, id: SubscriptionId) {
-        self.members.leave(id);
+        if let Some(seat) = self.members.leave(id) {
+            self.holds.forget_reader(seat);
+        }
     }
 
     /// What one member has counted.

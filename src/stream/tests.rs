@@ -3,6 +3,7 @@
 mod contract;
 mod depth;
 mod liveness;
+mod requests;
 mod telling;
 
 use std::{

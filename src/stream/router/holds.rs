@@ -206,6 +206,13 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
         }
     }
 
+    /// A reader is gone. Whoever is called the same from here on was given nothing.
+    pub(in crate::stream) fn forget_reader(&mut self, reader: R) {
+        for hold in self.topics.values_mut() {
+            hold.from.remove(&reader);
+        }
+    }
+
     fn let_go(&mut self, number: u64, topic: &Topic) {
         if let Some(kept) = self.events.get_mut(&number) {
             kept.topics.retain(|other| other != topic);
