@@ -366,7 +366,10 @@ impl<E: Routed> Router<E> {
             own.chain([Topic::new(topic.channel, "*")])
                 .any(|topic| reads(&topic))
         };
-        let given = self.holds.give(topic, seat, has);
+        let is_of = |held: &HeldEvent<E>, topic: &Topic| {
+            topic.is_wildcard() || held.event.symbols().contains(&topic.symbol)
+        };
+        let given = self.holds.give(topic, seat, has, is_of);
         let newest = given
             .numbers
             .last()

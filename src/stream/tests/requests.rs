@@ -313,6 +313,35 @@ fn whoever_takes_the_place_of_a_reader_that_left_is_given_all_that_is_held_back(
     }
 }
 
+/// What it was given by the symbol is of that symbol alone.
+#[test]
+fn whoever_turns_from_a_symbol_to_all_is_given_what_is_held_back_of_the_others() {
+    let mut bench = AskedBench::of(Rules::new(), false);
+    let topics = |symbol: &str| Topics::<MarketEvent>::new([Topic::new(QUOTES, symbol)]);
+    let turning = bench.handle.subscribe(topics("A")).unwrap();
+    bench.step();
+    bench.say("yes 1");
+    let waiting = bench.handle.subscribe(topics("*")).unwrap();
+    bench.step();
+    bench.say("quote A");
+    bench.say("quote B");
+    turning.remove(topics("A")).unwrap();
+    bench.step();
+    turning.add(topics("*")).unwrap();
+    bench.step();
+    bench.say("yes 2");
+    for reader in [&turning, &waiting] {
+        let quotes: Vec<String> = updates(reader)
+            .iter()
+            .filter_map(|update| match update {
+                Update::Event(quote) => Some(quote.symbol()?.to_string()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(quotes, ["A", "B"]);
+    }
+}
+
 /// A refusal that no request waits for may be the only word of what is wrong.
 #[test]
 fn a_refusal_of_a_topic_that_nobody_asked_for_is_shown_as_one_of_a_request_is() {

@@ -392,7 +392,9 @@ impl Router {
         };
         let has =
             |event: &Event| reads(Topic::new(event.channel, event.symbol)) || reads(topic.star());
-        let given = self.holds.give(&real(topic), sub, has);
+        let given = self.holds.give(&real(topic), sub, has, |event, topic| {
+            short(topic).covers(event.channel, event.symbol)
+        });
         let events = given
             .numbers
             .iter()
