@@ -175,16 +175,21 @@ fn asked_for(error: &Error) -> Option<Duration> {
 }
 
 /// Where a wait comes from that is so long that somebody may take the stream for dead. For its record.
-pub(crate) fn origin(delay: Duration, error: &Error) -> Option<&'static str> {
+pub(crate) fn origin(delay: Duration, error: &Error, class: Class) -> Option<&'static str> {
     if delay <= LONG {
         return None;
     }
-    Some(if asked_for(error) == Some(delay) {
-        "which was asked for with `Retry-After`; an hour is the most that is granted"
-    } else if kind(error) == Some(RejectionKind::Evicted) {
-        "so as not to take the line from whoever has it now"
-    } else {
-        "which `Config::backoff` asks for"
+    if asked_for(error) == Some(delay) {
+        return Some(
+            "which was asked for with `Retry-After`; an hour is the most that is granted",
+        );
+    }
+    Some(match class {
+        Class::ConnectionLimit => {
+            "which the venue may take to forget a dead connection, by `Rules::reaping`"
+        }
+        Class::Evicted => "so as not to take the line from whoever has it now",
+        Class::Credentials | Class::Retry | Class::Fatal => "which `Config::backoff` asks for",
     })
 }
 
@@ -336,7 +341,7 @@ mod tests {
             location: None,
         };
         for evicted in [&evicted, &by_status] {
-            let why = origin(wait(99, 1.0), evicted);
+            let why = origin(wait(99, 1.0), evicted, Class::Evicted);
             assert!(why.is_some_and(|why| why.contains("whoever")), "{evicted}");
         }
     }
@@ -499,11 +504,11 @@ mod tests {
             source: None,
         };
         let rules = (&Backoff::default(), REAPING);
-        let class = class(&asks_in_a_proxy, false);
-        let wait = delay(rules, &asks_in_a_proxy, class, 1, Worth::Nothing, 1.0);
+        let wait = delay(rules, &asks_in_a_proxy, class(&asks_in_a_proxy, false), 1, Worth::Nothing, 1.0);
         assert_eq!(wait, seconds(400));
-        let says =
-            |delay, error: &Error| origin(delay, error).map(|text| text.contains("Retry-After"));
+        let says = |delay, error: &Error| {
+            origin(delay, error, Class::Retry).map(|text| text.contains("Retry-After"))
+        };
         let asks = |wait| upgrade(429, Some(seconds(wait)));
         assert_eq!(says(wait, &asks_in_a_proxy), Some(true));
         assert_eq!(says(seconds(300), &asks(300)), None);
@@ -514,6 +519,18 @@ mod tests {
             Some(false),
             "the backoff is longer"
         );
+        // Also where a status of the upgrade is what the venue says it with.
+        for (class, source) in [
+            (Class::ConnectionLimit, "`Rules::reaping`"),
+            (Class::Evicted, "whoever has it now"),
+            (Class::Credentials, "`Config::backoff`"),
+            (Class::Retry, "`Config::backoff`"),
+        ] {
+            for error in [upgrade(418, None), refused(RejectionKind::ConnectionLimit)] {
+                let text = origin(seconds(301), &error, class);
+                assert!(text.is_some_and(|text| text.contains(source)), "{text:?}");
+            }
+        }
     }
 
     #[test]

@@ -112,7 +112,8 @@ use crate::{
 };
 
 /// A stream of `venue` without a socket: the venue's side of it, and its first handle. It is live, and has nothing in
-/// common with any other stream; the venue is asked which topics it has, and nothing else.
+/// common with any other stream. What the venue says of topics, and its rules, count as on any other; it makes no session, and
+/// nothing is connected.
 #[must_use]
 pub fn line<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<V>) {
     in_memory(venue)

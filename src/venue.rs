@@ -181,7 +181,7 @@ pub trait Venue: Send + Sync + 'static {
     }
 
     /// Its own numbers: how large its messages are, how much it may be asked for at once, how often it may be connected to.
-    /// Asked for once, when a stream is opened. All who share a stream have the same: who opens it with others than the
+    /// Asked for each time that a stream is opened. All who share a stream have the same: who opens it with others than the
     /// first gets [`Error::SettingsConflict`](crate::Error::SettingsConflict).
     fn rules(&self) -> Rules {
         Rules::new()
@@ -199,7 +199,8 @@ pub trait Venue: Send + Sync + 'static {
     /// The one spelling of a topic that the venue's events and answers have, where users may write others: two spellings
     /// of one topic are asked for once, and both readers get its events; a price book knows a symbol by either. All that is asked of the venue or the session
     /// after this, and all that subscriptions are told, has this spelling; what a session says of topics must have it,
-    /// too. By default each topic is its own.
+    /// too. Of its own result it makes the same, and of the symbol `*`, which stands for all, `*`. A price
+    /// book asks for the spelling of its symbols on the channel of quotes. By default each topic is its own.
     fn canonical(&self, topic: &Topic) -> Topic {
         topic.clone()
     }

@@ -90,6 +90,8 @@ pub(crate) struct Driver<V: Venue, T> {
     is_changed: bool,
     /// Members were told of topics in this turn: what is expected of these is to be looked at.
     to_look: bool,
+    /// How many requests this turn may still make.
+    requests_left: usize,
     epoch: u64,
     failures: StreamFailures,
     /// The failed attempts at each host, of all streams that share the count.
@@ -157,6 +159,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             answers: Vec::new(),
             is_changed: false,
             to_look: false,
+            requests_left: 0,
             epoch: 0,
             failures: StreamFailures::default(),
             attempts,
@@ -214,6 +217,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
     /// What can end the connection.
     fn turn(&mut self, now: Instant) -> Outcome {
+        self.requests_left = flow::REQUESTS_PER_TURN;
         self.take_over(now)?;
         if let Link::Waiting { until } = self.link
             && until <= now

@@ -99,7 +99,7 @@ impl<E: Routed> fmt::Debug for TestFeed<E> {
     }
 }
 
-/// A stream of `venue` without a socket, and its first handle. The venue is asked which topics it has, and nothing else.
+/// A stream of `venue` without a socket, and its first handle. The venue makes no session.
 pub(crate) fn in_memory<V: Venue>(venue: V) -> (TestFeed<V::Event>, StreamHandle<V>) {
     // A key of its own, so that tests that run side by side share nothing.
     static COUNT: AtomicU64 = AtomicU64::new(0);

@@ -159,7 +159,9 @@ impl<E: Routed> Router<E> {
 
     /// Its topics were told of as left before.
     pub(crate) fn leave(&mut self, id: SubscriptionId) {
-        self.members.leave(id);
+        if let Some(seat) = self.members.leave(id) {
+            self.holds.forget_reader(seat);
+        }
     }
 
     /// What one member has counted.
@@ -364,7 +366,10 @@ impl<E: Routed> Router<E> {
             own.chain([Topic::new(topic.channel, "*")])
                 .any(|topic| reads(&topic))
         };
-        let given = self.holds.give(topic, seat, has);
+        let is_of = |held: &HeldEvent<E>, topic: &Topic| {
+            topic.is_wildcard() || held.event.symbols().contains(&topic.symbol)
+        };
+        let given = self.holds.give(topic, seat, has, is_of);
         let newest = given
             .numbers
             .last()

@@ -4,6 +4,7 @@ mod contract;
 mod depth;
 mod liveness;
 mod proxy;
+mod requests;
 mod telling;
 
 use std::{

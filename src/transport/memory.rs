@@ -336,6 +336,14 @@ impl Transport for MemoryTransport {
         self.0.lock().broken_pipe.clone().map_or(Ok(()), Err)
     }
 
+    fn has_unsent(&self) -> bool {
+        let world = self.0.lock();
+        world
+            .blocked
+            .as_ref()
+            .is_some_and(|waiting| !waiting.is_empty())
+    }
+
     fn unmask(&mut self) {
         self.0.lock().masked = false;
     }

@@ -75,6 +75,9 @@ pub(crate) trait Transport {
     /// Sends on what an earlier call had to keep.
     fn flush(&mut self) -> Result<(), Fault>;
 
+    /// Whether something was kept that the socket did not take. When it takes more, [`wait`](Self::wait) returns.
+    fn has_unsent(&self) -> bool;
+
     /// Secrets need no longer be masked in what arrives, unless it is logged.
     fn unmask(&mut self);
 

@@ -337,6 +337,10 @@ impl Transport for WebSocketTransport {
         Ok(())
     }
 
+    fn has_unsent(&self) -> bool {
+        self.unsent
+    }
+
     fn unmask(&mut self) {
         if let Some(websocket) = self.websocket() {
             websocket.get_mut().unmask();

@@ -210,7 +210,8 @@ impl<'a, E> Context<'a, E> {
             .answer(Answer::Topic(topic, answer, request.into()));
     }
 
-    /// One topic of a request was refused.
+    /// One topic of a request was refused. Where no request for the topic waits for an answer, or another than the named one,
+    /// it is shown as an item that could not be read.
     pub fn refused_topic(
         &mut self,
         topic: Topic,

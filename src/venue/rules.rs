@@ -81,10 +81,10 @@ impl Rules {
     }
 
     /// How many requests may wait for their answers at the same time. More than one only where answers name the request
-    /// or the topic. One at least, which is the default.
+    /// or the topic. From 1, which is the default, to 1,024.
     #[must_use]
     pub const fn requests_at_once(mut self, requests: usize) -> Self {
-        self.requests_at_once = within(requests, 1, usize::MAX);
+        self.requests_at_once = within(requests, 1, 1_024);
         self
     }
 
@@ -176,6 +176,10 @@ mod tests {
         assert_eq!(rules.pace.map(|pace| pace.requests), Some(1));
         assert_eq!(rules.reaping, (Duration::MAX, Duration::MAX));
         assert_eq!(rules.ping_interval, Some(Duration::from_millis(1)));
-        assert_eq!(Rules::new().message_size(usize::MAX).message_size, 1 << 30);
+        let rules = Rules::new()
+            .message_size(usize::MAX)
+            .requests_at_once(usize::MAX);
+        assert_eq!(rules.message_size, 1 << 30);
+        assert_eq!(rules.requests_at_once, 1_024);
     }
 }

@@ -51,6 +51,7 @@ enum Sequel {
     /// It was the last failure that the configuration allows.
     TooMany,
     Retry {
+        class: Class,
         delay: Duration,
         /// When the stream gives up, if the patience with a refusal ends.
         gives_up_at: Option<Instant>,
@@ -104,6 +105,7 @@ impl StreamFailures {
             // The last of those attempts is made when the patience ends, not after it.
             let patience = gives_up_at.map(|at| at.saturating_duration_since(now));
             Sequel::Retry {
+                class,
                 delay: delay.min(patience.unwrap_or(Duration::MAX)),
                 gives_up_at,
             }
@@ -239,11 +241,22 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 };
                 self.lose(now, EndReason::Failed(given_up));
             }
-            Sequel::Retry { delay, gives_up_at } => self.retry(now, error, delay, gives_up_at),
+            Sequel::Retry {
+                class,
+                delay,
+                gives_up_at,
+            } => self.retry(now, error, class, delay, gives_up_at),
         }
     }
 
-    fn retry(&mut self, now: Instant, error: Error, delay: Duration, gives_up_at: Option<Instant>) {
+    fn retry(
+        &mut self,
+        now: Instant,
+        error: Error,
+        class: Class,
+        delay: Duration,
+        gives_up_at: Option<Instant>,
+    ) {
         let hold = self.hold(now).filter(|hold| hold.wait > delay);
         let delay = hold.as_ref().map_or(delay, |hold| hold.wait);
         let origin = match hold {
@@ -251,7 +264,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 ", since this process failed {} times at this host of late",
                 hold.failures
             ),
-            None => backoff::origin(delay, &error)
+            None => backoff::origin(delay, &error, class)
                 .map_or_else(String::new, |origin| format!(", {origin}")),
         };
         let patience = gives_up_at.map(|at| at.saturating_duration_since(now));

@@ -120,7 +120,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             if !std::mem::take(&mut self.is_changed) {
                 return Ok(());
             }
-            self.ask(now);
+            self.ask();
             self.tell_news();
         }
     }
@@ -256,8 +256,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         for asked in heard.answered {
             self.meter.answered(now, asked);
         }
-        for rejection in heard.unasked {
-            let text = rejection.to_string();
+        for text in heard.unasked {
             // No event was in it.
             let unparsed = Unparsed::new(text.as_bytes(), "answers no request");
             self.unparsed(&unparsed.concerning(Concerns::Nobody));
@@ -265,14 +264,34 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     /// Makes the next request, if the connection is live and may have one more. What the session puts out for it is settled by
-    /// the caller. Where the venue's pace does not allow it yet, it is asked for again when it does.
-    fn ask(&mut self, now: Instant) {
+    /// the caller. It is put off where the socket has not taken what was sent before, where the venue's pace does not allow it
+    /// yet, and where this turn made so many that a stop has to be looked for first.
+    ///
+    /// The time is that of the request, not of the turn, which may have begun long before: by it the pace is kept, and the
+    /// answer is late.
+    fn ask(&mut self) {
         let Some(live) = self.link.live() else {
             return;
         };
+        let now = self.ambient.now();
         let rules = &self.stream.rules;
-        live.next_request = live.sent.wait(rules, now);
-        if live.next_request.is_some() {
+        live.next_request = None;
+        let is_blocked = self.transport.has_unsent();
+        if !is_blocked {
+            let until = (self.requests_left == 0).then_some(now);
+            live.next_request = until.or_else(|| live.sent.wait(rules, now));
+        }
+        if is_blocked || live.next_request.is_some() {
+            // What has rested long enough is due all the same, and would be again in every turn.
+            let has_to_ask = self.stream.subscriptions.with_table(|table| {
+                table.wake(now);
+                table.has_to_ask()
+            });
+            if is_blocked && has_to_ask {
+                let timeout = self.stream.config.request_timeout;
+                live.unsent_until
+                    .get_or_insert_with(|| clock::after(now, timeout));
+            }
             return;
         }
         let Some(request) = self
@@ -283,6 +302,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             return;
         };
         self.is_changed = true;
+        self.requests_left -= 1;
         live.sent.add(rules, now);
         self.stream.counters.requests.add(1);
         let request = Request::new(request.id, request.verb, &request.topics);
@@ -345,5 +365,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
 
 /// How much is read before what callers want is looked at again, so that a flood cannot keep a stop waiting.
 const FRAMES_PER_TURN: usize = 4_096;
+/// How many requests are made before the wishes are looked at again: a session that answers for its venue lets the next be made
+/// at once.
+pub(super) const REQUESTS_PER_TURN: usize = 256;
 /// When a batch is handed on even though more is there to be read.
 const EVENTS_PER_BATCH: usize = 4_096;

@@ -47,8 +47,10 @@ pub(super) struct Live<S> {
     /// Something that is expected is late, and nothing else comes either.
     pub(super) is_mute: bool,
     pub(super) sent: Sent,
-    /// A request would be due, and the venue's pace lets it be made only then.
+    /// A request may be due, and is not to be made before: by the venue's pace, or because this turn made enough of them.
     pub(super) next_request: Option<Instant>,
+    /// A request waits for the socket to take what was sent before it, and until then at most.
+    pub(super) unsent_until: Option<Instant>,
 }
 
 /// What comes after closing.
@@ -95,6 +97,7 @@ impl<S: Session> Link<S> {
                 Some(live.liveness.deadline()),
                 live.session.deadline(),
                 live.next_request,
+                live.unsent_until,
             ]
             .into_iter()
             .flatten()
@@ -116,6 +119,7 @@ impl<S: Session> Link<S> {
                 move_back(&mut live.since);
                 live.sent.slept(slept);
                 live.next_request.iter_mut().for_each(move_back);
+                live.unsent_until.iter_mut().for_each(move_back);
                 live.liveness.slept(slept);
             }
             Self::Closing { until, next } => {
@@ -240,6 +244,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             is_mute: false,
             sent: Sent::default(),
             next_request: None,
+            unsent_until: None,
         }));
         let epoch = self.epoch;
         self.stream.lifecycle.change(now, |state| {

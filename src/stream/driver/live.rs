@@ -19,7 +19,7 @@ use crate::{
 
 impl<V: Venue, T: Transport> Driver<V, T> {
     pub(super) fn live(&mut self, now: Instant) -> Outcome {
-        self.transport.flush()?;
+        self.send_on(now)?;
         self.read(now)?;
         self.time_out_session(now)?;
         if self.router.is_any_late() {
@@ -56,6 +56,30 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 }))
             }
         }
+    }
+
+    /// Sends on what the socket did not take before. What is to be asked for waits behind that, and not for ever: a peer may go
+    /// on sending, and answer pings, and read nothing.
+    fn send_on(&mut self, now: Instant) -> Outcome {
+        self.transport.flush()?;
+        let Some(live) = self.link.live() else {
+            return Ok(());
+        };
+        let Some(until) = live.unsent_until else {
+            return Ok(());
+        };
+        if !self.transport.has_unsent() {
+            live.unsent_until = None;
+            self.is_changed = true;
+        } else if until <= now {
+            let within = self.stream.config.request_timeout;
+            return Err(Ending::Lost(Error::Lost {
+                at: self.at(Phase::Live),
+                why: format!("the peer did not read what it was sent within {within:?}"),
+                source: None,
+            }));
+        }
+        Ok(())
     }
 
     pub(super) fn time_out_session(&mut self, now: Instant) -> Outcome {

@@ -31,8 +31,8 @@ struct HeldTopic<R> {
     numbers: VecDeque<u64>,
     /// Events that were let go because there were too many.
     missed: u64,
-    /// From which number on a reader may have them: it was given the earlier ones by another topic.
-    from: HashMap<R, u64>,
+    /// From which number on a reader may have those of another topic too: it was given the earlier ones by that.
+    from: HashMap<(R, Topic), u64>,
 }
 
 struct Kept<E> {
@@ -145,12 +145,13 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
     }
 
     /// What a reader is given of a topic that is held back and was confirmed to it. `has` says whether it was given an event
-    /// already, by another topic.
+    /// already, by another topic that it reads, and `is_of` whether an event is of a topic.
     pub(in crate::stream) fn give(
         &mut self,
         topic: &Topic,
         reader: R,
         has: impl Fn(&E) -> bool,
+        is_of: impl Fn(&E, &Topic) -> bool,
     ) -> HeldEvents {
         let Some(hold) = self.topics.get(topic) else {
             return HeldEvents {
@@ -159,18 +160,17 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
                 claimed: 0,
             };
         };
-        let from = hold.from.get(&reader).copied().unwrap_or(0);
-        let numbers = hold
-            .numbers
-            .iter()
-            .copied()
-            .filter(|number| *number >= from);
+        let own = hold.from.iter().filter(|((of, _), _)| *of == reader);
+        let own: Vec<(&Topic, u64)> = own.map(|((_, left), from)| (left, *from)).collect();
         let is_new = |number: &u64| {
-            self.events
-                .get(number)
-                .is_some_and(|kept| !has(&kept.event))
+            let had = |event: &E| {
+                let mut own = own.iter();
+                own.any(|(left, from)| number < from && is_of(event, left))
+            };
+            let kept = self.events.get(number);
+            kept.is_some_and(|kept| !has(&kept.event) && !had(&kept.event))
         };
-        let numbers: Vec<u64> = numbers.filter(is_new).collect();
+        let numbers: Vec<u64> = hold.numbers.iter().copied().filter(is_new).collect();
         let missed = hold.missed;
         let mut claimed = 0;
         for number in &numbers {
@@ -196,13 +196,20 @@ impl<E, R: Copy + Eq + Hash> Holds<E, R> {
         if !topic.is_wildcard() {
             let wildcard = Topic::new(topic.channel, "*");
             if let Some(hold) = self.topics.get_mut(&wildcard) {
-                hold.from.insert(reader, from);
+                hold.from.insert((reader, topic.clone()), from);
             }
             return;
         }
         let holds = self.topics.iter_mut();
         for (_, hold) in holds.filter(|(other, _)| other.channel == topic.channel) {
-            hold.from.insert(reader, from);
+            hold.from.insert((reader, topic.clone()), from);
+        }
+    }
+
+    /// A reader is gone. Whoever is called the same from here on was given nothing.
+    pub(in crate::stream) fn forget_reader(&mut self, reader: R) {
+        for hold in self.topics.values_mut() {
+            hold.from.retain(|(of, _), _| *of != reader);
         }
     }
 

@@ -89,12 +89,12 @@ impl<E> Members<E> {
         seat
     }
 
-    /// It gets no topic any more.
-    pub(super) fn leave(&mut self, id: SubscriptionId) {
-        if let Some(seat) = self.seats.remove(&id) {
-            self.list[seat] = None;
-            self.free.push(seat);
-        }
+    /// It gets no topic any more. Says which seat is free now, for somebody else.
+    pub(super) fn leave(&mut self, id: SubscriptionId) -> Option<Seat> {
+        let seat = self.seats.remove(&id)?;
+        self.list[seat] = None;
+        self.free.push(seat);
+        Some(seat)
     }
 
     pub(super) fn seat(&self, id: SubscriptionId) -> Option<Seat> {

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use smallvec::SmallVec;
+
 use super::{
     TableNews, TopicTable,
     state::{Cause, Suspicion, TopicState, Upstream},
@@ -15,7 +17,7 @@ use crate::{
     error::{At, Error, Rejection, RejectionKind},
     phase::Phase,
     symbol_budget::Counts,
-    topic::Topic,
+    topic::{Channel, Topic},
     venue::{Answer, RequestId, TopicAnswer, Verb},
 };
 
@@ -24,8 +26,14 @@ use crate::{
 pub(crate) struct Heard {
     /// When the requests were made that have their answers.
     pub(crate) answered: Vec<Instant>,
-    /// Refusals of no request.
-    pub(crate) unasked: Vec<Rejection>,
+    /// Refusals of no request, in words.
+    pub(crate) unasked: Vec<String>,
+}
+
+impl Heard {
+    fn unasked_topic(&mut self, topic: &Topic, rejection: &Rejection) {
+        self.unasked.push(format!("{topic}: {rejection}"));
+    }
 }
 
 /// A request without its answer.
@@ -33,6 +41,8 @@ pub(super) struct Outstanding {
     pub(super) id: RequestId,
     pub(super) verb: Verb,
     topics: Vec<Topic>,
+    /// The channels of these, each with whether its wildcard is among them, and whether others are.
+    channels: SmallVec<[(Channel, bool); 2]>,
     /// How many of them are not answered.
     open: usize,
     /// Refusals of one topic each that did not say which, and the last of them.
@@ -54,9 +64,17 @@ impl Outstanding {
         sent: Instant,
         deadline: Instant,
     ) -> Self {
+        let mut channels = SmallVec::new();
+        for topic in &topics {
+            let of = (topic.channel, topic.is_wildcard());
+            if !channels.contains(&of) {
+                channels.push(of);
+            }
+        }
         Self {
             id,
             verb,
+            channels,
             open: topics.len(),
             topics,
             refusals: (0, None),
@@ -65,6 +83,14 @@ impl Outstanding {
             deadline,
             late: false,
         }
+    }
+
+    /// Whether a topic of it covers this one, or is covered by it.
+    pub(super) fn overlaps(&self, topic: &Topic) -> bool {
+        let overlaps = |&(channel, is_wildcard): &(Channel, bool)| {
+            channel == topic.channel && (is_wildcard || topic.is_wildcard())
+        };
+        self.channels.iter().any(overlaps)
     }
 }
 
@@ -98,8 +124,10 @@ impl TopicTable {
         }
         let Some(entry) = self.topics.get(topic) else {
             // The venue sends what nobody asked for. With a request it is an old answer.
-            if verdict == TopicAnswer::Subscribed && request.is_none() {
-                self.confirm(topic);
+            match verdict {
+                TopicAnswer::Subscribed if request.is_none() => self.confirm(topic),
+                TopicAnswer::Refused(rejection) => self.heard.unasked_topic(topic, &rejection),
+                TopicAnswer::Subscribed | TopicAnswer::Unsubscribed => {}
             }
             return;
         };
@@ -112,9 +140,14 @@ impl TopicTable {
             Some(id) => entry.last.is_some_and(|(last, _)| last == id),
             None => entry.was_last(verb),
         };
+        let was_named = entry.last.is_some();
         match (verdict, entry.upstream) {
             (TopicAnswer::Subscribed, Asked | Unknown) if is_current => self.confirm(topic),
             (TopicAnswer::Subscribed, Absent) if is_current => self.confirm(topic),
+            // Not asked for on this connection: it is news.
+            (TopicAnswer::Subscribed, Absent) if request.is_none() && !was_named => {
+                self.confirm(topic);
+            }
             // Late, and an answer to a newer request may have come before.
             (TopicAnswer::Subscribed, Absent) if request.is_none() => self.move_to(topic, Unknown),
             (TopicAnswer::Unsubscribed, Leaving | Unknown) if is_current => self.absent(topic, now),
@@ -124,6 +157,7 @@ impl TopicTable {
             {
                 self.refused(std::slice::from_ref(topic), rejection, now);
             }
+            (TopicAnswer::Refused(rejection), _) => self.heard.unasked_topic(topic, &rejection),
             _ => {}
         }
     }
@@ -148,7 +182,8 @@ impl TopicTable {
             None => self.outstanding.len().checked_sub(1),
         };
         let Some(index) = index else {
-            self.heard.unasked.extend(answer.err());
+            let unasked = answer.err().map(|rejection| rejection.to_string());
+            self.heard.unasked.extend(unasked);
             return;
         };
         self.strikes = 0;
@@ -222,7 +257,10 @@ impl TopicTable {
                         return topics.iter().for_each(|topic| self.absent(topic, now));
                     }
                     _ if sum == self.confirmed || sum == after => {
-                        return topics.iter().for_each(|topic| self.hold_anew(topic));
+                        topics.iter().for_each(|topic| {
+                            self.hold_anew(topic);
+                        });
+                        return;
                     }
                     _ => {}
                 }
@@ -287,7 +325,9 @@ impl TopicTable {
                     }
                 }
                 Unknown if is_proven => self.absent(&topic, now),
-                Asked | Unknown => self.hold_anew(&topic),
+                Asked | Unknown => {
+                    self.hold_anew(&topic);
+                }
                 Leaving if !is_listed => self.absent(&topic, now),
                 Confirmed if !is_covered(&topic) => self.absent(&topic, now),
                 // Listed late, or taken back by nobody.
@@ -327,18 +367,17 @@ impl TopicTable {
         entry.refused = None;
         entry.no_room = false;
         entry.suspicion = Suspicion::NONE;
-        // Where nothing was held back, its beginning was let go: it begins again before anybody is given it.
-        entry.restart |= entry.builds && !entry.held && !entry.readers.is_empty();
         // Nobody knows where an earlier subscription ended: what is held may be of that.
-        let overlaps = |other: &Topic| {
-            other.channel == topic.channel && (other.is_wildcard() || topic.is_wildcard())
-        };
-        let is_unclear = |request: &Outstanding| {
-            request.verb == Verb::Unsubscribe && request.topics.iter().any(overlaps)
-        };
-        if self.outstanding.iter().any(is_unclear) {
+        let is_unclear =
+            |request: &Outstanding| request.verb == Verb::Unsubscribe && request.overlaps(topic);
+        let is_unclear = self.outstanding.iter().any(is_unclear);
+        if is_unclear {
             self.hold_anew(topic);
         }
+        // Where its beginning is not held back, it begins again before anybody is given it.
+        let entry = self.entry(topic);
+        let has_beginning = entry.held && !is_unclear;
+        entry.restart |= entry.builds && !has_beginning && !entry.readers.is_empty();
         self.move_to(topic, Upstream::Confirmed);
         if let Some(plan) = &mut self.plan {
             plan.granted(self.granted, self.confirmed.named);
@@ -349,7 +388,6 @@ impl TopicTable {
     fn absent(&mut self, topic: &Topic, now: Instant) {
         self.stopped(topic);
         let entry = self.entry(topic);
-        entry.restart = false;
         if std::mem::take(&mut entry.unanswered) {
             entry.misses += 1;
             if entry.misses >= 2 {
@@ -490,25 +528,35 @@ impl TopicTable {
 
     // ---- what is held back ----
 
-    /// Up to here, events that this topic covers or that cover it may have been sent for it.
+    /// Up to here, events that this topic covers or that cover it may have been sent for it. The others may have been sent
+    /// already for what is asked for: where events build on each other, the first of them is let go with the rest.
     fn stopped(&mut self, topic: &Topic) {
-        if !topic.is_wildcard() {
-            return self.hold_anew(&wildcard(topic));
+        let overlapping = if topic.is_wildcard() {
+            let asked = self.outstanding.iter().flat_map(|request| &request.topics);
+            let covered = asked.filter(|other| other.channel == topic.channel);
+            covered.cloned().collect()
+        } else {
+            vec![wildcard(topic)]
+        };
+        for topic in &overlapping {
+            if self.hold_anew(topic)
+                && let Some(entry) = self.topics.get_mut(topic)
+            {
+                entry.restart |= entry.builds;
+            }
         }
-        let asked = self.outstanding.iter().flat_map(|request| &request.topics);
-        let covered = asked.filter(|other| other.channel == topic.channel);
-        let covered: Vec<Topic> = covered.cloned().collect();
-        covered.iter().for_each(|topic| self.hold_anew(topic));
     }
 
     /// The venue said something that shows that it does not send the topic yet. What is held of it was sent for an earlier
-    /// subscription or for a wildcard, and a hole may follow.
-    pub(super) fn hold_anew(&mut self, topic: &Topic) {
+    /// subscription or for a wildcard, and a hole may follow. Says whether anything may have been held.
+    pub(super) fn hold_anew(&mut self, topic: &Topic) -> bool {
         let is_held = |entry: &TopicState| {
             entry.held && matches!(entry.upstream, Upstream::Asked | Upstream::Unknown)
         };
-        if self.topics.get(topic).is_some_and(is_held) {
+        let is_held = self.topics.get(topic).is_some_and(is_held);
+        if is_held {
             self.announce(None, TableNews::Hold(topic.clone()));
         }
+        is_held
     }
 }

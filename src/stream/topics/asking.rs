@@ -46,7 +46,7 @@ impl TopicTable {
     }
 
     /// What has rested long enough is tried again.
-    fn wake(&mut self, now: Instant) {
+    pub(crate) fn wake(&mut self, now: Instant) {
         if let Some(plan) = &mut self.plan
             && plan.expires().is_some_and(|at| at <= now)
         {
@@ -63,9 +63,15 @@ impl TopicTable {
         }
     }
 
+    /// Whether [`next`](Self::next) may have something to ask for.
+    pub(crate) fn has_to_ask(&self) -> bool {
+        !(self.to_ask.is_empty() && self.waiting.is_empty() && self.to_return.is_empty())
+    }
+
     fn give_back(&mut self, now: Instant) -> Option<PlannedRequest> {
-        let topics = self.to_return.iter().take(self.limits.topics);
-        let topics: Vec<Topic> = topics.cloned().collect();
+        let topics = self.to_return.iter();
+        let topics = topics.filter(|topic| !self.is_crossed(topic, Verb::Subscribe));
+        let topics: Vec<Topic> = topics.take(self.limits.topics).cloned().collect();
         for topic in &topics {
             self.move_to(topic, Upstream::Leaving);
         }
@@ -94,6 +100,9 @@ impl TopicTable {
             if topics.len() >= most.min(at_most) || (turn.deaths > 0 && in_flight > 0) {
                 break;
             }
+            if self.is_crossed(&turn.topic, Verb::Unsubscribe) {
+                continue;
+            }
             if let Some(unit) = self.unit(&turn.topic)
                 && !fresh.contains(&unit)
                 && !self.units.get(&unit).is_some_and(|unit| unit.counted.solid)
@@ -114,6 +123,16 @@ impl TopicTable {
             self.move_to(topic, Upstream::Asked);
         }
         self.send(Verb::Subscribe, topics, now)
+    }
+
+    /// Whether an overlapping topic is being asked for, or given back, while this one is to be dealt with the other way round. Where
+    /// events build on each other nobody could tell for which of the two the first of them came, so the answer is waited for.
+    fn is_crossed(&self, topic: &Topic, verb: Verb) -> bool {
+        let is_crossed = |request: &Outstanding| {
+            request.verb == verb && !request.late && request.overlaps(topic)
+        };
+        let builds = self.topics.get(topic).is_some_and(|entry| entry.builds);
+        builds && self.outstanding.iter().any(is_crossed)
     }
 
     fn room(&self) -> usize {

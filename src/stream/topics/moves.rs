@@ -36,6 +36,8 @@ impl TopicTable {
         let hash = self.hash(topic);
         let entry = self.entry(topic);
         let from = std::mem::replace(&mut entry.upstream, to);
+        // Whoever asks for it next begins it anew.
+        entry.restart &= to != Absent;
         let last = entry.last;
         let begins_hold = to == Asked && !entry.held;
         entry.held |= begins_hold;
@@ -168,15 +170,21 @@ impl TopicTable {
 
     /// Events of these topics never came. Those who read them are told by a gap, and read on; what builds on them begins anew.
     pub(crate) fn lost(&mut self, scope: &Concerns) {
-        let is_meant = |topic: &Topic| match scope {
-            Concerns::Topic(lost) if lost.is_wildcard() => topic.channel == lost.channel,
-            Concerns::Topic(lost) => topic == lost || *topic == wildcard(lost),
-            Concerns::Channel(channel) => topic.channel == *channel,
-            Concerns::Everybody => true,
-            Concerns::Nobody => false,
+        let of_channel = match scope {
+            Concerns::Topic(lost) if lost.is_wildcard() => Some(lost.channel),
+            Concerns::Channel(channel) => Some(*channel),
+            Concerns::Topic(_) | Concerns::Everybody | Concerns::Nobody => None,
         };
-        let topics = self.topics.keys().filter(|topic| is_meant(topic));
-        let topics: Vec<Topic> = topics.cloned().collect();
+        let topics: Vec<Topic> = match scope {
+            // Of one symbol, as nearly all losses are: found without a walk.
+            Concerns::Topic(lost) if !lost.is_wildcard() => vec![wildcard(lost), lost.clone()],
+            Concerns::Nobody => Vec::new(),
+            Concerns::Topic(_) | Concerns::Channel(_) | Concerns::Everybody => {
+                let is_meant =
+                    |topic: &&Topic| of_channel.is_none_or(|channel| topic.channel == channel);
+                self.topics.keys().filter(is_meant).cloned().collect()
+            }
+        };
         for topic in &topics {
             // What is held of it may have the hole in it.
             self.hold_anew(topic);
@@ -234,7 +242,8 @@ impl TopicTable {
             let entry = self.entry(&topic);
             entry.misses = 0;
             entry.unanswered = false;
-            entry.restart = false;
+            // The next connection has heard of none of these requests, and answers none of them.
+            entry.last = None;
             self.move_to(&topic, Upstream::Absent);
         }
         // The gap of the whole line stands for the losses of its topics.
