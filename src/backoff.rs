@@ -180,9 +180,7 @@ pub(crate) fn origin(delay: Duration, error: &Error, class: Class) -> Option<&'s
         return None;
     }
     if asked_for(error) == Some(delay) {
-        return Some(
-            "which was asked for with `Retry-After`; an hour is the most that is granted",
-        );
+        return Some("which was asked for with `Retry-After`; an hour is the most that is granted");
     }
     Some(match class {
         Class::ConnectionLimit => {
@@ -504,7 +502,14 @@ mod tests {
             source: None,
         };
         let rules = (&Backoff::default(), REAPING);
-        let wait = delay(rules, &asks_in_a_proxy, class(&asks_in_a_proxy, false), 1, Worth::Nothing, 1.0);
+        let wait = delay(
+            rules,
+            &asks_in_a_proxy,
+            class(&asks_in_a_proxy, false),
+            1,
+            Worth::Nothing,
+            1.0,
+        );
         assert_eq!(wait, seconds(400));
         let says = |delay, error: &Error| {
             origin(delay, error, Class::Retry).map(|text| text.contains("Retry-After"))

@@ -1494,12 +1494,12 @@ fn a_book_is_not_asked_for_while_a_topic_that_overlaps_it_is_being_given_back() 
     for (first, second) in [(BOOKS, A_BOOK), (A_BOOK, BOOKS)] {
         let mut table = connected(3);
         table.want(SubId(1), &[first], 0);
-        table.take_wishes(0);
+        table.take_over(0);
         let asked = table.next(0).unwrap();
         table.hear(&[Word::Request(Some(asked.id), Verdict::Subscribed)], 0);
         table.drop_sub(SubId(1));
         table.want(SubId(2), &[second], 0);
-        table.take_wishes(0);
+        table.take_over(0);
         let back = table.next(0).unwrap();
         assert_eq!(
             (back.verb, &back.topics[..]),
@@ -1515,14 +1515,14 @@ fn a_book_is_not_asked_for_while_a_topic_that_overlaps_it_is_being_given_back() 
         // And the other way round.
         table.drop_sub(SubId(2));
         table.want(SubId(3), &[first], 0);
-        table.take_wishes(1);
+        table.take_over(1);
         let crossing = table.next(1).unwrap();
         assert_eq!(crossing.verb, Verb::Subscribe);
         table.take_news();
         table.hear(&[Word::Request(Some(crossing.id), Verdict::Subscribed)], 2);
         assert_eq!(confirmed(&table.take_news()), [(SubId(3), first)]);
         table.drop_sub(SubId(3));
-        table.take_wishes(2);
+        table.take_over(2);
         assert_eq!(table.next(2), None, "the second is still being asked for");
         table.hear(&[Word::Request(Some(asked.id), Verdict::Subscribed)], 3);
         assert_eq!(table.next(3).unwrap().verb, Verb::Unsubscribe);
@@ -1535,7 +1535,7 @@ fn a_book_begins_anew_whose_first_state_may_have_been_let_go() {
     for (asked_for, ended) in [(A_BOOK, BOOKS), (BOOKS, A_BOOK)] {
         let mut table = connected(3);
         table.want(SubId(1), &[asked_for], 0);
-        table.take_wishes(0);
+        table.take_over(0);
         let asked = table.next(0).unwrap();
         table.take_news();
         table.hear(&[Word::Topic(ended, Verdict::Unsubscribed, None)], 1);
@@ -1558,7 +1558,7 @@ fn an_answer_to_a_request_of_the_connection_before_confirms_nothing() {
         let mut table = connected(1);
         let topic = Topic::new(0, 1);
         table.want(SubId(1), &[topic], 0);
-        table.take_wishes(0);
+        table.take_over(0);
         let asked = table.next(0).unwrap();
         table.disconnected(1);
         table.connected();
