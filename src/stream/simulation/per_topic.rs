@@ -113,7 +113,7 @@ impl Session for PerTopicSession {
             match self.login.take(line, cx) {
                 Some(Line::Event(topic, id, whole)) => self.handle_event(&topic, id, whole, cx),
                 // Either way all books begin anew. The second is a loss to those who read trades, too.
-                Some(Line::Odd(Concerns::Everybody)) if self.books.len() % 2 == 0 => {
+                Some(Line::Odd(Concerns::Everybody)) if self.books.len().is_multiple_of(2) => {
                     cx.resync(self.books.keys().cloned().collect());
                 }
                 Some(Line::Odd(Concerns::Everybody)) => cx.lost(Concerns::Everybody),
