@@ -217,7 +217,8 @@ fn expectant() -> (Bench, Subscription<Quote>, Subscription<Quote>) {
     bench.step();
     pass_with(&mut bench, 1, &["A", "B"]);
     bench.say(&quote("A", 1));
-    (words(&both), words(&neighbor));
+    words(&both);
+    words(&neighbor);
     (bench, both, neighbor)
 }
 
