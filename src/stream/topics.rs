@@ -293,39 +293,6 @@ impl TopicTable {
     }
 }
 
-#[cfg(test)]
-impl TopicTable {
-    /// The topics that each subscription was told are confirmed.
-    pub(crate) fn told_confirmed(&self) -> BTreeSet<(SubscriptionId, Topic)> {
-        self.told(|told| told == rows::Told::Confirmed)
-    }
-
-    /// The topics that each subscription was told are refused.
-    pub(crate) fn told_refused(&self) -> BTreeSet<(SubscriptionId, Topic)> {
-        self.told(|told| matches!(told, rows::Told::Refused(_)))
-    }
-
-    fn told(&self, which: impl Fn(rows::Told) -> bool) -> BTreeSet<(SubscriptionId, Topic)> {
-        let of = |(id, subscription): (&SubscriptionId, &Subscriber)| {
-            let rows = subscription.rows.iter().filter(|(_, row)| which(row.told));
-            let topics: Vec<_> = rows.map(|(topic, _)| (*id, topic.clone())).collect();
-            topics
-        };
-        self.subscriptions.iter().flat_map(of).collect()
-    }
-
-    /// Nobody gives way for the topic: it went unanswered, or connections ended over it.
-    pub(crate) fn is_doubtful(&self, topic: &Topic) -> bool {
-        let entry = self.topics.get(topic);
-        entry.is_some_and(|entry| entry.misses > 0 || entry.suspicion.is_deadly)
-    }
-
-    /// Nothing is asked for, and nothing waits for an answer.
-    pub(crate) fn is_at_rest(&self) -> bool {
-        self.outstanding.is_empty() && self.to_ask.is_empty() && self.to_return.is_empty()
-    }
-}
-
 fn wildcard(topic: &Topic) -> Topic {
     Topic::new(topic.channel, "*")
 }

@@ -1569,3 +1569,36 @@ fn an_answer_to_a_request_of_the_connection_before_confirms_nothing() {
         assert_eq!(table.next(2).is_some(), says);
     }
 }
+
+/// For those who check the table.
+impl super::TopicTable {
+    /// The topics that each subscription was told are confirmed.
+    pub(crate) fn told_confirmed(&self) -> BTreeSet<(SubId, super::Topic)> {
+        self.told(|told| told == super::rows::Told::Confirmed)
+    }
+
+    /// The topics that each subscription was told are refused.
+    pub(crate) fn told_refused(&self) -> BTreeSet<(SubId, super::Topic)> {
+        self.told(|told| matches!(told, super::rows::Told::Refused(_)))
+    }
+
+    fn told(&self, which: impl Fn(super::rows::Told) -> bool) -> BTreeSet<(SubId, super::Topic)> {
+        let of = |(id, subscription): (&SubId, &super::rows::Subscriber)| {
+            let rows = subscription.rows.iter().filter(|(_, row)| which(row.told));
+            let topics: Vec<_> = rows.map(|(topic, _)| (*id, topic.clone())).collect();
+            topics
+        };
+        self.subscriptions.iter().flat_map(of).collect()
+    }
+
+    /// Nobody gives way for the topic: it went unanswered, or connections ended over it.
+    pub(crate) fn is_doubtful(&self, topic: &super::Topic) -> bool {
+        let entry = self.topics.get(topic);
+        entry.is_some_and(|entry| entry.misses > 0 || entry.suspicion.is_deadly)
+    }
+
+    /// Nothing is asked for, and nothing waits for an answer.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.outstanding.is_empty() && self.to_ask.is_empty() && self.to_return.is_empty()
+    }
+}

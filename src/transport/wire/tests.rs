@@ -1,0 +1,83 @@
+use super::*;
+use crate::venue::Piece;
+
+const WAIT: std::time::Duration = std::time::Duration::from_secs(60);
+
+#[test]
+fn a_secret_frame_is_a_valid_masked_frame_of_every_length_class() {
+    for len in [1, 125, 126, 0xffff, 0x1_0000] {
+        let text = "x".repeat(len);
+        let (bytes, is_text) = SecretMessage::text(|piece| piece(Piece::Plain(&text))).into_parts();
+        assert_eq!(
+            bytes.capacity(),
+            bytes.len(),
+            "an exact buffer leaves no copy behind"
+        );
+        let start = frame_start(&bytes);
+        let frame = masked(bytes, is_text).unwrap()[start..].to_vec();
+        // The server's side of the library that everybody uses is the judge.
+        let mut server = tungstenite::WebSocket::from_raw_socket(
+            io::Cursor::new(frame),
+            tungstenite::protocol::Role::Server,
+            None,
+        );
+        assert_eq!(server.read().unwrap().into_text().unwrap().as_str(), text);
+    }
+}
+
+/// It is what came before that takes the time: a peer decides how much work its bytes are.
+#[test]
+fn a_turn_that_has_read_for_long_enough_reads_no_more_until_the_next() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.write_all(&[0; 64]).unwrap();
+    let mut wire = Wire::new(Arc::new(TcpStream::from_std(socket)), &Credentials::none());
+    for _ in 0..3 {
+        wire.begin_turn();
+        assert_eq!(wire.read(&mut [0]).unwrap(), 1);
+        let until = clock::after(clock::now(), TURN);
+        while clock::now() < until {
+            std::thread::yield_now();
+        }
+        let error = wire.read(&mut [0]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        assert!(
+            wire.is_spent(),
+            "there is more, and the poller would not tell"
+        );
+    }
+}
+
+#[test]
+fn a_secret_frame_waits_behind_another_that_the_socket_did_not_take() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    peer.set_read_timeout(Some(WAIT)).unwrap();
+    let socket = Arc::new(TcpStream::from_std(socket));
+    let mut wire = Wire::new(socket, &Credentials::none());
+    let mut filled = 0;
+    while let Ok(more) = wire.write(&[0; 1 << 16]) {
+        filled += more;
+    }
+    for text in ["a secret", "another secret"] {
+        let message = SecretMessage::text(|piece| piece(Piece::Plain(text)));
+        let error = wire.put_secret(message).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+    std::thread::scope(|scope| {
+        let server = scope.spawn(move || {
+            peer.read_exact(&mut vec![0; filled]).unwrap();
+            let role = tungstenite::protocol::Role::Server;
+            let mut peer = tungstenite::WebSocket::from_raw_socket(peer, role, None);
+            [(); 2].map(|()| peer.read().unwrap().into_text().unwrap().to_string())
+        });
+        let deadline = clock::now() + WAIT;
+        while wire.flush().is_err() && clock::now() < deadline {
+            std::thread::yield_now();
+        }
+        assert_eq!(server.join().unwrap(), ["a secret", "another secret"]);
+    });
+}
