@@ -18,7 +18,8 @@ use std::{
 };
 
 use common::{
-    FullBacklog, GENEROUS, Peer, credentials, failure, hurried, open, patient, stocks_at, until,
+    FullBacklog, GENEROUS, Peer, brisk, credentials, failure, hurried, open, patient, stocks_at,
+    until,
 };
 use parking_lot::Mutex;
 use support::logger::{install, records, wait_for};
@@ -50,10 +51,7 @@ impl Name {
     }
 
     fn config(&self) -> Config {
-        let mut config = patient();
-        config.close_timeout = Duration::from_millis(100);
-        config.backoff.initial = Duration::from_millis(1);
-        config.backoff.cap = Duration::from_millis(20);
+        let mut config = brisk();
         let answer = Arc::clone(&self.0);
         config.resolver = Resolver::new(move |_, _| {
             let answer = answer.lock().clone();

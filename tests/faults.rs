@@ -18,8 +18,8 @@ use std::{
 };
 
 use common::{
-    FullBacklog, GENEROUS, Line, Peer, Venue, credentials, failure, hurried, ledger::Ledger, open,
-    patient, quote, spawn, stocks_at, trade, trade_id, until, until_no_thread,
+    FullBacklog, GENEROUS, Line, Peer, Venue, brisk, credentials, failure, hurried, ledger::Ledger,
+    open, patient, quote, spawn, stocks_at, trade, trade_id, until, until_no_thread,
 };
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
@@ -35,15 +35,6 @@ use trunkline::{
 use tungstenite::Message;
 
 // ------------------------------------------------------------------------------------------------------- what it takes
-
-/// Tries again at once, and waits for nothing for long.
-fn brisk() -> Config {
-    let mut config = Config::default();
-    config.close_timeout = Duration::from_millis(100);
-    config.backoff.initial = Duration::from_millis(1);
-    config.backoff.cap = Duration::from_millis(20);
-    config
-}
 
 /// Finds out soon that a line is dead.
 fn suspicious() -> Config {

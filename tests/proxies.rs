@@ -17,7 +17,7 @@ use std::{
 };
 
 use common::{
-    FullBacklog, GENEROUS, Line, Peer, Venue, alone_with, certificate, credentials, failure,
+    FullBacklog, GENEROUS, Line, Peer, Venue, alone_with, brisk, certificate, credentials, failure,
     hurried, open, patient, quiet_sim, stocks_at, until, until_no_thread,
 };
 use parking_lot::Mutex;
@@ -31,10 +31,7 @@ const PASSWORD: &str = "hunter2/of the odd:kind";
 
 /// Goes through a proxy, and looks up no name but the proxy's.
 fn through(proxy: &str) -> Config {
-    let mut config = patient();
-    config.close_timeout = Duration::from_millis(100);
-    config.backoff.initial = Duration::from_millis(1);
-    config.backoff.cap = Duration::from_millis(20);
+    let mut config = brisk();
     config.proxy = Proxy::At(proxy.parse().unwrap());
     config.resolver = Resolver::new(|host, _| panic!("{host} is for the proxy to look up"));
     config

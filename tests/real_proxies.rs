@@ -27,8 +27,8 @@ use std::{
 };
 
 use common::{
-    GENEROUS, Peer, Venue, alone_with, certificate, credentials, failure, hurried, open, patient,
-    quiet_sim, stocks_at, until,
+    GENEROUS, Peer, Venue, alone_with, brisk, certificate, credentials, failure, hurried, open,
+    patient, quiet_sim, stocks_at, until,
 };
 use example::Running;
 use trunkline::{
@@ -101,10 +101,8 @@ fn start(command: &mut Command, port: u16) -> Running {
 
 /// Names are the proxy's to look up.
 fn through(proxy: &str) -> Config {
-    let mut config = patient();
+    let mut config = brisk();
     config.close_timeout = Duration::from_millis(500);
-    config.backoff.initial = Duration::from_millis(1);
-    config.backoff.cap = Duration::from_millis(20);
     config.proxy = Proxy::At(proxy.parse().unwrap());
     config.resolver = Resolver::new(|host, _| panic!("{host} is for the proxy to look up"));
     config

@@ -3,7 +3,7 @@
 
 #![allow(dead_code, reason = "each example uses a part of it")]
 
-use std::{error::Error as _, io, process::ExitCode, time::Duration, time::Instant};
+use std::{error::Error as _, fs, io, process::ExitCode, time::Duration, time::Instant};
 
 use anyhow::Context as _;
 use trunkline::{
@@ -142,4 +142,23 @@ pub(crate) fn brief(error: &Error) -> String {
         cause = why.source();
     }
     text
+}
+
+/// How many threads of this process serve lines; nothing where that cannot be seen.
+pub(crate) fn line_threads() -> Option<usize> {
+    let tasks = fs::read_dir("/proc/self/task").ok()?;
+    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    let lines = names.filter(|name| name.starts_with("tl-") && name.trim_end() != "tl-sim");
+    Some(lines.count())
+}
+
+/// Counts until there is none, `within` so much time. The system takes a thread that was joined off its list a moment later, and the
+/// simulator a connection.
+pub(crate) fn settled(within: Duration, count: impl Fn() -> Option<usize>) -> Option<usize> {
+    let look_again = channel::tick(Duration::from_millis(1));
+    let enough = channel::after(within);
+    while enough.is_empty() && count().is_some_and(|count| count > 0) {
+        let _ = look_again.recv();
+    }
+    count()
 }

@@ -2,16 +2,16 @@
 
 use std::{
     collections::HashMap,
-    fs,
     io::{self, Write as _},
     time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
 use trunkline::{
-    Dropped, Gap, Health, Manager, MarketEvent, Payload, Quote, Symbol, TradeEvent,
-    crossbeam_channel as channel, sim::Sim,
+    Dropped, Gap, Health, Manager, MarketEvent, Payload, Quote, Symbol, TradeEvent, sim::Sim,
 };
+
+use crate::common::{line_threads, settled};
 
 /// What a reading thread needs of an event.
 pub(crate) trait Item: Payload<Source = MarketEvent> {
@@ -155,8 +155,8 @@ impl Proof {
             Some(sim) => sim.stats().connections_opened,
             None => self.shared.counters.attempts,
         };
-        let threads_left = settled(line_threads);
-        let connections_left = settled(|| Some(sim?.stats().connections_open));
+        let threads_left = settled(SOON, line_threads);
+        let connections_left = settled(SOON, || Some(sim?.stats().connections_open));
         let subscriptions = self.shared.subscriptions.len();
         let handles = self.shared.leases.saturating_sub(subscriptions);
         let shared = format!("{handles} handles, {subscriptions} subscriptions");
@@ -206,25 +206,8 @@ impl Proof {
     }
 }
 
-/// How many threads of this process serve lines; nothing where that cannot be seen.
-fn line_threads() -> Option<usize> {
-    let tasks = fs::read_dir("/proc/self/task").ok()?;
-    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    let lines = names.filter(|name| name.starts_with("tl-") && name.trim_end() != "tl-sim");
-    Some(lines.count())
-}
-
-/// Counts until there is none. The system takes a thread that was joined off its list a moment later, and the
-/// simulator a connection.
-fn settled(count: impl Fn() -> Option<usize>) -> Option<usize> {
-    let look_again = channel::tick(Duration::from_millis(1));
-    let enough = channel::after(Duration::from_secs(5));
-    while enough.is_empty() && count().is_some_and(|count| count > 0) {
-        let _ = look_again.recv();
-    }
-    count()
-}
-
+/// How long threads and connections may take to be off every list.
+const SOON: Duration = Duration::from_secs(5);
 const BETWEEN_LINES: Duration = Duration::from_millis(330);
 
 /// The simulator's bid sizes go to this and start over.

@@ -13,7 +13,7 @@ mod trouble;
 
 use std::{
     collections::HashMap,
-    fmt, fs, panic,
+    fmt, panic,
     process::ExitCode,
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
@@ -34,7 +34,10 @@ use trunkline::{
     venue::Rules,
 };
 
-use self::trouble::{KINDS_OF_TROUBLE, Trouble};
+use self::{
+    common::{line_threads, settled},
+    trouble::{KINDS_OF_TROUBLE, Trouble},
+};
 
 /// Opens, clones, subscribes, changes, reads, drops and shuts down streams at random, from many threads, against an
 /// embedded exchange that cuts, resets, closes and sends nonsense. On lines beside these, with keys of their own, user code
@@ -178,11 +181,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut drops = play(arguments, &stage, &sim);
     drops.sort_unstable();
 
-    let threads_leaked = settled(line_threads).unwrap_or(0);
+    let threads_leaked = settled(SOON, line_threads).unwrap_or(0);
     let trouble = &stage.trouble;
-    let connections_left =
-        settled(|| Some(sim.stats().connections_open + trouble.sim.stats().connections_open))
-            .unwrap_or(0);
+    let connections_left = settled(SOON, || {
+        Some(sim.stats().connections_open + trouble.sim.stats().connections_open)
+    })
+    .unwrap_or(0);
     let (tally, stats, beside) = (&stage.tally, sim.stats(), trouble.sim.stats());
     let millis =
         |drop: Option<&Duration>| drop.map_or(0.0, |drop| (drop.as_secs_f64() * 1e6).round() / 1e3);
@@ -740,25 +744,8 @@ impl Random {
     }
 }
 
-/// How many threads of this process serve lines; nothing where that cannot be seen.
-fn line_threads() -> Option<usize> {
-    let tasks = fs::read_dir("/proc/self/task").ok()?;
-    let names = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("comm")).ok());
-    let lines = names.filter(|name| name.starts_with("tl-") && name.trim_end() != "tl-sim");
-    Some(lines.count())
-}
-
-/// Counts until there is none. The system takes a thread that was joined off its list a moment later, and the
-/// simulator a connection.
-fn settled(count: impl Fn() -> Option<usize>) -> Option<usize> {
-    let look_again = channel::tick(Duration::from_millis(1));
-    let enough = channel::after(Duration::from_secs(2));
-    while enough.is_empty() && count().is_some_and(|count| count > 0) {
-        let _ = look_again.recv();
-    }
-    count()
-}
-
+/// How long threads and connections may take to be off every list.
+const SOON: Duration = Duration::from_secs(2);
 const KEYS: usize = 4;
 const MANAGERS: usize = 3;
 /// The wildcard often: single symbols and the wildcard together are where a mistake is easily made.

@@ -21,7 +21,11 @@ use trunkline::{
     sim::Sim,
 };
 
-use super::{Arguments, HEAP, KEYS, PANICS, Random, is_over, line_threads, settled};
+use super::{
+    Arguments, HEAP, KEYS, PANICS, Random, SOON,
+    common::{line_threads, settled},
+    is_over,
+};
 
 /// The last line of output. Of what is watched the first figure is the median of the middle third of the time, and the
 /// last one that of the last third.
@@ -152,8 +156,8 @@ pub(super) fn run(arguments: &Arguments, sim: &Sim, config: Config) -> anyhow::R
     let heap_bytes = column(|sample| sample.heap);
     let threads = column(|sample| sample.threads);
     let descriptors = column(|sample| sample.descriptors);
-    let threads_leaked = settled(line_threads).unwrap_or(0);
-    let connections_left = settled(|| Some(sim.stats().connections_open)).unwrap_or(0);
+    let threads_leaked = settled(SOON, line_threads).unwrap_or(0);
+    let connections_left = settled(SOON, || Some(sim.stats().connections_open)).unwrap_or(0);
     let count = |counter: &AtomicUsize| counter.load(Ordering::Relaxed);
     let (events, bytes) = (count(&stage.events_percent), count(&stage.bytes_percent));
     let unexpected = stage.unexpected.load(Ordering::Relaxed);

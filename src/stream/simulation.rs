@@ -2431,11 +2431,32 @@ fn allowed(
             now += Duration::from_secs(1) + wait;
             continue;
         }
-        whole_at = whole_at.max(now) + budget.interval;
+        whole_at = whole_at.max(now).saturating_add(budget.interval);
         let owed = (whole_at - now).saturating_sub(budget.interval * budget.burst);
         now += wait.max(owed);
     }
     attempts as usize
+}
+
+/// A day with one reader and a venue that keeps to its rules, where nothing happens but what `play` does. `fixed` is where in its
+/// range each random wait lies.
+fn on_an_honest_line<R>(
+    seed: u64,
+    fixed: Option<f64>,
+    play: impl Fn(&mut Simulation<Alpaca>) -> R,
+) -> R {
+    with_seed(
+        seed,
+        &Settings::usual(),
+        |simulation: &mut Simulation<Alpaca>| {
+            if let Some(fraction) = fixed {
+                simulation.peer.fix_jitter(fraction);
+            }
+            simulation.market.honest = true;
+            simulation.subscribe(bit(0, 1), 20, Overflow::DropOldest);
+            play(simulation)
+        },
+    )
 }
 
 #[test]
@@ -2444,36 +2465,27 @@ fn a_storm_stays_inside_the_schedule() {
     let config = Config::default();
     // How far a connection gets before it dies: nowhere, to its login, to the venue's answer.
     let storm = |seed: u64, fixed: Option<f64>, steps: u32| {
-        with_seed(
-            seed,
-            &Settings::usual(),
-            |simulation: &mut Simulation<Alpaca>| {
-                if let Some(fraction) = fixed {
-                    simulation.peer.fix_jitter(fraction);
+        on_an_honest_line(seed, fixed, |simulation| {
+            while simulation.peer.now() - simulation.started <= HOUR {
+                simulation.turn();
+                let dies = match steps {
+                    0 => true,
+                    1 => simulation.market.ready,
+                    _ => simulation
+                        .stream
+                        .subscriptions
+                        .look(TopicTable::has_confirmed),
+                };
+                if simulation.market.open && dies {
+                    simulation.market.say(Said::End);
                 }
-                simulation.market.honest = true;
-                simulation.subscribe(bit(0, 1), 20, Overflow::DropOldest);
-                while simulation.peer.now() - simulation.started <= HOUR {
-                    simulation.turn();
-                    let dies = match steps {
-                        0 => true,
-                        1 => simulation.market.ready,
-                        _ => simulation
-                            .stream
-                            .subscriptions
-                            .look(TopicTable::has_confirmed),
-                    };
-                    if simulation.market.open && dies {
-                        simulation.market.say(Said::End);
-                    }
-                    if simulation.market.said.is_empty() {
-                        simulation.leap();
-                    }
+                if simulation.market.said.is_empty() {
+                    simulation.leap();
                 }
-                simulation.drain(0);
-                simulation.attempts.len()
-            },
-        )
+            }
+            simulation.drain(0);
+            simulation.attempts.len()
+        })
     };
     for steps in 0..3 {
         for fraction in [0.0, 0.01, 0.5, 0.999] {
@@ -2506,31 +2518,22 @@ fn a_storm_stays_inside_the_schedule() {
 fn a_half_dead_predecessor_is_waited_out() {
     const REAPED: Duration = Duration::from_secs(90);
     let wait_out = |seed: u64, fixed: Option<f64>| {
-        with_seed(
-            seed,
-            &Settings::usual(),
-            |simulation: &mut Simulation<Alpaca>| {
-                if let Some(fraction) = fixed {
-                    simulation.peer.fix_jitter(fraction);
-                }
-                simulation.market.honest = true;
-                simulation.subscribe(bit(0, 1), 20, Overflow::DropOldest);
-                simulation.turn();
-                simulation.settle_until(|line| line.live);
-                let (before, cut) = (simulation.attempts.len(), simulation.peer.now());
-                simulation.market.slot_until = Some(cut + REAPED);
-                simulation.market.say(Said::End);
-                simulation.turn();
-                simulation.settle_until(|line| line.live);
-                let took = simulation.peer.now() - cut;
-                let most = REAPED + RULES.reaping.1;
-                assert!(took >= REAPED && took <= most, "live again after {took:?}");
-                simulation.drain(0);
-                let attempts = simulation.attempts.len() - before;
-                assert!(attempts - 1 <= 12, "{} refusals", attempts - 1);
-                attempts
-            },
-        )
+        on_an_honest_line(seed, fixed, |simulation| {
+            simulation.turn();
+            simulation.settle_until(|line| line.live);
+            let (before, cut) = (simulation.attempts.len(), simulation.peer.now());
+            simulation.market.slot_until = Some(cut + REAPED);
+            simulation.market.say(Said::End);
+            simulation.turn();
+            simulation.settle_until(|line| line.live);
+            let took = simulation.peer.now() - cut;
+            let most = REAPED + RULES.reaping.1;
+            assert!(took >= REAPED && took <= most, "live again after {took:?}");
+            simulation.drain(0);
+            let attempts = simulation.attempts.len() - before;
+            assert!(attempts - 1 <= 12, "{} refusals", attempts - 1);
+            attempts
+        })
     };
     for fraction in [0.0, 0.5, 0.999] {
         wait_out(0, Some(fraction));

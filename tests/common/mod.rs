@@ -76,6 +76,15 @@ pub fn patient() -> Config {
     config
 }
 
+/// Tries again at once, and waits for nothing for long.
+pub fn brisk() -> Config {
+    let mut config = patient();
+    config.close_timeout = Duration::from_millis(100);
+    config.backoff.initial = Duration::from_millis(1);
+    config.backoff.cap = Duration::from_millis(20);
+    config
+}
+
 /// Waits until `condition` holds.
 pub fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + GENEROUS;

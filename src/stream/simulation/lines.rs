@@ -4,10 +4,57 @@
 use std::time::Duration;
 
 use crate::{
-    Calendar, Channel, Code, Concerns, Conditions, Credentials, Decimal, MarketEvent, QUOTES,
-    Quote, Rejection, RejectionKind, TRADES, Timestamp, Topic, Trade, Unparsed,
-    venue::{Context, Message, Piece, Request, Rules, SecretMessage, Verb, Verdict},
+    Calendar, Channel, Code, Concerns, Conditions, Credentials, Decimal, Endpoint, MarketEvent,
+    QUOTES, Quote, Rejection, RejectionKind, TRADES, Timestamp, Topic, Trade, Unparsed,
+    venue::{
+        Context, Message, Piece, Request, Rules, SecretMessage, Session, Venue, Verb, Verdict,
+    },
 };
+
+/// A venue that differs from others of its kind by its session alone.
+pub(super) struct LineVenue<S> {
+    endpoint: Endpoint,
+    rules: Rules,
+    /// Makes a session that is to log in.
+    session: fn(Login) -> S,
+}
+
+impl<S> LineVenue<S> {
+    pub(super) fn new(endpoint: Endpoint, rules: Rules, session: fn(Login) -> S) -> Self {
+        Self {
+            endpoint,
+            rules,
+            session,
+        }
+    }
+}
+
+impl<S> Clone for LineVenue<S> {
+    fn clone(&self) -> Self {
+        Self::new(self.endpoint.clone(), self.rules.clone(), self.session)
+    }
+}
+
+impl<S: Session<Event = MarketEvent> + 'static> Venue for LineVenue<S> {
+    type Event = MarketEvent;
+    type Session = S;
+
+    fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    fn rules(&self) -> Rules {
+        self.rules.clone()
+    }
+
+    fn calendar(&self) -> Calendar {
+        calendar()
+    }
+
+    fn session(&self, credentials: Credentials) -> S {
+        (self.session)(Login::Welcome(credentials))
+    }
+}
 
 /// A line of a venue's.
 pub(super) enum Line<'a> {

@@ -1,22 +1,22 @@
 //! A venue that answers each request by its number, so that several may wait: three, and four in a second at the most.
 
 use super::{
-    lines::{self, Line, Login},
+    lines::{self, Line, LineVenue, Login},
     personality::{self, Answers, Personality, Speech},
 };
 use crate::{
-    Calendar, Credentials, Endpoint, MarketEvent, Rejection, RejectionCode, RejectionKind,
-    venue::{Context, Frame, Request, RequestId, Rules, Session, Venue},
+    Endpoint, MarketEvent, Rejection, RejectionCode, RejectionKind,
+    venue::{Context, Frame, Request, RequestId, Rules, Session},
 };
 
 pub(super) struct PerRequest;
 
 impl Personality for PerRequest {
-    type Venue = PerRequestVenue;
+    type Venue = LineVenue<PerRequestSession>;
 
-    fn venue(endpoint: Endpoint, rules: Rules) -> PerRequestVenue {
+    fn venue(endpoint: Endpoint, rules: Rules) -> Self::Venue {
         let rules = lines::hasty(rules).request_limit(3);
-        PerRequestVenue { endpoint, rules }
+        LineVenue::new(endpoint, rules, |login| PerRequestSession { login })
     }
 
     const SPEECH: Speech = Speech {
@@ -29,35 +29,6 @@ impl Personality for PerRequest {
         evicts: false,
         code: || RejectionCode::from(CODE),
     };
-}
-
-#[derive(Clone)]
-pub(super) struct PerRequestVenue {
-    endpoint: Endpoint,
-    rules: Rules,
-}
-
-impl Venue for PerRequestVenue {
-    type Event = MarketEvent;
-    type Session = PerRequestSession;
-
-    fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    fn rules(&self) -> Rules {
-        self.rules.clone()
-    }
-
-    fn calendar(&self) -> Calendar {
-        lines::calendar()
-    }
-
-    fn session(&self, credentials: Credentials) -> PerRequestSession {
-        PerRequestSession {
-            login: Login::Welcome(credentials),
-        }
-    }
 }
 
 pub(super) struct PerRequestSession {

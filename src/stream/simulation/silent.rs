@@ -3,21 +3,24 @@
 use std::collections::BTreeMap;
 
 use super::{
-    lines::{self, Line, Login},
+    lines::{self, Line, LineVenue, Login},
     personality::{self, Answers, Personality, Speech},
 };
 use crate::{
-    Calendar, Concerns, Credentials, Endpoint, MarketEvent, RejectionCode, Topic,
-    venue::{Context, Frame, Request, Rules, Session, Venue},
+    Concerns, Endpoint, MarketEvent, RejectionCode, Topic,
+    venue::{Context, Frame, Request, Rules, Session},
 };
 
 pub(super) struct Silent;
 
 impl Personality for Silent {
-    type Venue = SilentVenue;
+    type Venue = LineVenue<SilentSession>;
 
-    fn venue(endpoint: Endpoint, rules: Rules) -> SilentVenue {
-        SilentVenue { endpoint, rules }
+    fn venue(endpoint: Endpoint, rules: Rules) -> Self::Venue {
+        LineVenue::new(endpoint, rules, |login| SilentSession {
+            login,
+            last: BTreeMap::new(),
+        })
     }
 
     const SPEECH: Speech = Speech {
@@ -30,36 +33,6 @@ impl Personality for Silent {
         evicts: true,
         code: || RejectionCode::Number(0),
     };
-}
-
-#[derive(Clone)]
-pub(super) struct SilentVenue {
-    endpoint: Endpoint,
-    rules: Rules,
-}
-
-impl Venue for SilentVenue {
-    type Event = MarketEvent;
-    type Session = SilentSession;
-
-    fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
-    fn rules(&self) -> Rules {
-        self.rules.clone()
-    }
-
-    fn calendar(&self) -> Calendar {
-        lines::calendar()
-    }
-
-    fn session(&self, credentials: Credentials) -> SilentSession {
-        SilentSession {
-            login: Login::Welcome(credentials),
-            last: BTreeMap::new(),
-        }
-    }
 }
 
 pub(super) struct SilentSession {

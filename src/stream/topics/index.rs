@@ -72,20 +72,20 @@ impl TopicTable {
         (!topic.is_wildcard()).then(|| (channel, topic.symbol.clone()))
     }
 
+    /// Counts a topic among those of its unit.
+    pub(super) fn count_in(&mut self, topic: &Topic) {
+        if let Some(unit) = self.unit(topic) {
+            let unit = self.units.entry(unit).or_default();
+            unit.topics.push(topic.clone());
+        }
+    }
+
     /// Counts anew, in the units of the plan as it is now.
     pub(super) fn recount(&mut self) {
         (self.used, self.departing, self.granted) = (0, 0, 0);
         self.units.clear();
         let topics: Vec<Topic> = self.topics.keys().cloned().collect();
-        for topic in &topics {
-            if let Some(unit) = self.unit(topic) {
-                self.units
-                    .entry(unit)
-                    .or_default()
-                    .topics
-                    .push(topic.clone());
-            }
-        }
+        topics.iter().for_each(|topic| self.count_in(topic));
         topics.iter().for_each(|topic| self.refile(topic));
     }
 

@@ -18,13 +18,7 @@ use crate::{
 impl TopicTable {
     pub(super) fn entry(&mut self, topic: &Topic) -> &mut TopicState {
         if !self.topics.contains_key(topic) {
-            if let Some(unit) = self.unit(topic) {
-                self.units
-                    .entry(unit)
-                    .or_default()
-                    .topics
-                    .push(topic.clone());
-            }
+            self.count_in(topic);
             self.topics.insert(topic.clone(), TopicState::default());
         }
         self.topics.get_mut(topic).expect("it was inserted")

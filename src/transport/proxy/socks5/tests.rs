@@ -1,19 +1,13 @@
-use super::{super::tests::Script, *};
+use super::{
+    super::tests::{Script, outcome},
+    *,
+};
 
 const VENUE: &str = "wss://venue.test/v2/iex";
 const THROUGH: &[u8] = &[5, 0, 0, 1, 10, 0, 0, 1, 0, 80];
 
 fn ask(server: &str, answers: &[&[u8]]) -> Result<bool, ProxyFault> {
-    let mut outcomes: Vec<_> = [1, 2, 3, 1_000]
-        .map(|piece| Script::new(piece, answers).run(server, VENUE))
-        .into();
-    outcomes.dedup();
-    assert_eq!(
-        outcomes.len(),
-        1,
-        "the pieces make a difference: {outcomes:?}"
-    );
-    outcomes.remove(0)
+    outcome([1, 2, 3, 1_000], server, VENUE, answers)
 }
 
 #[test]
