@@ -18,7 +18,8 @@ use std::{
 use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use trunkline::{
-    Credentials, Decimal, Error, Manager, Notice, OrderUpdate, Quote, Subscription, Symbol, Update,
+    Credentials, Decimal, ErrorKind, Manager, Notice, OrderUpdate, Quote, Subscription, Symbol,
+    Update,
     alpaca::{self, Account, Feed},
     crossbeam_channel as channel, select,
     sim::{Sim, SimConfig},
@@ -162,8 +163,8 @@ fn risk(orders: &Subscription<OrderUpdate>, quotes: &Subscription<Quote>) -> Res
                     Ok(Some(update)) => update,
                     Ok(None) => continue,
                     // A fill may be missing. Ask REST for open orders and positions here, and go on.
-                    Err(error @ Error::Missed { .. }) => {
-                        say(format_args!("{error}: {}", error.remedy()))?;
+                    Err(error) if matches!(error.kind(), ErrorKind::Missed { .. }) => {
+                        say(error)?;
                         continue;
                     }
                     Err(error) => return Err(error.into()),

@@ -5,7 +5,7 @@ mod common;
 use std::{io, io::Write as _, process::ExitCode, time::Duration, time::Instant};
 
 use clap::Parser;
-use trunkline::{Error, Manager};
+use trunkline::{ErrorKind, Manager};
 
 /// Prints the price of one symbol, and nothing else, and ends.
 ///
@@ -46,21 +46,19 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 writeln!(io::stdout(), "{}", price.price)?;
                 return Ok(ExitCode::SUCCESS);
             }
-            Err(Error::NoPrice {
-                cause: Some(cause), ..
-            }) if left > PIECE => {
-                eprintln!("connecting: {}", common::brief(&cause));
-            }
-            Err(Error::NoPrice {
-                missing, obstacle, ..
-            }) if left > PIECE => {
-                eprintln!("{missing}; {obstacle}");
-            }
-            Err(error @ Error::NoPrice { .. }) => {
-                eprintln!("{error:?}");
-                return Ok(ExitCode::from(3));
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => match error.kind() {
+                ErrorKind::NoPrice {
+                    cause: Some(cause), ..
+                } if left > PIECE => eprintln!("connecting: {}", common::brief(cause)),
+                ErrorKind::NoPrice {
+                    missing, obstacle, ..
+                } if left > PIECE => eprintln!("{missing}; {obstacle}"),
+                ErrorKind::NoPrice { .. } => {
+                    eprintln!("{error:?}");
+                    return Ok(ExitCode::from(3));
+                }
+                _ => return Err(error.into()),
+            },
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{clock, market::Timestamp};
+use crate::{clock, timestamp::Timestamp};
 
 /// The clocks of [`clock`], and random numbers. None of these calls blocks.
 pub(crate) trait Ambient: Send {

@@ -1,14 +1,11 @@
 //! When to try again: the kind of failure, how many there were, and a random number in; a verdict out. No clock.
 
-use std::{
-    fmt,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use crate::{
     clock,
     config::Backoff,
-    error::{Error, RejectionKind, Remedy},
+    error::{Error, ErrorKind, RejectionKind, Remedy},
 };
 
 /// What a failure means for the stream.
@@ -82,15 +79,15 @@ impl Refusals {
 /// faults are more likely to be the venue's, and pass.
 pub(crate) fn class(error: &Error, was_live: bool) -> Class {
     let fatal_at_first = if was_live { Class::Retry } else { Class::Fatal };
-    let kind = match error {
-        Error::Tls {
+    let kind = match error.kind() {
+        ErrorKind::Tls {
             certificate: true, ..
         } => return fatal_at_first,
         // The stream went through it with the same ones.
-        Error::Proxy { fault, .. } if was_live && fault.refuses_login() => {
+        ErrorKind::Proxy { fault, .. } if was_live && fault.refuses_login() => {
             return Class::Credentials;
         }
-        Error::Proxy { .. } => {
+        ErrorKind::Proxy { .. } => {
             return match error.remedy() {
                 Remedy::RetryLater => Class::Retry,
                 _ => fatal_at_first,
@@ -113,13 +110,13 @@ pub(crate) fn class(error: &Error, was_live: bool) -> Class {
 
 /// What it means at the venue, where the venue is asked for that.
 fn kind(error: &Error) -> Option<RejectionKind> {
-    match error {
-        Error::Rejected { rejection, .. }
-        | Error::NotEntitled { rejection, .. }
-        | Error::ConnectionLimit { rejection, .. }
-        | Error::Evicted { rejection, .. }
-        | Error::Refused { rejection, .. } => Some(rejection.kind),
-        Error::Upgrade { kind, .. } => Some(*kind),
+    match error.kind() {
+        ErrorKind::Rejected { rejection, .. }
+        | ErrorKind::NotEntitled { rejection, .. }
+        | ErrorKind::ConnectionLimit { rejection, .. }
+        | ErrorKind::Evicted { rejection, .. }
+        | ErrorKind::Refused { rejection, .. } => Some(rejection.kind),
+        ErrorKind::Upgrade { kind, .. } => Some(*kind),
         _ => None,
     }
 }
@@ -166,9 +163,9 @@ pub(crate) fn delay(
 
 /// What the server or the proxy asked for, as far as it is taken at its word.
 fn asked_for(error: &Error) -> Option<Duration> {
-    let wait = match error {
-        Error::Upgrade { retry_after, .. } => *retry_after,
-        Error::Proxy { fault, .. } => fault.retry_after(),
+    let wait = match error.kind() {
+        ErrorKind::Upgrade { retry_after, .. } => *retry_after,
+        ErrorKind::Proxy { fault, .. } => fault.retry_after(),
         _ => None,
     };
     wait.map(|wait| wait.min(LONGEST_RETRY_AFTER))
@@ -204,18 +201,6 @@ const EVICTED_MOST: [Duration; 2] = [Duration::from_secs(600), Duration::from_se
 /// A line that was live for so long is not one that two take from each other: evictions before that are forgotten. More than
 /// the longest wait, or a rival that waits as long would look like peace.
 pub(crate) const KEPT: Duration = Duration::from_secs(3_600);
-
-/// When the next attempt is made, for people.
-pub(crate) struct NextAttempt(pub(crate) Duration);
-
-impl fmt::Display for NextAttempt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 < Duration::from_millis(1) {
-            return f.write_str("next attempt at once");
-        }
-        write!(f, "next attempt in {:.1?}", self.0)
-    }
-}
 
 /// A server that asks for more than this is not taken at its word.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3_600);

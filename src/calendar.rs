@@ -17,11 +17,7 @@ use jiff::{
     tz::{TimeZone, TimeZoneDatabase},
 };
 
-use crate::{
-    clock,
-    error::{Error, Result},
-    market::Timestamp,
-};
+use crate::{clock, invalid::InvalidValue, timestamp::Timestamp};
 
 /// A part of the trading day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -106,7 +102,7 @@ impl Calendar {
     /// What is said about a day replaces what was known about it, here and in the table.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] if there is no such day, or if the calendar never closes.
+    /// If there is no such day, or if the calendar never closes.
     ///
     /// # Examples
     /// ```
@@ -117,7 +113,7 @@ impl Calendar {
     /// assert!(Calendar::us_equities().with_holiday(2026, 2, 30).is_err());
     /// # Ok::<(), trunkline::Error>(())
     /// ```
-    pub fn with_holiday(self, year: i16, month: i8, day: i8) -> Result<Self> {
+    pub fn with_holiday(self, year: i16, month: i8, day: i8) -> Result<Self, InvalidValue> {
         let date = civil(year, month, day)?;
         self.with(|hours| hours.set(date, Day::Holiday))
     }
@@ -126,7 +122,7 @@ impl Calendar {
     /// for four hours. The day becomes a trading day, whatever it was, even on a week-end.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] if there is no such day, if the time is not between 09:30 and 16:00 (exclusive), or if
+    /// If there is no such day, if the time is not between 09:30 and 16:00 (exclusive), or if
     /// the calendar never closes.
     ///
     /// # Examples
@@ -144,13 +140,13 @@ impl Calendar {
         day: i8,
         hour: i8,
         minute: i8,
-    ) -> Result<Self> {
+    ) -> Result<Self, InvalidValue> {
         let date = civil(year, month, day)?;
         let close = Time::new(hour, minute, 0, 0)
             .ok()
             .filter(|close| (OPEN..CLOSE).contains(close) && *close != OPEN)
             .ok_or_else(|| {
-                Error::invalid_config(format!(
+                InvalidValue::new(format!(
                     "an early close at {hour:02}:{minute:02} is not between 09:30 and 16:00"
                 ))
             })?;
@@ -160,7 +156,7 @@ impl Calendar {
     /// This calendar, in which a day is a full trading day, whatever it was, even on a week-end.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] if there is no such day, or if the calendar never closes.
+    /// If there is no such day, or if the calendar never closes.
     ///
     /// # Examples
     /// ```
@@ -170,7 +166,7 @@ impl Calendar {
     /// assert_eq!(calendar.session_at(afternoon), TradingSession::Regular);
     /// # Ok::<(), trunkline::Error>(())
     /// ```
-    pub fn with_regular_day(self, year: i16, month: i8, day: i8) -> Result<Self> {
+    pub fn with_regular_day(self, year: i16, month: i8, day: i8) -> Result<Self, InvalidValue> {
         let date = civil(year, month, day)?;
         self.with(|hours| hours.set(date, Day::ClosesAt(CLOSE)))
     }
@@ -179,7 +175,7 @@ impl Calendar {
     /// that [`covers`](Self::covers) says so.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] if there is no such day, or if the calendar never closes.
+    /// If there is no such day, or if the calendar never closes.
     ///
     /// # Examples
     /// ```
@@ -190,14 +186,14 @@ impl Calendar {
     /// assert!(calendar.covers("2029-06-01T12:00:00-04:00".parse()?));
     /// # Ok::<(), trunkline::Error>(())
     /// ```
-    pub fn with_known_through(self, year: i16, month: i8, day: i8) -> Result<Self> {
+    pub fn with_known_through(self, year: i16, month: i8, day: i8) -> Result<Self, InvalidValue> {
         let last = civil(year, month, day)?;
         self.with(|hours| hours.known = *hours.known.start()..=last)
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Hours)) -> Result<Self> {
+    fn with(mut self, change: impl FnOnce(&mut Hours)) -> Result<Self, InvalidValue> {
         let hours = self.hours.as_mut().ok_or_else(|| {
-            Error::invalid_config("a calendar that never closes has no days to change")
+            InvalidValue::new("a calendar that never closes has no days to change")
         })?;
         change(Arc::make_mut(hours));
         Ok(self)
@@ -498,10 +494,9 @@ fn ordinary(date: Date) -> Day {
     }
 }
 
-fn civil(year: i16, month: i8, day: i8) -> Result<Date> {
-    Date::new(year, month, day).map_err(|_| {
-        Error::invalid_config(format!("there is no day {year:04}-{month:02}-{day:02}"))
-    })
+fn civil(year: i16, month: i8, day: i8) -> Result<Date, InvalidValue> {
+    Date::new(year, month, day)
+        .map_err(|_| InvalidValue::new(format!("there is no day {year:04}-{month:02}-{day:02}")))
 }
 
 fn timestamp(nanos: i128) -> Option<Timestamp> {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::market::Timestamp;
+use crate::timestamp::Timestamp;
 
 /// A suspend takes longer than that. What two clocks differ by for other reasons, such as a wall clock that is slewed,
 /// is less between two looks.
@@ -152,6 +152,15 @@ pub(crate) fn earlier(time: Timestamp, span: Duration) -> Timestamp {
 /// this crate, whose calendar was announced in December 2025.
 #[cfg(feature = "tls")]
 pub(crate) const NOT_SET_BEFORE: u64 = 1_767_225_600;
+
+impl Timestamp {
+    /// The present, by this machine's wall clock, which somebody may set. The present by the monotonic clock is what
+    /// [`Event::received`](crate::Event::received) is to be compared with.
+    #[must_use]
+    pub fn now() -> Self {
+        utc()
+    }
+}
 
 /// The wall clock: for what people and other systems compare with.
 pub(crate) fn utc() -> Timestamp {

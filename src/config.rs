@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    error::{Error, Result},
+    error::{Error, Result, SettingDifference},
     proxy::Proxy,
     resolver::Resolver,
     topic::{Overflow, QueueLimit},
@@ -12,7 +12,7 @@ use crate::{
 /// The configuration of a [`Manager`](crate::Manager).
 ///
 /// A stream keeps the settings of its first opener; an open with others gets
-/// [`Error::SettingsConflict`], except for `open_timeout` and `queue`, which belong to
+/// [`ErrorKind::SettingsConflict`](crate::ErrorKind::SettingsConflict), except for `open_timeout` and `queue`, which belong to
 /// the caller and not to the stream.
 ///
 /// `Duration::MAX` means "no bound", here and wherever else a time-out is asked for. The times for a set-up and for pings
@@ -101,7 +101,7 @@ impl Default for Config {
 
 impl Config {
     /// # Errors
-    /// [`Error::InvalidConfig`] for values that cannot work.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) for values that cannot work.
     pub(crate) fn validate(&self) -> Result<()> {
         let invalid = |why: &str| Err(Error::invalid_config(why));
         self.queue.validate()?;
@@ -129,8 +129,9 @@ impl Config {
         Ok(())
     }
 
-    /// The stream's settings in which `self` and `other` differ.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<&'static str> {
+    /// The stream's settings in which `self`, which it is open with, and `other` differ.
+    pub(crate) fn differences(&self, other: &Self) -> Vec<SettingDifference> {
+        use SettingDifference as Of;
         // Taken apart without `..`, so that a new field has to be placed here.
         let Self {
             open_timeout: _,
@@ -150,28 +151,31 @@ impl Config {
             roots,
             extra_roots,
         } = self;
-        [
-            ("release_timeout", *release_timeout == other.release_timeout),
-            ("setup_timeout", *setup_timeout == other.setup_timeout),
-            ("close_timeout", *close_timeout == other.close_timeout),
-            ("request_timeout", *request_timeout == other.request_timeout),
-            ("ping_interval", *ping_interval == other.ping_interval),
-            ("ping_timeout", *ping_timeout == other.ping_timeout),
-            ("behind_warning", *behind_warning == other.behind_warning),
-            ("backoff", *backoff == other.backoff),
-            (
+        // Whole certificates are not shown.
+        let size = |roots: &[u8]| format!("{} bytes", roots.len());
+        let roots_differ = *extra_roots != other.extra_roots;
+        let extra = Of::new("extra_roots", size(extra_roots), size(&other.extra_roots));
+        let differences = [
+            Of::between("release_timeout", release_timeout, &other.release_timeout),
+            Of::between("setup_timeout", setup_timeout, &other.setup_timeout),
+            Of::between("close_timeout", close_timeout, &other.close_timeout),
+            Of::between("request_timeout", request_timeout, &other.request_timeout),
+            Of::between("ping_interval", ping_interval, &other.ping_interval),
+            Of::between("ping_timeout", ping_timeout, &other.ping_timeout),
+            Of::between("behind_warning", behind_warning, &other.behind_warning),
+            Of::between("backoff", backoff, &other.backoff),
+            Of::between(
                 "read_buffer_size",
-                *read_buffer_size == other.read_buffer_size,
+                read_buffer_size,
+                &other.read_buffer_size,
             ),
-            ("linger", *linger == other.linger),
-            ("resolver", *resolver == other.resolver),
-            ("proxy", *proxy == other.proxy),
-            ("roots", *roots == other.roots),
-            ("extra_roots", *extra_roots == other.extra_roots),
-        ]
-        .into_iter()
-        .filter_map(|(name, equal)| (!equal).then_some(name))
-        .collect()
+            Of::between("linger", linger, &other.linger),
+            Of::between("resolver", resolver, &other.resolver),
+            Of::between("proxy", proxy, &other.proxy),
+            Of::between("roots", roots, &other.roots),
+            roots_differ.then_some(extra),
+        ];
+        differences.into_iter().flatten().collect()
     }
 }
 
@@ -194,7 +198,7 @@ pub struct Backoff {
     pub initial: Duration,
     /// The largest bound. Default 30 s.
     pub cap: Duration,
-    /// How many failures in a row, with no success in between, end the stream with [`Error::GaveUp`]. Default none: it
+    /// How many failures in a row, with no success in between, end the stream with [`ErrorKind::GaveUp`](crate::ErrorKind::GaveUp). Default none: it
     /// tries for ever.
     pub max_failures: Option<u32>,
     /// How long a connection must have been live for the bound to start over. Default 30 s.

@@ -5,12 +5,17 @@
 mod pem;
 mod redaction;
 
-use std::{ffi::OsString, fmt, io::Read, path::Path, sync::Arc};
+use std::{
+    borrow::Cow,
+    ffi::OsString,
+    fmt,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing, zeroize_stack};
-
-use crate::error::{At, CredentialsFault, Error, Result};
 
 /// An API key id and its secret, in memory that is wiped when the last clone is dropped.
 ///
@@ -46,9 +51,9 @@ impl Credentials {
     /// its line breaks. It is kept with a line feed behind each line but the last.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`] when either is empty, longer than 4,096 bytes, stands in quotes, or holds white space,
+    /// When either is empty, longer than 4,096 bytes, stands in quotes, or holds white space,
     /// control or non-ASCII characters, or PEM that is not whole. The error names the field and never echoes the value.
-    pub fn new(key: impl AsRef<str>, secret: impl AsRef<str>) -> Result<Self> {
+    pub fn new(key: impl AsRef<str>, secret: impl AsRef<str>) -> Result<Self, CredentialsFault> {
         Self::build(key.as_ref().as_bytes(), secret.as_ref().as_bytes())
     }
 
@@ -64,8 +69,8 @@ impl Credentials {
     /// use [`from_file`](Self::from_file) or [`from_reader`](Self::from_reader).
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`] that names the missing variable, and the variable of another SDK if one is set.
-    pub fn from_env() -> Result<Self> {
+    /// Names the missing variable, and the variable of another SDK if one is set.
+    pub fn from_env() -> Result<Self, CredentialsFault> {
         let key = variable(
             KEY_VARIABLE,
             &["ALPACA_API_KEY", "ALPACA_API_KEY_ID", "APCA_API_KEY"],
@@ -85,30 +90,36 @@ impl Credentials {
     /// checked on Unix; elsewhere, keeping others from it is up to you.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`] when the file cannot be read, when anybody but its owner may read or write it,
+    /// When the file cannot be read, when anybody but its owner may read or write it,
     /// or for the reasons of [`from_reader`](Self::from_reader).
-    pub fn from_file(path: impl AsRef<Path>) -> Result<Self> {
-        let unreadable =
-            |error: std::io::Error| invalid(CredentialsFault::Unreadable(error.kind()));
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, CredentialsFault> {
+        let path = path.as_ref();
+        let unreadable = |error: std::io::Error| CredentialsFault::Unreadable {
+            path: Some(path.to_owned()),
+            kind: error.kind(),
+        };
         let file = std::fs::File::open(path).map_err(unreadable)?;
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt as _;
             let mode = file.metadata().map_err(unreadable)?.permissions().mode();
             if mode & 0o077 != 0 {
-                return Err(invalid(CredentialsFault::Exposed { mode: mode & 0o777 }));
+                return Err(CredentialsFault::Exposed {
+                    path: path.to_owned(),
+                    mode: mode & 0o777,
+                });
             }
         }
-        Self::from_reader(file)
+        Self::from_reader(file).map_err(|fault| fault.of(path))
     }
 
     /// Reads two lines, the key id and the secret, to the end of `reader`. White space around a line is cut. A secret in PEM
     /// is as many lines as it has. Blocks as long as the reader does.
     ///
     /// # Errors
-    /// [`Error::InvalidCredentials`] when reading fails, when there are not exactly two lines, or when a line is
+    /// When reading fails, when there are not exactly two lines, or when a line is
     /// refused for the reasons of [`new`](Self::new).
-    pub fn from_reader(reader: impl Read) -> Result<Self> {
+    pub fn from_reader(reader: impl Read) -> Result<Self, CredentialsFault> {
         // Exact capacity from the start: growing would leave an unwiped copy behind.
         let mut text = Zeroizing::new(vec![0; 2 * MAX_LEN + 16]);
         let mut len = 0;
@@ -118,22 +129,27 @@ impl Credentials {
                 Ok(0) => break,
                 Ok(read) => len += read,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(invalid(CredentialsFault::Unreadable(error.kind()))),
+                Err(error) => {
+                    return Err(CredentialsFault::Unreadable {
+                        path: None,
+                        kind: error.kind(),
+                    });
+                }
             }
         }
         if len == text.len() {
             // There may be more of it, and a secret that was cut would be a wrong one.
-            return Err(invalid(CredentialsFault::TooLong {
+            return Err(CredentialsFault::TooLong {
                 field: "text that holds them",
                 limit: len - 1,
-            }));
+            });
         }
         let mut lines = text[..len].trim_ascii().splitn(2, |byte| *byte == b'\n');
         match (lines.next(), lines.next()) {
             (Some(key), Some(secret)) if pem::is_meant(secret) || !secret.contains(&b'\n') => {
                 Self::build(key.trim_ascii(), secret.trim_ascii())
             }
-            _ => Err(invalid(CredentialsFault::NotTwoLines)),
+            _ => Err(CredentialsFault::NotTwoLines { path: None }),
         }
     }
 
@@ -171,7 +187,7 @@ impl Credentials {
         self.shared.bytes.split_at(self.shared.key_len)
     }
 
-    fn build(key: &[u8], secret: &[u8]) -> Result<Self> {
+    fn build(key: &[u8], secret: &[u8]) -> Result<Self, CredentialsFault> {
         check("key id", key)?;
         if !pem::is_meant(secret) || secret.len() > MAX_LEN {
             check("secret", secret)?;
@@ -180,7 +196,7 @@ impl Credentials {
         let field = "secret";
         match pem::spelled(secret) {
             Some(secret) => Ok(Self::store(key, &secret)),
-            None => Err(invalid(CredentialsFault::BadPem { field })),
+            None => Err(CredentialsFault::BadPem { field }),
         }
     }
 
@@ -251,6 +267,166 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
+/// Why credentials were refused before they were used. The value itself is never in it.
+///
+/// `Display` says what to do about it, too. `?` makes an [`Error`](crate::Error) of it.
+#[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CredentialsFault {
+    /// A field is empty.
+    Empty {
+        /// Which one.
+        field: &'static str,
+    },
+    /// A field is longer than any venue's.
+    TooLong {
+        /// Which one.
+        field: &'static str,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A field begins or ends with quotes.
+    Quoted {
+        /// Which one.
+        field: &'static str,
+    },
+    /// A field holds something that no key holds.
+    BadCharacter {
+        /// Which one.
+        field: &'static str,
+        /// What the first of it is: white space, a control character, or a character outside ASCII.
+        found: &'static str,
+        /// Where that is: at the beginning, in the middle, or at the end.
+        place: &'static str,
+    },
+    /// A field begins as PEM does, and is none.
+    BadPem {
+        /// Which one.
+        field: &'static str,
+    },
+    /// An environment variable is missing.
+    NotSet {
+        /// Its name.
+        variable: &'static str,
+        /// Another SDK's variable for the same, which is set.
+        found: Option<&'static str>,
+    },
+    /// The file or reader could not be read.
+    Unreadable {
+        /// The file, if it was one.
+        path: Option<PathBuf>,
+        /// What the operating system says.
+        kind: std::io::ErrorKind,
+    },
+    /// The file is readable by others than its owner.
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// The permission bits.
+        mode: u32,
+    },
+    /// The file or reader did not hold exactly two lines.
+    NotTwoLines {
+        /// The file, if it was one.
+        path: Option<PathBuf>,
+    },
+}
+
+impl CredentialsFault {
+    /// What is wrong.
+    pub(crate) fn why(&self) -> String {
+        let name = |path: &Option<PathBuf>| match path {
+            Some(path) => format!("`{}`", path.display()),
+            None => "the reader".to_owned(),
+        };
+        match self {
+            Self::Empty { field } => format!("the {field} is empty"),
+            Self::TooLong { field, limit } => format!("the {field} is longer than {limit} bytes"),
+            Self::Quoted { field } => {
+                format!("the {field} stands in quotes, which are no part of it")
+            }
+            Self::BadCharacter {
+                field,
+                found,
+                place,
+            } => format!("the {field} holds {found} {place}"),
+            Self::BadPem { field } => format!("the {field} is no whole PEM"),
+            Self::NotSet { variable, found } => {
+                let found = found.map_or_else(String::new, |found| format!(" ({found} is)"));
+                format!("the environment variable {variable} is not set{found}")
+            }
+            Self::Unreadable { path, kind } => format!("cannot read {}: {kind}", name(path)),
+            Self::Exposed { path, mode } => format!(
+                "the permissions of `{}` are {mode:03o}, so others can read it",
+                path.display()
+            ),
+            Self::NotTwoLines { path } => format!("{} does not hold two lines", name(path)),
+        }
+    }
+
+    /// What to do about it.
+    pub(crate) fn advice(&self) -> Cow<'static, str> {
+        match self {
+            Self::Empty { field } | Self::TooLong { field, .. } => {
+                return format!("give the {field} as the venue's page of API keys shows it").into();
+            }
+            Self::Quoted { .. } => "remove the quotes",
+            Self::BadCharacter { field, .. } => {
+                return format!("copy the {field} again, alone and whole").into();
+            }
+            Self::BadPem { .. } => {
+                "give the first line, the Base64, and the last line, with line breaks in between"
+            }
+            Self::NotSet {
+                variable,
+                found: Some(found),
+            } => return format!("`export {variable}=\"${found}\"`").into(),
+            Self::NotSet { variable, .. } => {
+                return format!(
+                    "`export {variable}=…`, or read key id and secret with `Credentials::from_file`"
+                )
+                .into();
+            }
+            Self::Unreadable {
+                path: Some(path),
+                kind: std::io::ErrorKind::NotFound,
+            } => {
+                let path = path.display();
+                return format!("write key id and secret into it, a line each: `{path}`, seen from the directory in which the program runs").into();
+            }
+            Self::Unreadable { .. } => "see that this program's user may read it",
+            Self::Exposed { path, .. } => return format!("`chmod 600 {}`", path.display()).into(),
+            Self::NotTwoLines { .. } => "write two lines: the key id, then the secret",
+        }
+        .into()
+    }
+
+    /// The same of a file.
+    fn of(self, file: &Path) -> Self {
+        let path = Some(file.to_owned());
+        match self {
+            Self::Unreadable { kind, .. } => Self::Unreadable { path, kind },
+            Self::NotTwoLines { .. } => Self::NotTwoLines { path },
+            other => other,
+        }
+    }
+}
+
+impl fmt::Display for CredentialsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; what to do: {}", self.why(), self.advice())
+    }
+}
+
+/// Reads like the text: it is what a `main` that returns it shows.
+impl fmt::Debug for CredentialsFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for CredentialsFault {}
+
 /// Writes `text` as the inside of a JSON string, piece by piece, without a buffer of its own.
 pub(crate) fn json_escape(text: &[u8], mut write: impl FnMut(&[u8])) {
     for byte in text {
@@ -263,7 +439,7 @@ pub(crate) fn json_escape(text: &[u8], mut write: impl FnMut(&[u8])) {
     }
 }
 
-fn check(field: &'static str, value: &[u8]) -> Result<()> {
+fn check(field: &'static str, value: &[u8]) -> Result<(), CredentialsFault> {
     let stands_in_quotes = QUOTES
         .iter()
         .any(|quote| value.starts_with(quote) || value.ends_with(quote));
@@ -274,27 +450,49 @@ fn check(field: &'static str, value: &[u8]) -> Result<()> {
         CredentialsFault::TooLong { field, limit }
     } else if stands_in_quotes {
         CredentialsFault::Quoted { field }
-    } else if !value.iter().all(u8::is_ascii_graphic) {
-        CredentialsFault::BadCharacter { field }
+    } else if let Some(at) = value.iter().position(|byte| !byte.is_ascii_graphic()) {
+        let found = match value[at] {
+            byte if byte.is_ascii_whitespace() => "white space",
+            byte if byte.is_ascii() => "a control character",
+            _ => "a character outside ASCII",
+        };
+        let is_last = |at| value[at..].iter().all(|byte| !byte.is_ascii_graphic());
+        let place = match at {
+            0 => "at its beginning",
+            at if is_last(at) => "at its end",
+            _ => "in its middle",
+        };
+        CredentialsFault::BadCharacter {
+            field,
+            found,
+            place,
+        }
     } else {
         return Ok(());
     };
-    Err(invalid(fault))
+    Err(fault)
 }
 
-fn variable(name: &'static str, elsewhere: &[&'static str]) -> Result<Zeroizing<String>> {
+fn variable(
+    name: &'static str,
+    elsewhere: &[&'static str],
+) -> Result<Zeroizing<String>, CredentialsFault> {
     match std::env::var(name) {
         Ok(value) => Ok(Zeroizing::new(value)),
         Err(std::env::VarError::NotUnicode(value)) => {
             value.into_encoded_bytes().zeroize();
-            Err(invalid(CredentialsFault::BadCharacter { field: name }))
+            Err(CredentialsFault::BadCharacter {
+                field: name,
+                found: "a character outside ASCII",
+                place: "somewhere",
+            })
         }
         Err(std::env::VarError::NotPresent) => {
             let found = elsewhere.iter().copied().find(|other| is_set(other));
-            Err(invalid(CredentialsFault::NotSet {
+            Err(CredentialsFault::NotSet {
                 variable: name,
                 found,
-            }))
+            })
         }
     }
 }
@@ -303,13 +501,6 @@ fn variable(name: &'static str, elsewhere: &[&'static str]) -> Result<Zeroizing<
 fn is_set(name: &str) -> bool {
     let value = std::env::var_os(name).map(OsString::into_encoded_bytes);
     value.map(Zeroizing::new).is_some()
-}
-
-fn invalid(fault: CredentialsFault) -> Error {
-    Error::InvalidCredentials {
-        at: At::default(),
-        fault,
-    }
 }
 
 const KEY_VARIABLE: &str = "APCA_API_KEY_ID";

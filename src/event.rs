@@ -11,11 +11,11 @@ use std::{
 
 pub(crate) use self::origin::Origin;
 use crate::{
-    backoff::NextAttempt,
     correlation::{CorrelationId, Note},
-    error::{At, Error, Missed, Result},
+    error::{At, Error, ErrorKind, Missed, Result},
     key::StreamKey,
     market::Timestamp,
+    phase::NextAttempt,
     topic::{Channel, Payload, Topic, list},
 };
 
@@ -74,7 +74,7 @@ impl<T: Payload> Update<T> {
     /// The event, if it is one, and an error wherever events may be missing. A good end, and a [`Notice`] that tells of
     /// no loss, are passed over.
     ///
-    /// After [`Error::Missed`] the subscription goes on: do what its [`remedy`](Error::remedy) says, and read on. For order
+    /// After [`ErrorKind::Missed`] the subscription goes on: do what its [`remedy`](Error::remedy) says, and read on. For order
     /// updates that is to ask the venue's REST interface for open orders and positions.
     ///
     /// # Errors
@@ -91,29 +91,31 @@ impl<T: Payload> Update<T> {
     ///
     /// | update | error |
     /// |---|---|
-    /// | [`Gap`], [`Dropped`] | [`Error::Missed`] |
-    /// | [`Notice::Unparsed`], unless it [concerns](Unparsed::concerns) nobody | [`Error::Missed`] |
+    /// | [`Gap`], [`Dropped`] | [`ErrorKind::Missed`] |
+    /// | [`Notice::Unparsed`], unless it [concerns](Unparsed::concerns) nobody | [`ErrorKind::Missed`] |
     /// | [`Notice::Refused`] | why the topics were refused, or taken away later |
-    /// | [`Notice::Displaced`] | [`Error::Displaced`] |
+    /// | [`Notice::Displaced`] | [`ErrorKind::Displaced`] |
     /// | [`Notice::LeftOut`], if topics were refused or displaced | why, for the newest of them |
     /// | all others | none |
     #[must_use]
     pub fn loss(&self) -> Option<Error> {
         let missed = |at: At, missed, since, cause: Option<&Error>| {
-            Some(Error::Missed {
+            Some(Error::new(
                 at,
-                missed,
-                since,
-                remedy: T::after_loss(),
-                cause: cause.cloned().map(Arc::new),
-            })
+                ErrorKind::Missed {
+                    missed,
+                    since,
+                    remedy: T::after_loss(),
+                    cause: cause.cloned(),
+                },
+            ))
         };
         // Without a catch-all arm: whoever adds an update or a notice decides here whether it tells of a loss.
         match self {
             Self::Event(_) | Self::Ended(_) => None,
             Self::Gap(gap) => {
                 let since = gap.since.or(gap.last);
-                missed(gap.cause.place(), Missed::Gap, since, Some(&gap.cause))
+                missed(gap.cause.at().clone(), Missed::Gap, since, Some(&gap.cause))
             }
             Self::Dropped(dropped) => missed(
                 dropped.place(),
@@ -126,8 +128,8 @@ impl<T: Payload> Update<T> {
                 None,
             ),
             Self::Notice(notice) => match notice {
-                Notice::Refused { error, .. } | Notice::Displaced { error, .. } => {
-                    Some(error.clone())
+                Notice::Refused { topics, error, .. } | Notice::Displaced { topics, error, .. } => {
+                    Some(error.clone().about(topics))
                 }
                 Notice::LeftOut { error, .. } => error.clone(),
                 Notice::Unparsed(unparsed) if unparsed.concerns != Concerns::Nobody => missed(
@@ -596,7 +598,6 @@ impl fmt::Display for Notice {
                 ..
             } => {
                 let next = NextAttempt(*retry_in);
-                let cause = cause.with_causes();
                 f.write_str("not live")?;
                 match attempt {
                     0 => f.write_str(" yet")?,
@@ -826,7 +827,7 @@ impl fmt::Display for EndReason {
 
 #[cfg(feature = "serde")]
 fn as_text<S: serde::Serializer>(error: &Error, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&error.with_causes())
+    serializer.serialize_str(&error.to_string())
 }
 
 #[cfg(feature = "serde")]
@@ -834,7 +835,7 @@ fn as_text_if_any<S: serde::Serializer>(
     error: &Option<Error>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    serializer.serialize_some(&error.as_ref().map(Error::with_causes))
+    serializer.serialize_some(&error.as_ref().map(ToString::to_string))
 }
 
 #[cfg(test)]

@@ -3,10 +3,9 @@
 use std::{fmt, time::Duration};
 
 use crate::{
-    backoff::NextAttempt,
     correlation::{CorrelationId, Note},
     key::StreamKey,
-    phase::Phase,
+    phase::{NextAttempt, Phase},
     resolver::PendingLookup,
     symbol_budget::BudgetUse,
     topic::{Bytes, Overflow, Topic, list},

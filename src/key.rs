@@ -6,10 +6,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 pub(crate) use self::canonical::byte_of_hex;
 
-use crate::{
-    credentials::{Credentials, Fingerprint},
-    error::{At, Error, Result},
-};
+use crate::credentials::{Credentials, Fingerprint};
 
 /// A WebSocket endpoint in canonical form: scheme and host in lower case, the default port left out, no trailing
 /// slash. Two spellings of one endpoint are equal, and the canonical one is what is sent to the server.
@@ -124,8 +121,8 @@ impl Endpoint {
     /// This endpoint with `path` behind its own, and without its query.
     ///
     /// # Errors
-    /// [`Error::InvalidEndpoint`] when the result is not an endpoint.
-    pub fn join(&self, path: &str) -> Result<Self> {
+    /// When the result is not an endpoint.
+    pub fn join(&self, path: &str) -> Result<Self, EndpointFault> {
         let base = format!("{}://{}{}", self.scheme(), self.authority(), self.path);
         format!("{base}/{}", path.trim_start_matches('/')).parse()
     }
@@ -136,13 +133,10 @@ impl Endpoint {
 }
 
 impl FromStr for Endpoint {
-    type Err = Error;
+    type Err = EndpointFault;
 
-    fn from_str(url: &str) -> Result<Self> {
-        let invalid = |why: &'static str| Error::InvalidEndpoint {
-            at: At::default(),
-            why,
-        };
+    fn from_str(url: &str) -> Result<Self, EndpointFault> {
+        let invalid = EndpointFault;
         let (scheme, rest) = url
             .split_once("://")
             .ok_or_else(|| invalid("there is no `ws://` or `wss://` in front"))?;
@@ -185,6 +179,27 @@ impl FromStr for Endpoint {
         })
     }
 }
+
+/// What is wrong with a URL that is no [`Endpoint`]. The URL itself is not in it: there may be a secret in that.
+///
+/// `?` makes an [`Error`](crate::Error) of it: [`ErrorKind::InvalidEndpoint`](crate::ErrorKind::InvalidEndpoint).
+#[derive(Clone, PartialEq, Eq)]
+pub struct EndpointFault(pub(crate) &'static str);
+
+impl fmt::Display for EndpointFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "invalid endpoint: {}", self.0)
+    }
+}
+
+/// Reads like the text: it is what a `main` that returns it shows.
+impl fmt::Debug for EndpointFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for EndpointFault {}
 
 /// Reads `host`, `host:port`, or the same with an IPv6 address in brackets. The host is in canonical form.
 ///

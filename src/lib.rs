@@ -87,7 +87,7 @@
 //! Each subscription has a queue of its own, whose length and [`Overflow`] policy it picks
 //! ([`Topics::queue`]), and beside it a bound in bytes ([`Topics::queue_bytes`]). A reader that is too slow loses events
 //! of its own, is told so where the hole is ([`Update::Dropped`]), and delays neither the socket nor another reader. Of order updates none may be lost: their
-//! subscriptions end in place of dropping, and other policies are refused ([`Error::LossyQueue`]). What sharing costs, and what the knobs
+//! subscriptions end in place of dropping, and other policies are refused ([`ErrorKind::LossyQueue`]). What sharing costs, and what the knobs
 //! trade, is on the page [`performance`].
 //!
 //! # Whose operation it was
@@ -178,7 +178,7 @@
 //!
 //! # Panics
 //! A panic on a stream's thread (in a [`venue::Session`] of yours, or in a logger) ends that stream with
-//! [`Error::Panicked`] for everybody who holds it. This needs `panic = "unwind"`, which is Rust's default.
+//! [`ErrorKind::Panicked`] for everybody who holds it. This needs `panic = "unwind"`, which is Rust's default.
 //!
 //! # Features
 //! - `tls` (default): `wss://`, by rustls with ring. Without it only `ws://` works.
@@ -210,9 +210,11 @@ mod credentials;
 mod error;
 mod event;
 mod health;
+mod invalid;
 mod key;
 mod manager;
 mod market;
+mod names;
 mod order;
 pub mod performance;
 mod phase;
@@ -221,14 +223,17 @@ mod price_book;
 mod process;
 mod proxy;
 mod record;
+mod remedy;
 mod resolver;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod source;
 mod stream;
 mod symbol_budget;
 mod sync;
 pub mod testing;
 mod thread;
+mod timestamp;
 mod topic;
 mod transport;
 pub mod venue;
@@ -240,8 +245,9 @@ pub use self::{
     correlation::CorrelationId,
     credentials::{Credentials, Fingerprint},
     error::{
-        At, CredentialsFault, Doing, Error, Missed, ProxyAnswer, ProxyFault, Rejection,
-        RejectionCode, RejectionKind, Remedy, Result, Source,
+        At, CredentialsFault, Doing, EndpointFault, Error, ErrorKind, InvalidValue, Missed,
+        ProxyAnswer, ProxyFault, Rejection, RejectionCode, RejectionKind, Remedy, Result,
+        SettingDifference, Source,
     },
     event::{Concerns, Dropped, EndReason, Ended, Event, Gap, Notice, OddFields, Unparsed, Update},
     health::{CounterValues, Health, ManagerHealth, SubscriptionHealth},

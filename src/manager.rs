@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     correlation::CorrelationId,
     credentials::Credentials,
-    error::{At, Error, Result},
+    error::{At, Error, ErrorKind, Result, SettingDifference},
     health::ManagerHealth,
     key::StreamKey,
     phase::Phase,
@@ -60,7 +60,7 @@ impl Manager {
     /// A manager with this configuration.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] for values that cannot work.
+    /// [`ErrorKind::InvalidConfig`] for values that cannot work.
     pub fn with_config(config: Config) -> Result<Self> {
         config.validate()?;
         #[cfg(feature = "tls")]
@@ -96,10 +96,10 @@ impl Manager {
     /// called on a stream's own thread then, which would wait for itself.
     ///
     /// # Errors
-    /// [`Error::Draining`] past that time. [`Error::SettingsConflict`] if the stream is open with other settings.
-    /// [`Error::WrongAccount`] if the venue knows that the key is not meant for it. [`Error::InvalidConfig`] if the
+    /// [`ErrorKind::Draining`] past that time. [`ErrorKind::SettingsConflict`] if the stream is open with other settings.
+    /// [`ErrorKind::WrongAccount`] if the venue knows that the key is not meant for it. [`ErrorKind::InvalidConfig`] if the
     /// credentials stand in the URL or a header, which the WebSocket library logs, or if the environment names a proxy that
-    /// cannot be understood. [`Error::Spawn`] if the operating
+    /// cannot be understood. [`ErrorKind::Spawn`] if the operating
     /// system has no thread or poller left.
     ///
     /// # Examples
@@ -136,7 +136,11 @@ impl Manager {
         // Before the claim table, whose lock a thread of the parent's may have held at the fork.
         if is_forked() {
             let at = At::new(&key, Phase::Ended);
-            return Err(Error::Forked { at }.told(&key, None, self.correlation.as_ref()));
+            return Err(Error::new(at, ErrorKind::Forked).told(
+                &key,
+                None,
+                self.correlation.as_ref(),
+            ));
         }
         // The search costs more than all the rest of joining a stream. Who joins one has its endpoint and credentials,
         // which were searched when it was opened, and sends no request.
@@ -160,10 +164,10 @@ impl Manager {
         venue.admit(credentials)?;
         let config = &self.scope.config;
         if key.endpoint().is_secure() && !cfg!(feature = "tls") {
-            return Err(Error::InvalidEndpoint {
-                at: At::default(),
+            return Err(ErrorKind::InvalidEndpoint {
                 why: "`wss` needs the feature `tls`, which this build is without",
-            });
+            }
+            .into());
         }
         // Cloned out here: a venue is user code, which never runs under a lock.
         let (new_venue, rules) = (venue.clone(), venue.rules());
@@ -195,19 +199,31 @@ impl Manager {
                 let at = At::new(key, shared.lifecycle().phase());
                 let any: Arc<dyn Any + Send + Sync> = shared;
                 let Ok(stream) = any.downcast::<Stream<V>>() else {
-                    let differences = vec!["venue"];
-                    return Err(Error::SettingsConflict { at, differences });
+                    // Of types there is no text to show.
+                    let differences = vec![SettingDifference::new(
+                        "venue",
+                        String::new(),
+                        String::new(),
+                    )];
+                    return Err(Error::new(at, ErrorKind::SettingsConflict { differences }));
                 };
-                let differences = stream.differences(venue, &rules, config);
+                let mut differences = stream.differences(venue, &rules, config);
+                // A venue is user code.
+                for SettingDifference { open, asked, .. } in &mut differences {
+                    *open = credentials.redact(open);
+                    *asked = credentials.redact(asked);
+                }
                 if !differences.is_empty() {
-                    return Err(Error::SettingsConflict { at, differences });
+                    return Err(Error::new(at, ErrorKind::SettingsConflict { differences }));
                 }
                 Ok(StreamHandle::new(stream, lease, config.queue))
             }
-            Err((predecessor, since)) => Err(Error::Draining {
-                at: At::new(key, predecessor.lifecycle().phase()),
-                waited: clock::now().saturating_duration_since(since),
-            }),
+            Err((predecessor, since)) => Err(Error::new(
+                At::new(key, predecessor.lifecycle().phase()),
+                ErrorKind::Draining {
+                    waited: clock::now().saturating_duration_since(since),
+                },
+            )),
         }
     }
 

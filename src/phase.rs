@@ -1,6 +1,6 @@
 //! Where a stream is in its life.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 /// What a stream is doing.
 ///
@@ -66,10 +66,35 @@ impl Phase {
             Self::Ended => "ended",
         }
     }
+
+    /// What a stream in this phase has not got yet.
+    pub(crate) fn waits_for(self) -> Option<&'static str> {
+        match self {
+            Self::Resolving => Some("the name of the host is still looked up"),
+            Self::Connecting => Some("nothing has answered at that address and port"),
+            Self::Tunneling => Some("the proxy has not answered"),
+            Self::Securing => Some("the server has not answered in TLS"),
+            Self::Upgrading => Some("the server has not answered the WebSocket upgrade"),
+            Self::Authenticating => Some("the venue has not answered the login"),
+            Self::Live | Self::Mute | Self::Waiting | Self::Closing | Self::Ended => None,
+        }
+    }
 }
 
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
+    }
+}
+
+/// When the next attempt is made, for people.
+pub(crate) struct NextAttempt(pub(crate) Duration);
+
+impl fmt::Display for NextAttempt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 < Duration::from_millis(1) {
+            return f.write_str("next attempt at once");
+        }
+        write!(f, "next attempt in {:.1?}", self.0)
     }
 }

@@ -3,17 +3,16 @@
 use std::{
     fmt,
     ops::Deref,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rust_decimal::Decimal;
 
 use crate::{
-    backoff::NextAttempt,
     calendar::TradingSession,
-    error::{Error, Result},
     market::{Sides, Symbol, Timestamp},
+    phase::NextAttempt,
+    source::Source,
 };
 
 /// A value of a [`PriceBook`](crate::PriceBook), by what may be made of it.
@@ -39,12 +38,8 @@ impl<T> Reading<T> {
     /// The value if it is fresh.
     ///
     /// # Errors
-    /// [`Error::NotFresh`], which says why it is not.
-    pub fn fresh(self) -> Result<Aged<T>> {
-        self.into_fresh().map_err(Error::not_fresh)
-    }
-
-    pub(crate) fn into_fresh(self) -> Result<Aged<T>, NotFresh> {
+    /// Why it is not. `?` makes an [`Error`](crate::Error) of it.
+    pub fn fresh(self) -> Result<Aged<T>, NotFresh> {
         let (value, lack) = match self {
             Self::Fresh(value) => return Ok(value),
             Self::Stale(value) => {
@@ -249,8 +244,8 @@ pub enum Lack {
     },
     /// The venue has not answered for the topic yet.
     Unconfirmed,
-    /// The venue refused the topic.
-    Refused(Arc<Error>),
+    /// The venue refused the topic: with an [`Error`](crate::Error).
+    Refused(Source),
     /// The venue confirmed the topic, and has sent nothing of it.
     Silent,
     /// The last trade was canceled. What was traded before is not brought back.
@@ -277,7 +272,7 @@ impl fmt::Display for Lack {
                 "what came after the newest could not be read; that is {age:.1?} old"
             ),
             Self::Unconfirmed => f.write_str("the venue has not confirmed it yet"),
-            Self::Refused(error) => write!(f, "the venue refused it: {error}"),
+            Self::Refused(_) => f.write_str("the venue refused it"),
             Self::Silent => f.write_str("the venue confirmed it and has sent none"),
             Self::Canceled => f.write_str("the last one was canceled"),
             Self::Unusable(sides) => write!(f, "the quote is {sides}"),

@@ -3,10 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{
-    correlation::CorrelationId,
-    error::{Error, Result},
-};
+use crate::{correlation::CorrelationId, invalid::InvalidValue};
 
 /// A plan's limit on what one connection may be subscribed to, which a stream keeps to by itself.
 ///
@@ -15,7 +12,7 @@ use crate::{
 /// [priority](crate::Topics::priority) displaces the lowest: whose topics those were is told by
 /// [`Notice::Displaced`](crate::Notice::Displaced), and gets them back, with a
 /// [`Notice::Confirmed`](crate::Notice::Confirmed), when room appears. Anybody else is refused with
-/// [`Error::OverBudget`], which names the holders, and is asked for as well when there is room. Nobody is displaced in
+/// [`ErrorKind::OverBudget`](crate::ErrorKind::OverBudget), which names the holders, and is asked for as well when there is room. Nobody is displaced in
 /// silence.
 ///
 /// A limit that the venue enforces and that is not the one given here is learned from its refusals, whose words are in
@@ -104,15 +101,26 @@ impl fmt::Display for Counts {
     }
 }
 
-impl FromStr for Counts {
-    type Err = Error;
+impl Counts {
+    /// So many of them.
+    pub(crate) fn number(self, number: usize) -> String {
+        match (self, number) {
+            (Self::Symbols, 1) => "1 symbol".to_owned(),
+            (Self::Topics, 1) => "1 topic".to_owned(),
+            _ => format!("{number} {self}"),
+        }
+    }
+}
 
-    fn from_str(name: &str) -> Result<Self> {
+impl FromStr for Counts {
+    type Err = InvalidValue;
+
+    fn from_str(name: &str) -> Result<Self, InvalidValue> {
         [Self::Symbols, Self::Topics]
             .into_iter()
             .find(|counts| counts.to_string() == name)
             .ok_or_else(|| {
-                Error::invalid_config(format!(
+                InvalidValue::new(format!(
                     "`{}` is nothing to count: symbols or topics",
                     name.escape_debug()
                 ))

@@ -3,9 +3,8 @@
 use std::{cmp::Ordering, fmt, marker::PhantomData, str::FromStr, time::Duration};
 
 use crate::{
-    correlation::CorrelationId,
-    error::{Error, Remedy, Result},
-    market::Symbol,
+    correlation::CorrelationId, invalid::InvalidValue, names::Symbol, remedy::Remedy,
+    timestamp::Timestamp,
 };
 
 /// A kind of message that a venue offers, by the venue's own name for it.
@@ -143,6 +142,36 @@ pub trait Payload: Sized + 'static {
     #[must_use]
     fn after_loss() -> Remedy {
         Remedy::Backfill
+    }
+}
+
+/// Says where an event belongs, so that it reaches those who asked for it.
+pub trait Routed: Clone + Send + Sync + 'static {
+    /// The channel it came on.
+    fn channel(&self) -> Channel;
+
+    /// The symbols it is about. Those who asked for the whole channel get it in any case.
+    fn symbols(&self) -> &[Symbol];
+
+    /// When it happened by the venue's clock, if that says how old it was when it was sent: the time of a trade does,
+    /// the start of a bar does not.
+    fn happened_at(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// How many bytes it keeps outside of itself, for the bound in bytes of the queues that it waits in
+    /// ([`QueueLimit::bytes`](crate::QueueLimit::bytes)). Only what may be large has to be counted, such as the levels of an
+    /// order book or the text of an article. Asked once for each event, on the stream's thread: add up lengths, and no more.
+    /// By default zero, and the event counts with its own size alone.
+    fn heap_size(&self) -> usize {
+        0
+    }
+
+    /// What no other event has but one that the venue sends again. Each subscription remembers its last 4,096 of these,
+    /// across reconnects too, and is not given the same twice; health counts them. By default nothing, and nothing is
+    /// taken for a repeat.
+    fn unique_id(&self) -> Option<String> {
+        None
     }
 }
 
@@ -358,17 +387,13 @@ impl QueueLimit {
     }
 
     /// # Errors
-    /// [`Error::InvalidConfig`] for a queue of no length, or of next to no bytes.
-    pub(crate) fn validate(self) -> Result<()> {
+    /// For a queue of no length, or of next to no bytes.
+    pub(crate) fn validate(self) -> Result<(), InvalidValue> {
         if self.events == 0 {
-            return Err(Error::invalid_config(
-                "a queue must hold at least one event",
-            ));
+            return Err(InvalidValue::new("a queue must hold at least one event"));
         }
         if self.bytes.is_some_and(|bytes| bytes < LEAST_BYTES) {
-            return Err(Error::invalid_config(
-                "a queue must hold at least 1,024 bytes",
-            ));
+            return Err(InvalidValue::new("a queue must hold at least 1,024 bytes"));
         }
         Ok(())
     }
@@ -429,9 +454,9 @@ impl fmt::Display for Overflow {
 }
 
 impl FromStr for Overflow {
-    type Err = Error;
+    type Err = InvalidValue;
 
-    fn from_str(name: &str) -> Result<Self> {
+    fn from_str(name: &str) -> Result<Self, InvalidValue> {
         [
             Self::DropOldest,
             Self::DropNewest,
@@ -441,7 +466,7 @@ impl FromStr for Overflow {
         .into_iter()
         .find(|policy| policy.to_string() == name)
         .ok_or_else(|| {
-            Error::invalid_config(format!(
+            InvalidValue::new(format!(
                 "`{}` is no overflow policy: drop-oldest, drop-newest, conflate or end",
                 name.escape_debug()
             ))

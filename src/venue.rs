@@ -142,14 +142,14 @@ pub use self::{
     rules::Rules,
     secret::{Piece, SecretMessage},
 };
+pub use crate::topic::Routed;
 use crate::{
     calendar::Calendar,
     credentials::Credentials,
     error::{RejectionKind, Result},
     key::Endpoint,
-    market::{Symbol, Timestamp},
     symbol_budget::SymbolBudget,
-    topic::{Channel, Topic},
+    topic::Topic,
 };
 
 /// An exchange and its protocol at one endpoint. Cheap to share, immutable.
@@ -182,7 +182,7 @@ pub trait Venue: Send + Sync + 'static {
 
     /// Its own numbers: how large its messages are, how much it may be asked for at once, how often it may be connected to.
     /// Asked for each time that a stream is opened. All who share a stream have the same: who opens it with others than the
-    /// first gets [`Error::SettingsConflict`](crate::Error::SettingsConflict).
+    /// first gets [`ErrorKind::SettingsConflict`](crate::ErrorKind::SettingsConflict).
     fn rules(&self) -> Rules {
         Rules::new()
     }
@@ -345,34 +345,4 @@ pub enum Message {
     Text(String),
     /// Bytes.
     Binary(Vec<u8>),
-}
-
-/// Says where an event belongs, so that it reaches those who asked for it.
-pub trait Routed: Clone + Send + Sync + 'static {
-    /// The channel it came on.
-    fn channel(&self) -> Channel;
-
-    /// The symbols it is about. Those who asked for the whole channel get it in any case.
-    fn symbols(&self) -> &[Symbol];
-
-    /// When it happened by the venue's clock, if that says how old it was when it was sent: the time of a trade does,
-    /// the start of a bar does not.
-    fn happened_at(&self) -> Option<Timestamp> {
-        None
-    }
-
-    /// How many bytes it keeps outside of itself, for the bound in bytes of the queues that it waits in
-    /// ([`QueueLimit::bytes`](crate::QueueLimit::bytes)). Only what may be large has to be counted, such as the levels of an
-    /// order book or the text of an article. Asked once for each event, on the stream's thread: add up lengths, and no more.
-    /// By default zero, and the event counts with its own size alone.
-    fn heap_size(&self) -> usize {
-        0
-    }
-
-    /// What no other event has but one that the venue sends again. Each subscription remembers its last 4,096 of these,
-    /// across reconnects too, and is not given the same twice; health counts them. By default nothing, and nothing is
-    /// taken for a repeat.
-    fn unique_id(&self) -> Option<String> {
-        None
-    }
 }

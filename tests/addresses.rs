@@ -24,7 +24,7 @@ use common::{
 use parking_lot::Mutex;
 use support::logger::{install, records, wait_for};
 use trunkline::{
-    Config, Error, Phase, Resolver, StreamHandle,
+    Config, ErrorKind, Phase, Resolver, StreamHandle,
     alpaca::MarketData,
     sim::{Sim, SimConfig},
 };
@@ -243,7 +243,7 @@ fn addresses_that_never_worked_are_no_help_to_a_resolver_that_fails() {
     name.set(Answer::Fails);
     until("the name is not found", || {
         let error = feed.wait_live(Duration::ZERO).unwrap_err();
-        matches!(&error, Error::TimedOut { cause: Some(cause), .. } if cause.code() == "unresolved")
+        matches!(error.kind(), ErrorKind::TimedOut { cause: Some(cause), .. } if cause.code() == "unresolved")
     });
 }
 

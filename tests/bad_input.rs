@@ -24,8 +24,8 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use trunkline::{
-    Config, EndReason, Error, MarketEvent, Notice, Phase, Remedy, Roots, Topics, TradeEvent,
-    Unparsed, Update, alpaca, alpaca::MarketData,
+    Config, EndReason, Error, ErrorKind, MarketEvent, Notice, Phase, Remedy, Roots, Topics,
+    TradeEvent, Unparsed, Update, alpaca, alpaca::MarketData,
 };
 
 /// What every error must tell, and how it must read.
@@ -159,11 +159,11 @@ fn http_statuses_at_the_upgrade_say_who_has_to_mend_what() {
                 fatal,
             },
         );
-        let Error::Upgrade {
+        let ErrorKind::Upgrade {
             status: told,
             retry_after,
             ..
-        } = &error
+        } = error.kind()
         else {
             panic!("{error:?}")
         };
@@ -201,7 +201,8 @@ fn retry_after_is_honored() {
     let handle = open(&config, &peer.stocks(), &credentials());
     failure(&handle);
     common::until("it waits", || handle.phase() == Phase::Waiting);
-    let Err(Error::TimedOut { retry_in, .. }) = handle.wait_live(Duration::from_millis(200)) else {
+    let error = handle.wait_live(Duration::from_millis(200)).unwrap_err();
+    let ErrorKind::TimedOut { retry_in, .. } = error.kind() else {
         panic!("{:?}", handle.health());
     };
     let wait = retry_in.unwrap();
@@ -1008,8 +1009,8 @@ fn a_server_that_does_not_speak_tls_is_named_and_tried_again() {
         let error = fails(row, &tolerant(), &venue, &plain);
         assert!(
             matches!(
-                error,
-                Error::Tls {
+                error.kind(),
+                ErrorKind::Tls {
                     certificate: false,
                     ..
                 }

@@ -27,8 +27,8 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use trunkline::{
-    Calendar, Config, Credentials, EndReason, Error, Notice, RejectionKind, Resolver, StreamHandle,
-    Subscription, TradeEvent, Update,
+    Calendar, Config, Credentials, EndReason, Error, ErrorKind, Notice, RejectionKind, Resolver,
+    StreamHandle, Subscription, TradeEvent, Update,
     alpaca::{self, MarketData},
     sim::{FaultKind, Sim, SimConfig},
 };
@@ -262,7 +262,7 @@ fn an_expired_certificate_ends_the_stream_and_says_so() {
     let handle = open(&config, &venue, &credentials);
     let error = handle.wait_live(GENEROUS).unwrap_err();
     assert!(
-        matches!(&error, Error::Tls { certificate: true, why, .. } if why.to_lowercase().contains("expired")),
+        matches!(error.kind(), ErrorKind::Tls { certificate: true, why, .. } if why.to_lowercase().contains("expired")),
         "{error:?}"
     );
     assert!(matches!(handle.end_reason(), Some(EndReason::Failed(_))));
@@ -358,10 +358,9 @@ fn credentials_that_expire_end_the_stream_when_its_patience_is_over() {
     while reader.ledger.ended.is_none() {
         reader.read();
     }
-    assert!(matches!(
-        &reader.ledger.ended,
-        Some(EndReason::Failed(Error::Rejected { rejection, .. })) if rejection.code().is_some_and(|code| *code == 402)
-    ));
+    assert!(
+        matches!(&reader.ledger.ended, Some(EndReason::Failed(error)) if matches!(error.kind(), ErrorKind::Rejected { rejection, .. } if rejection.code().is_some_and(|code| *code == 402)))
+    );
     assert_eq!(reader.ledger.gaps, 1);
     reader.end();
 }
@@ -425,13 +424,7 @@ fn a_server_that_dies_right_after_each_log_in_is_given_up_as_its_backoff_says() 
         panic!("{last:?}")
     };
     assert!(
-        matches!(
-            &ended.reason,
-            EndReason::Failed(Error::GaveUp {
-                failures: FAILURES,
-                ..
-            })
-        ),
+        matches!(&ended.reason, EndReason::Failed(error) if matches!(error.kind(), ErrorKind::GaveUp { failures: FAILURES, .. })),
         "a log-in is no success: {ended}"
     );
     assert_eq!(peer.accepted().len(), FAILURES as usize);
@@ -485,7 +478,7 @@ fn however_a_live_line_breaks_it_is_a_gap_and_goes_on_and_nothing_else_is_missin
             cause.is_retryable() || kind == FaultKind::SlowClient,
             "{kind}: {cause:?}"
         );
-        if let Error::Refused { rejection, .. } = &cause {
+        if let ErrorKind::Refused { rejection, .. } = cause.kind() {
             assert_eq!(rejection.kind, RejectionKind::SlowClient);
         }
     }

@@ -21,9 +21,9 @@ use common::{
 };
 use parking_lot::Mutex;
 use trunkline::{
-    Channel, Config, Credentials, Doing, EndReason, Endpoint, Error, Manager, Payload, Phase,
-    Proxy, RecvTimeoutError, Remedy, Resolver, StreamHandle, Subscription, Symbol, Topic, Topics,
-    Update,
+    Channel, Config, Credentials, Doing, EndReason, Endpoint, Error, ErrorKind, Manager, Payload,
+    Phase, Proxy, RecvTimeoutError, Remedy, Resolver, StreamHandle, Subscription, Symbol, Topic,
+    Topics, Update,
     alpaca::{self, MarketData},
     venue::{self, Context, Frame, Request, Routed},
 };
@@ -409,8 +409,8 @@ const WAYS: [Way; 5] = [
             assert!(matches!(last, Some(Update::Ended(_))), "{last:?}");
         }
         assert!(matches!(
-            handle.wait_live(GENEROUS),
-            Err(Error::Closed { .. })
+            handle.wait_live(GENEROUS).as_ref().map_err(Error::kind),
+            Err(ErrorKind::Closed)
         ));
     }),
     ("dropped in a panic", |_, held| drop_in_a_panic(held)),
@@ -557,8 +557,11 @@ fn a_stream_in_backoff_sleeps_until_its_next_attempt() {
     wait(200);
     let before = status_of(thread, "voluntary_ctxt_switches");
     assert!(matches!(
-        handle.wait_live(Duration::from_millis(1_500)),
-        Err(Error::TimedOut { .. })
+        handle
+            .wait_live(Duration::from_millis(1_500))
+            .as_ref()
+            .map_err(Error::kind),
+        Err(ErrorKind::TimedOut { .. })
     ));
     assert_eq!(status_of(thread, "voluntary_ctxt_switches"), before);
     drop(pause);
@@ -660,25 +663,25 @@ fn wait_live_says_the_stream_the_phase_the_last_cause_and_the_next_attempt() {
     let credentials = credentials();
     let handle = open(&patient(), &refusing(), &credentials);
     until("it waits", || handle.phase() == Phase::Waiting);
-    match handle.wait_live(Duration::from_millis(50)).unwrap_err() {
-        Error::TimedOut {
+    let error = handle.wait_live(Duration::from_millis(50)).unwrap_err();
+    match error.kind() {
+        ErrorKind::TimedOut {
             doing,
-            at,
             retry_in,
             cause,
             ..
         } => {
-            assert_eq!(doing, Doing::WaitingForLive);
+            assert_eq!(*doing, Doing::WaitingForLive);
             assert_eq!(
-                (at.stream.as_ref(), at.phase),
+                (error.at().stream.as_ref(), error.at().phase),
                 (Some(handle.key()), Some(Phase::Waiting))
             );
             assert!(retry_in.is_some_and(|wait| wait <= NEVER));
-            let cause = cause.unwrap();
+            let cause = cause.as_ref().unwrap();
             assert_eq!(cause.code(), "unreachable", "{cause:?}");
             assert_eq!(cause.phase(), Some(Phase::Connecting));
         }
-        other => panic!("{other:?}"),
+        _ => panic!("{error:?}"),
     }
 }
 
@@ -692,12 +695,13 @@ fn wait_live_times_out_while_the_venue_says_nothing() {
     until("it is upgraded", || handle.phase() == Phase::Authenticating);
     let bound = Duration::from_millis(200);
     let begun = Instant::now();
-    match handle.wait_live(bound).unwrap_err() {
-        Error::TimedOut { at, cause, .. } => {
-            assert_eq!(at.phase, Some(Phase::Authenticating));
+    let error = handle.wait_live(bound).unwrap_err();
+    match error.kind() {
+        ErrorKind::TimedOut { cause, .. } => {
+            assert_eq!(error.at().phase, Some(Phase::Authenticating));
             assert!(cause.is_none(), "nothing has failed yet: {cause:?}");
         }
-        other => panic!("{other:?}"),
+        _ => panic!("{error:?}"),
     }
     assert!((bound..bound + SLACK).contains(&begun.elapsed()));
 }
@@ -796,24 +800,23 @@ fn wait_confirmed_says_the_stream_the_phase_and_the_last_cause() {
     });
     let bound = Duration::from_millis(200);
     let begun = Instant::now();
-    match trades.wait_confirmed(bound).unwrap_err() {
-        Error::TimedOut {
-            doing, at, cause, ..
-        } => {
-            assert_eq!(doing, Doing::WaitingForConfirmation);
+    let error = trades.wait_confirmed(bound).unwrap_err();
+    match error.kind() {
+        ErrorKind::TimedOut { doing, cause, .. } => {
+            assert_eq!(*doing, Doing::WaitingForConfirmation);
             assert_eq!(
-                (at.stream.as_ref(), at.phase),
+                (error.at().stream.as_ref(), error.at().phase),
                 (Some(handle.key()), Some(Phase::Live))
             );
-            let cause = cause.unwrap();
+            let cause = cause.as_ref().unwrap();
             assert_eq!(cause.code(), "lost", "{cause:?}");
         }
-        other => panic!("{other:?}"),
+        _ => panic!("{error:?}"),
     }
     assert!((bound..bound + SLACK).contains(&begun.elapsed()));
     match trades.recv_timeout(GENEROUS).unwrap() {
         Update::Gap(gap) => assert_eq!(gap.cause.code(), "lost", "{:?}", gap.cause),
-        other => panic!("{other:?}"),
+        _ => panic!("{error:?}"),
     }
     let begun = Instant::now();
     assert_eq!(
@@ -854,12 +857,13 @@ fn close_that_runs_out_of_time_says_so_and_the_stream_still_ends() {
     let handle = open(&config, &peer.stocks(), &credentials);
     handle.wait_live(GENEROUS).unwrap();
     let key = handle.key().clone();
-    match handle.close(Duration::from_millis(100)).unwrap_err() {
-        Error::TimedOut { doing, at, .. } => {
-            assert_eq!((doing, at.stream), (Doing::Closing, Some(key)));
-            assert_eq!(at.phase, Some(Phase::Closing));
+    let error = handle.close(Duration::from_millis(100)).unwrap_err();
+    match error.kind() {
+        ErrorKind::TimedOut { doing, .. } => {
+            assert_eq!((*doing, error.stream()), (Doing::Closing, Some(&key)));
+            assert_eq!(error.at().phase, Some(Phase::Closing));
         }
-        other => panic!("{other:?}"),
+        _ => panic!("{error:?}"),
     }
     until_no_thread(&credentials);
 }
@@ -887,8 +891,8 @@ fn close_waits_for_a_shutdown_that_somebody_else_makes() {
     let early = handle.clone().close(Duration::ZERO);
     assert!(
         matches!(
-            &early,
-            Err(Error::TimedOut {
+            early.as_ref().map_err(Error::kind),
+            Err(ErrorKind::TimedOut {
                 doing: Doing::Closing,
                 ..
             })
@@ -1021,7 +1025,7 @@ fn a_panic_on_the_streams_thread_ends_every_wait_and_frees_the_key() {
     say.send("boom").unwrap();
     for wait in waits {
         match wait.join().unwrap() {
-            error @ Error::Panicked { .. } => {
+            error if matches!(error.kind(), ErrorKind::Panicked { .. }) => {
                 assert_eq!(error.stream(), Some(handle.key()));
                 assert_eq!(error.remedy(), Remedy::ReportBug);
                 assert!(
@@ -1032,13 +1036,12 @@ fn a_panic_on_the_streams_thread_ends_every_wait_and_frees_the_key() {
             other => panic!("{other:?}"),
         }
     }
+    assert!(
+        matches!(handle.end_reason(), Some(EndReason::Failed(error)) if matches!(error.kind(), ErrorKind::Panicked { .. }))
+    );
     assert!(matches!(
-        handle.end_reason(),
-        Some(EndReason::Failed(Error::Panicked { .. }))
-    ));
-    assert!(matches!(
-        handle.subscribe(speech()),
-        Err(Error::Panicked { .. })
+        handle.subscribe(speech()).as_ref().map_err(Error::kind),
+        Err(ErrorKind::Panicked { .. })
     ));
     until_no_thread(&credentials);
     // The key is free, and the ended stream's holders are not in the way.
@@ -1096,15 +1099,15 @@ fn a_stream_whose_session_blocks_is_not_forgotten() {
     assert_eq!(stream_threads(&credentials).len(), 1);
 
     let begun = Instant::now();
-    match manager
+    let error = manager
         .open_timeout(&venue, &credentials, Duration::from_millis(200))
-        .unwrap_err()
-    {
-        Error::Draining { at, waited, .. } => {
-            assert_eq!(at.phase, Some(Phase::Live));
-            assert!(waited >= Duration::from_millis(500), "{waited:?}");
+        .unwrap_err();
+    match error.kind() {
+        ErrorKind::Draining { waited, .. } => {
+            assert_eq!(error.at().phase, Some(Phase::Live));
+            assert!(*waited >= Duration::from_millis(500), "{waited:?}");
         }
-        other => panic!("{other:?}"),
+        _ => panic!("{error:?}"),
     }
     assert!(begun.elapsed() < SLACK);
     let report = manager.shutdown(Duration::from_millis(50));
@@ -1161,14 +1164,20 @@ fn a_destructor_on_the_streams_thread_is_inside_the_bound() {
     is_planted.recv_timeout(GENEROUS).unwrap();
     let begun = Instant::now();
     let error = handle.close(Duration::from_millis(200)).unwrap_err();
-    assert!(matches!(error, Error::TimedOut { .. }), "{error:?}");
+    assert!(
+        matches!(error.kind(), ErrorKind::TimedOut { .. }),
+        "{error:?}"
+    );
     assert!(begun.elapsed() < SLACK, "{:?}", begun.elapsed());
     in_drop.recv_timeout(GENEROUS).unwrap();
     assert_eq!(manager.health().streams.len(), 1, "it is forgotten");
     let error = manager
         .open_timeout(&venue, &credentials, Duration::ZERO)
         .unwrap_err();
-    assert!(matches!(error, Error::Draining { .. }), "{error:?}");
+    assert!(
+        matches!(error.kind(), ErrorKind::Draining { .. }),
+        "{error:?}"
+    );
     unblock.send(()).unwrap();
     let next = manager
         .open_timeout(&venue, &credentials, GENEROUS)
@@ -1192,7 +1201,13 @@ fn the_last_hold_can_go_on_the_streams_own_thread() {
                 drop(subscription);
                 // It is not gone, since this runs on it.
                 let closed = handle.close(GENEROUS);
-                assert!(matches!(closed, Err(Error::TimedOut { .. })), "{closed:?}");
+                assert!(
+                    matches!(
+                        closed.as_ref().map_err(Error::kind),
+                        Err(ErrorKind::TimedOut { .. })
+                    ),
+                    "{closed:?}"
+                );
             }
             dropped.send(begun.elapsed()).unwrap();
         }

@@ -32,7 +32,7 @@ use common::{
 };
 use example::Running;
 use trunkline::{
-    Config, Error, Phase, Proxy, ProxyFault, Remedy, Resolver, Roots, StreamHandle,
+    Config, Error, ErrorKind, Phase, Proxy, ProxyFault, Remedy, Resolver, Roots, StreamHandle,
     alpaca::MarketData,
 };
 
@@ -114,10 +114,10 @@ fn refusal(config: &Config, port: u16) -> (ProxyFault, Error) {
     let venue = stocks_at(&format!("ws://localhost:{port}/v2/iex")).with_rules(hurried);
     let feed = open(&once, &venue, &credentials());
     let error = failure(&feed);
-    match &error {
-        Error::Proxy { fault, .. } => ((**fault).clone(), error),
-        error => panic!("{error:?}"),
-    }
+    let ErrorKind::Proxy { fault, .. } = error.kind() else {
+        panic!("{error:?}")
+    };
+    ((**fault).clone(), error)
 }
 
 fn until_live(feed: &StreamHandle<MarketData>, epoch: u64) {

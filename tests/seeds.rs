@@ -22,7 +22,7 @@ use std::{
 
 use common::{GENEROUS, credentials, hurried, ledger::Ledger, spawn};
 use trunkline::{
-    Config, EndReason, Error, Manager, Overflow, Subscription, TradeEvent, alpaca,
+    Config, EndReason, ErrorKind, Manager, Overflow, Subscription, TradeEvent, alpaca,
     sim::{Sim, SimConfig},
 };
 
@@ -223,7 +223,9 @@ fn play(seed: u64, seen: &Seen) {
         ledger.settle(&subscription.health());
         match ledger.ended.as_ref().unwrap() {
             EndReason::Closed => {}
-            EndReason::Failed(Error::Overflow { capacity: 60, .. }) => {
+            EndReason::Failed(error)
+                if matches!(error.kind(), ErrorKind::Overflow { capacity: 60, .. }) =>
+            {
                 seen.overflows.fetch_add(1, Ordering::Relaxed);
             }
             other => panic!("seed {seed}: {other}"),

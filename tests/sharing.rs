@@ -21,7 +21,8 @@ use common::{
 };
 use parking_lot::Mutex;
 use trunkline::{
-    Config, Credentials, EndReason, Error, Manager, Resolver, Roots, StreamHandle, Update,
+    Config, Credentials, EndReason, Error, ErrorKind, Manager, Resolver, Roots, StreamHandle,
+    Update,
     alpaca::{self, MarketData},
     sim::{Accept, Sim, SimConfig},
 };
@@ -81,8 +82,12 @@ fn sixty_four_threads_that_open_subscribe_and_drop_at_random_never_have_two_conn
                             let _ = quotes.recv_timeout(Duration::from_millis(dice.roll(5)));
                         }
                         _ => match handle.close(GENEROUS) {
-                            Ok(_) | Err(Error::StillShared { .. }) => {}
-                            Err(error) => panic!("{error:?}"),
+                            Err(error)
+                                if !matches!(error.kind(), ErrorKind::StillShared { .. }) =>
+                            {
+                                panic!("{error:?}")
+                            }
+                            _ => {}
                         },
                     }
                 }
@@ -535,20 +540,22 @@ fn other_settings_are_refused_by_name_and_hold_nothing() {
         ),
     ];
     for (change, names) in table {
-        match with(change).unwrap_err() {
-            Error::SettingsConflict {
-                at, differences, ..
-            } => {
-                assert_eq!(at.stream.as_ref(), Some(first.key()));
-                assert_eq!(differences, names);
+        let error = with(change).unwrap_err();
+        match error.kind() {
+            ErrorKind::SettingsConflict { differences, .. } => {
+                assert_eq!(error.at().stream.as_ref(), Some(first.key()));
+                assert_eq!(common::names(differences), names);
             }
-            other => panic!("{other:?}"),
+            _ => panic!("{error:?}"),
         }
     }
     let venue = sim.stocks().with_rules(|rules| rules.request_limit(7));
-    match Manager::new().open(&venue, &credentials).unwrap_err() {
-        Error::SettingsConflict { differences, .. } => assert_eq!(differences, ["rules"]),
-        other => panic!("{other:?}"),
+    let error = Manager::new().open(&venue, &credentials).unwrap_err();
+    match error.kind() {
+        ErrorKind::SettingsConflict { differences, .. } => {
+            assert_eq!(common::names(differences), ["rules"]);
+        }
+        _ => panic!("{error:?}"),
     }
     let error = with(table[0].0).unwrap_err();
     assert!(error.to_string().contains("ping_interval"), "{error}");
@@ -569,17 +576,18 @@ fn close_says_still_shared_at_once_and_line_closed_to_the_last() {
     let trades = two.subscribe(alpaca::trades(["AAPL"])).unwrap();
     trades.wait_confirmed(GENEROUS).unwrap();
     let begun = Instant::now();
-    match one.close(GENEROUS).unwrap_err() {
-        Error::StillShared { at, leases, .. } => {
-            assert_eq!((at.stream.as_ref(), leases), (Some(two.key()), 2));
+    let error = one.close(GENEROUS).unwrap_err();
+    match error.kind() {
+        ErrorKind::StillShared { leases, .. } => {
+            assert_eq!((error.stream(), *leases), (Some(two.key()), 2));
         }
-        other => panic!("{other:?}"),
+        _ => panic!("{error:?}"),
     }
     assert!(begun.elapsed() < GENEROUS / 2, "it waited");
     assert_eq!(two.health().leases, 2);
     assert!(matches!(
-        two.close(GENEROUS),
-        Err(Error::StillShared { leases: 1, .. })
+        two.close(GENEROUS).as_ref().map_err(Error::kind),
+        Err(ErrorKind::StillShared { leases: 1, .. })
     ));
     // The subscription alone keeps it alive; then a handle is the last again.
     let last = manager.open(&sim.stocks(), &credentials).unwrap();
@@ -659,22 +667,29 @@ fn a_stream_that_ended_stays_ended_and_the_next_open_connects_again() {
     for attempt in 1..=3 {
         let handle = manager.open(&sim.stocks(), &wrong).unwrap();
         let trades = handle.subscribe(alpaca::trades(["AAPL"]));
-        match handle.wait_live(GENEROUS).unwrap_err() {
-            Error::Rejected { at, rejection, .. } => {
-                assert_eq!(at.stream.as_ref(), Some(handle.key()));
+        let error = handle.wait_live(GENEROUS).unwrap_err();
+        match error.kind() {
+            ErrorKind::Rejected { rejection, .. } => {
+                assert_eq!(error.at().stream.as_ref(), Some(handle.key()));
                 assert!(rejection.code().is_some_and(|code| *code == 402));
             }
-            other => panic!("{other:?}"),
+            _ => panic!("{error:?}"),
         }
         if let Ok(trades) = trades {
             assert!(matches!(
-                trades.wait_confirmed(GENEROUS),
-                Err(Error::Rejected { .. })
+                trades
+                    .wait_confirmed(GENEROUS)
+                    .as_ref()
+                    .map_err(Error::kind),
+                Err(ErrorKind::Rejected { .. })
             ));
             let Ok(Update::Ended(ended)) = trades.recv_timeout(GENEROUS) else {
                 panic!("it did not end");
             };
-            assert!(matches!(ended.into_result(), Err(Error::Rejected { .. })));
+            assert!(matches!(
+                ended.into_result().as_ref().map_err(Error::kind),
+                Err(ErrorKind::Rejected { .. })
+            ));
         }
         generations.push(handle.health().generation);
         until("the thread of the ended stream is gone", || {
@@ -687,13 +702,15 @@ fn a_stream_that_ended_stays_ended_and_the_next_open_connects_again() {
     generations.dedup();
     assert_eq!(generations.len(), 3, "{generations:?}");
     for handle in &held {
+        assert!(
+            matches!(handle.end_reason(), Some(EndReason::Failed(error)) if matches!(error.kind(), ErrorKind::Rejected { .. }))
+        );
         assert!(matches!(
-            handle.end_reason(),
-            Some(EndReason::Failed(Error::Rejected { .. }))
-        ));
-        assert!(matches!(
-            handle.subscribe(alpaca::trades(["AAPL"])),
-            Err(Error::Rejected { .. })
+            handle
+                .subscribe(alpaca::trades(["AAPL"]))
+                .as_ref()
+                .map_err(Error::kind),
+            Err(ErrorKind::Rejected { .. })
         ));
     }
     drop(held);
@@ -725,15 +742,18 @@ fn open_waits_while_the_last_one_drains_and_says_draining_past_its_time() {
     });
     let short = Duration::from_millis(300);
     let begun = Instant::now();
-    match manager
+    let error = manager
         .open_timeout(&peer.stocks(), &credentials, short)
-        .unwrap_err()
-    {
-        Error::Draining { at, waited, .. } => {
-            assert_eq!(at.stream.unwrap().fingerprint(), credentials.fingerprint());
-            assert!(waited >= short, "{waited:?}");
+        .unwrap_err();
+    match error.kind() {
+        ErrorKind::Draining { waited, .. } => {
+            assert_eq!(
+                error.stream().unwrap().fingerprint(),
+                credentials.fingerprint()
+            );
+            assert!(*waited >= short, "{waited:?}");
         }
-        other => panic!("{other:?}"),
+        _ => panic!("{error:?}"),
     }
     assert!(begun.elapsed() >= short);
     assert_eq!(peer.accepted().len(), 1, "no second connection yet");

@@ -21,7 +21,7 @@ use common::{GENEROUS, Peer, credentials, spawn, until, until_no_thread};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use trunkline::{
-    Calendar, Channel, Config, Credentials, Endpoint, Error, Manager, Payload, Resolver,
+    Calendar, Channel, Config, Credentials, Endpoint, Error, ErrorKind, Manager, Payload, Resolver,
     StreamHandle, Symbol, SymbolBudget, Timestamp, Topic, Topics,
     venue::{Context, Delivery, Frame, Message, Request, Routed, Rules, Session, Venue},
 };
@@ -478,7 +478,10 @@ fn user_code_may_panic_anywhere() {
                 until("it has ended", || handle.end_reason().is_some());
                 let ended = handle.wait_live(Duration::ZERO);
                 assert!(
-                    matches!(ended, Err(Error::Panicked { .. })),
+                    matches!(
+                        ended.as_ref().map_err(Error::kind),
+                        Err(ErrorKind::Panicked { .. })
+                    ),
                     "{place:?}: {ended:?}"
                 );
             }
@@ -523,12 +526,18 @@ fn user_code_may_block_anywhere() {
             } else if let Ok(Ok(handle)) = handle.recv_timeout(Duration::from_millis(200)) {
                 let closed = handle.close(Duration::from_millis(20));
                 assert!(
-                    matches!(closed, Err(Error::TimedOut { .. })),
+                    matches!(
+                        closed.as_ref().map_err(Error::kind),
+                        Err(ErrorKind::TimedOut { .. })
+                    ),
                     "{place:?}: {closed:?}"
                 );
                 let opened = row.manager.open(&row.venue, &row.credentials);
                 assert!(
-                    matches!(opened, Err(Error::Draining { .. })),
+                    matches!(
+                        opened.as_ref().map_err(Error::kind),
+                        Err(ErrorKind::Draining { .. })
+                    ),
                     "{place:?}: {opened:?}"
                 );
             }
@@ -590,9 +599,21 @@ fn a_session_that_panicked_keeps_the_key_until_it_is_destroyed() {
         is_in.recv_timeout(GENEROUS).unwrap();
         assert_eq!(handle.end_reason().map(|_| ()), None, "nobody is told yet");
         let closed = handle.close(Duration::from_millis(20));
-        assert!(matches!(closed, Err(Error::TimedOut { .. })), "{closed:?}");
+        assert!(
+            matches!(
+                closed.as_ref().map_err(Error::kind),
+                Err(ErrorKind::TimedOut { .. })
+            ),
+            "{closed:?}"
+        );
         let opened = row.manager.open(&row.venue, &row.credentials);
-        assert!(matches!(opened, Err(Error::Draining { .. })), "{opened:?}");
+        assert!(
+            matches!(
+                opened.as_ref().map_err(Error::kind),
+                Err(ErrorKind::Draining { .. })
+            ),
+            "{opened:?}"
+        );
         drop(hold);
         row.works_again("panic, then block");
     });

@@ -7,7 +7,7 @@ use std::{error::Error as _, fs, io, process::ExitCode, time::Duration, time::In
 
 use anyhow::Context as _;
 use trunkline::{
-    Credentials, Endpoint, Error, Notice, Remedy, Symbol,
+    Credentials, Endpoint, Error, ErrorKind, Notice, Remedy, Symbol,
     alpaca::{self, Feed, MarketData},
     crossbeam_channel::{self as channel, Receiver},
     sim::{Sim, SimConfig},
@@ -93,7 +93,7 @@ pub(crate) fn exit(result: anyhow::Result<ExitCode>) -> ExitCode {
         Some(error) => {
             // In `Debug` it says what to do.
             eprintln!("{error:?}");
-            if let Error::InvalidCredentials { .. } = error {
+            if let ErrorKind::InvalidCredentials { .. } = error.kind() {
                 eprintln!("  or leave --live, --paper and --url out: the simulator needs no keys");
             }
             ExitCode::from(1 + u8::from(error.remedy() == Remedy::FixRequest))

@@ -16,7 +16,7 @@ use std::{
 use clap::Parser;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use trunkline::{
-    EndReason, Error, Manager, Obstacle, Phase, PriceBook, Reading, StreamHandle,
+    EndReason, ErrorKind, Manager, Obstacle, Phase, PriceBook, Reading, StreamHandle,
     alpaca::MarketData, crossbeam_channel as channel, select,
 };
 
@@ -151,25 +151,27 @@ impl Watch {
 
     /// Why there is no quote: what stands in the way of the line, if something does, and else of the symbol.
     fn why(&self, symbol: &str) -> String {
-        match self.book.wait_fresh(symbol, self.max_age, Duration::ZERO) {
-            Ok(quote) => quote.to_string(),
-            Err(Error::NoPrice {
+        let error = match self.book.wait_fresh(symbol, self.max_age, Duration::ZERO) {
+            Ok(quote) => return quote.to_string(),
+            Err(error) => error,
+        };
+        match error.kind() {
+            ErrorKind::NoPrice {
                 obstacle: Obstacle::Line { .. },
-                cause: Some(cause),
+                cause,
                 ..
-            }) => common::brief(&cause),
-            Err(Error::NoPrice {
-                obstacle: Obstacle::Line { .. },
-                ..
-            }) => "connecting".to_owned(),
-            Err(Error::NoPrice {
+            } => match cause {
+                Some(cause) => common::brief(cause),
+                None => "connecting".to_owned(),
+            },
+            ErrorKind::NoPrice {
                 obstacle: closed @ Obstacle::MarketClosed { .. },
                 ..
-            }) => closed.to_string(),
-            Err(Error::NoPrice { missing, .. } | Error::NotFresh { missing, .. }) => {
+            } => closed.to_string(),
+            ErrorKind::NoPrice { missing, .. } | ErrorKind::NotFresh { missing, .. } => {
                 missing.lack.to_string()
             }
-            Err(error) => common::brief(&error),
+            _ => common::brief(&error),
         }
     }
 

@@ -25,8 +25,8 @@ use clap::Parser;
 use peak_alloc::PeakAlloc;
 use serde::Serialize;
 use trunkline::{
-    Channel, Config, Credentials, EndReason, Error, Manager, MarketEvent, Notice, Overflow, QUOTES,
-    StreamHandle, Subscription, Symbol, TRADES, Topics, Update,
+    Channel, Config, Credentials, EndReason, Error, ErrorKind, Manager, MarketEvent, Notice,
+    Overflow, QUOTES, StreamHandle, Subscription, Symbol, TRADES, Topics, Update,
     alpaca::{self, MarketData},
     crossbeam_channel::{self as channel, Sender},
     select,
@@ -525,7 +525,8 @@ impl<'a> Worker<'a> {
             self.readers[at].subscription.wait_confirmed(patience)
         };
         match result {
-            Ok(()) | Err(Error::TimedOut { .. }) => {}
+            Ok(()) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::TimedOut { .. }) => {}
             Err(error) => self.unless_over("wait", error),
         }
         let late = started.elapsed().saturating_sub(patience);
@@ -569,8 +570,10 @@ impl<'a> Worker<'a> {
         let handle = self.handles.swap_remove(at);
         let started = Instant::now();
         match handle.close(BOUND) {
-            Ok(_) | Err(Error::StillShared { .. }) => self.drops.push(started.elapsed()),
-            Err(error) => self.stage.unexpected("close", &error),
+            Err(error) if !matches!(error.kind(), ErrorKind::StillShared { .. }) => {
+                self.stage.unexpected("close", &error);
+            }
+            _ => self.drops.push(started.elapsed()),
         }
     }
 
@@ -612,9 +615,9 @@ impl<'a> Worker<'a> {
 
     /// Another thread may have shut the stream down; nothing else may have ended it.
     fn unless_over(&self, operation: &str, error: Error) {
-        match error {
-            Error::Closed { .. } | Error::Overflow { .. } => {}
-            error => self.stage.unexpected(operation, &error),
+        match error.kind() {
+            ErrorKind::Closed | ErrorKind::Overflow { .. } => {}
+            _ => self.stage.unexpected(operation, &error),
         }
     }
 }
@@ -667,7 +670,9 @@ impl Ledger {
             Update::Notice(_) => {}
             Update::Ended(ended) => {
                 match ended.reason {
-                    EndReason::Closed | EndReason::Failed(Error::Overflow { .. }) => {}
+                    EndReason::Closed => {}
+                    EndReason::Failed(error)
+                        if matches!(error.kind(), ErrorKind::Overflow { .. }) => {}
                     reason => stage.unexpected("end", &reason),
                 }
                 return true;

@@ -22,8 +22,8 @@ use std::{
 
 use parking_lot::Mutex;
 use trunkline::{
-    Config, Credentials, EndReason, Endpoint, Error, Fingerprint, Manager, MarketEvent, Overflow,
-    Phase, Subscription, TradeEvent, Update,
+    Config, Credentials, EndReason, Endpoint, ErrorKind, Fingerprint, Manager, MarketEvent,
+    Overflow, Phase, Subscription, TradeEvent, Update,
     alpaca::{self, Feed, MarketData},
     crossbeam_channel::{self as channel, Receiver, Sender},
     sim::{Sim, SimConfig},
@@ -157,11 +157,11 @@ impl Worker<'_> {
         drop(trades);
         let started = Instant::now();
         match handle.close(SHORT) {
-            Err(Error::TimedOut { .. }) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::TimedOut { .. }) => {}
             other => return Err(Broken(format!("{place:?}: closed: {other:?}"))),
         }
         match manager.open_timeout(&venue, &credentials, SHORT) {
-            Err(Error::Draining { .. }) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::Draining { .. }) => {}
             other => return Err(Broken(format!("{place:?}: opened: {other:?}"))),
         }
         if started.elapsed() > 2 * SHORT + LATE {
@@ -268,7 +268,9 @@ impl<E: std::error::Error> From<E> for Broken {
 
 fn is_panic(place: Place, reason: Option<&EndReason>) -> Result<(), Broken> {
     match reason {
-        Some(EndReason::Failed(Error::Panicked { .. })) => Ok(()),
+        Some(EndReason::Failed(error)) if matches!(error.kind(), ErrorKind::Panicked { .. }) => {
+            Ok(())
+        }
         other => Err(Broken(format!("{place:?}: ended with {other:?}"))),
     }
 }

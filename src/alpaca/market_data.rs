@@ -33,7 +33,7 @@ use crate::{
     calendar::Calendar,
     clock,
     credentials::Credentials,
-    error::{At, Error, Rejection, RejectionKind, Result},
+    error::{Error, ErrorKind, Rejection, RejectionKind, Result},
     event::{Concerns, Unparsed},
     key::Endpoint,
     market::{BARS, DAILY_BARS, MarketEvent, ORDERBOOKS, PRICING, QUOTES, Symbol, TRADES},
@@ -84,7 +84,7 @@ impl MarketData {
     /// Speaks `codec`. By default JSON; options feeds speak MessagePack, and nothing else.
     ///
     /// All who share a stream speak the same: who opens it with another codec than the first gets
-    /// [`Error::SettingsConflict`].
+    /// [`ErrorKind::SettingsConflict`].
     #[must_use]
     pub fn codec(self, codec: Codec) -> Self {
         Self { codec, ..self }
@@ -183,11 +183,11 @@ impl Venue for MarketData {
             )));
         }
         match (self.account, Account::of(credentials)) {
-            (Some(wanted), Some(found)) if wanted != found => Err(Error::WrongAccount {
-                at: At::default(),
+            (Some(wanted), Some(found)) if wanted != found => Err(ErrorKind::WrongAccount {
                 wanted: wanted.name(),
                 found: found.name(),
-            }),
+            }
+            .into()),
             _ => Ok(()),
         }
     }

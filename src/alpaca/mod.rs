@@ -30,7 +30,7 @@ pub use self::{
 };
 use crate::{
     credentials::Credentials,
-    error::{At, Error, Result},
+    error::{Error, ErrorKind, Result},
     key::Endpoint,
     market::{
         BARS, Bar, DAILY_BARS, IMBALANCES, Imbalance, LULDS, LuldBand, NEWS, News, ORDERBOOKS,
@@ -98,7 +98,7 @@ pub fn news() -> MarketData {
 /// of the path, such as `/v2/iex`, `/v1beta3/crypto/us`, `/v1beta1/opra` or `/v1beta1/news`.
 ///
 /// # Errors
-/// [`Error::InvalidEndpoint`] where the path is none of Alpaca's. Name the feed then, and use [`MarketData::at`].
+/// [`ErrorKind::InvalidEndpoint`] where the path is none of Alpaca's. Name the feed then, and use [`MarketData::at`].
 ///
 /// # Examples
 /// ```
@@ -108,9 +108,10 @@ pub fn news() -> MarketData {
 /// # Ok::<(), trunkline::Error>(())
 /// ```
 pub fn market_data(endpoint: Endpoint) -> Result<MarketData> {
-    let feed = DataFeed::of_path(endpoint.path()).ok_or_else(|| Error::InvalidEndpoint {
-        at: At::default(),
-        why: "its path is that of no feed of Alpaca's",
+    let feed = DataFeed::of_path(endpoint.path()).ok_or_else(|| {
+        Error::from(ErrorKind::InvalidEndpoint {
+            why: "its path is that of no feed of Alpaca's",
+        })
     })?;
     Ok(MarketData::of(feed).at(endpoint))
 }
@@ -136,7 +137,7 @@ pub fn order_updates(account: Account) -> OrderUpdates {
 /// The updates of all orders of the account.
 ///
 /// None is ever dropped: the queue ends the subscription when it overflows, so that what was read has no hole, and
-/// policies that drop are refused ([`Error::LossyQueue`]). What the venue sends again, after a reconnect for example, is
+/// policies that drop are refused ([`ErrorKind::LossyQueue`]). What the venue sends again, after a reconnect for example, is
 /// not delivered again: each subscription remembers its last 4,096 execution ids.
 #[must_use]
 pub fn orders() -> Topics<OrderUpdate> {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     credentials::Credentials,
-    error::{At, Error, Rejection, RejectionKind, Result},
+    error::{Error, ErrorKind, Rejection, RejectionKind, Result},
     event::{Concerns, Unparsed},
     key::Endpoint,
     market::Code,
@@ -115,21 +115,21 @@ impl Venue for OrderUpdates {
     fn admit(&self, credentials: &Credentials) -> Result<()> {
         let found = Account::of(credentials).filter(|found| *found != self.account);
         if let Some(found) = found {
-            return Err(Error::WrongAccount {
-                at: At::default(),
+            return Err(ErrorKind::WrongAccount {
                 wanted: self.account.name(),
                 found: found.name(),
-            });
+            }
+            .into());
         }
         let other = match self.account {
             Account::Paper => Account::Live,
             Account::Live => Account::Paper,
         };
         if self.endpoint.host() == other.host() {
-            return Err(Error::InvalidEndpoint {
-                at: At::default(),
+            return Err(ErrorKind::InvalidEndpoint {
                 why: "this is the other account's host",
-            });
+            }
+            .into());
         }
         Ok(())
     }

@@ -1,5 +1,8 @@
 use super::*;
-use crate::{At, Credentials, ProxyAnswer, ProxyFault, Rejection, StreamKey, phase::Phase};
+use crate::{
+    At, Credentials, ProxyAnswer, ProxyFault, Rejection, StreamKey,
+    phase::{NextAttempt, Phase},
+};
 
 fn at() -> At {
     At::new(
@@ -9,34 +12,34 @@ fn at() -> At {
 }
 
 fn upgrade(status: u16, retry_after: Option<Duration>) -> Error {
-    Error::Upgrade {
-        at: at(),
-        kind: crate::venue::usual_meaning(status),
-        status,
-        retry_after,
-        location: None,
-    }
+    Error::new(
+        at(),
+        ErrorKind::Upgrade {
+            kind: crate::venue::usual_meaning(status),
+            status,
+            retry_after,
+            location: None,
+        },
+    )
 }
 
 const REAPING: (Duration, Duration) = (Duration::from_secs(9), Duration::from_secs(12));
 
 fn refused(kind: RejectionKind) -> Error {
     let rejection = Rejection::new(kind, "no");
-    Error::Refused {
-        at: at(),
-        rejection,
-    }
+    Error::new(at(), ErrorKind::Refused { rejection })
 }
 
 /// A status means what the venue says that it means.
 #[test]
 fn a_status_that_the_venue_judges_counts_as_any_other_refusal_of_its_kind() {
-    let judged = |kind| Error::Upgrade {
-        at: at(),
-        kind,
-        status: 418,
-        retry_after: None,
-        location: None,
+    let judged = |kind| {
+        Error::from(ErrorKind::Upgrade {
+            kind,
+            status: 418,
+            retry_after: None,
+            location: None,
+        })
     };
     use RejectionKind::{
         BadRequest, ConnectionLimit, Credentials, Entitlement, Evicted, SlowClient, SymbolLimit,
@@ -87,10 +90,7 @@ fn a_slot_that_is_not_reaped_is_waited_for_as_long_as_the_venue_says() {
 fn who_was_evicted_waits_for_minutes_and_longer_each_time() {
     let backoff = Backoff::default();
     let rejection = Rejection::new(RejectionKind::Evicted, "max_connections");
-    let evicted = Error::Evicted {
-        at: at(),
-        rejection,
-    };
+    let evicted = Error::new(at(), ErrorKind::Evicted { rejection });
     let wait = |count, random| {
         let rules = (&backoff, REAPING);
         delay(
@@ -107,13 +107,15 @@ fn who_was_evicted_waits_for_minutes_and_longer_each_time() {
         assert_eq!(wait(count, 1.0), Duration::from_secs(most));
     }
     assert!(wait(99, 1.0) < KEPT, "a rival that waits as long is none");
-    let by_status = Error::Upgrade {
-        at: at(),
-        kind: RejectionKind::Evicted,
-        status: 409,
-        retry_after: None,
-        location: None,
-    };
+    let by_status = Error::new(
+        at(),
+        ErrorKind::Upgrade {
+            kind: RejectionKind::Evicted,
+            status: 409,
+            retry_after: None,
+            location: None,
+        },
+    );
     for evicted in [&evicted, &by_status] {
         let why = origin(wait(99, 1.0), evicted, Class::Evicted);
         assert!(why.is_some_and(|why| why.contains("whoever")), "{evicted}");
@@ -141,18 +143,20 @@ fn what_a_human_must_mend_is_fatal_until_it_was_live_once() {
             "{status}"
         );
     }
-    let certificate = |certificate| Error::Tls {
-        at: at(),
-        why: String::new(),
-        certificate,
+    let certificate = |certificate| {
+        Error::from(ErrorKind::Tls {
+            why: String::new(),
+            certificate,
+        })
     };
     assert_eq!(class(&certificate(true), false), Class::Fatal);
     assert_eq!(class(&certificate(false), false), Class::Retry);
-    let proxy = |fault| Error::Proxy {
-        at: at(),
-        proxy: String::new(),
-        fault: Box::new(fault),
-        source: None,
+    let proxy = |fault| {
+        Error::from(ErrorKind::Proxy {
+            proxy: String::new(),
+            fault: Box::new(fault),
+            source: None,
+        })
     };
     let wanted = ProxyFault::LoginWanted {
         answer: ProxyAnswer::Socks(0xff),
@@ -179,14 +183,18 @@ fn what_a_human_must_mend_is_fatal_until_it_was_live_once() {
 fn refusals() -> [Error; 2] {
     let rejection = |kind, code| Rejection::new(kind, "").with_code(code);
     [
-        Error::Rejected {
-            at: at(),
-            rejection: rejection(RejectionKind::Credentials, 402),
-        },
-        Error::NotEntitled {
-            at: at(),
-            rejection: rejection(RejectionKind::Entitlement, 409),
-        },
+        Error::new(
+            at(),
+            ErrorKind::Rejected {
+                rejection: rejection(RejectionKind::Credentials, 402),
+            },
+        ),
+        Error::new(
+            at(),
+            ErrorKind::NotEntitled {
+                rejection: rejection(RejectionKind::Entitlement, 409),
+            },
+        ),
     ]
 }
 
@@ -266,15 +274,17 @@ fn the_bound_doubles_up_to_the_cap_and_retry_after_is_honored() {
 #[test]
 fn a_wait_of_more_than_five_minutes_says_where_it_comes_from() {
     let seconds = Duration::from_secs;
-    let asks_in_a_proxy = Error::Proxy {
-        at: at(),
-        proxy: String::new(),
-        fault: Box::new(ProxyFault::Failed(ProxyAnswer::Http {
-            status: 429,
-            retry_after: Some(seconds(400)),
-        })),
-        source: None,
-    };
+    let asks_in_a_proxy = Error::new(
+        at(),
+        ErrorKind::Proxy {
+            proxy: String::new(),
+            fault: Box::new(ProxyFault::Failed(ProxyAnswer::Http {
+                status: 429,
+                retry_after: Some(seconds(400)),
+            })),
+            source: None,
+        },
+    );
     let rules = (&Backoff::default(), REAPING);
     let wait = delay(
         rules,

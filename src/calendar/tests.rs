@@ -443,11 +443,8 @@ fn overrides_replace_what_the_table_says() {
 #[test]
 fn impossible_days_and_times_are_refused() {
     let calendar = Calendar::us_equities();
-    let refused = |result: Result<Calendar>| {
-        assert!(
-            matches!(result, Err(Error::InvalidConfig { .. })),
-            "{result:?}"
-        );
+    let refused = |result: Result<Calendar, InvalidValue>| {
+        assert!(result.is_err(), "{result:?}");
     };
     for (year, month, day) in [
         (2026, 2, 29),

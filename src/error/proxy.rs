@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use super::retry_after_note;
+use super::words::retry_after_note;
 
 /// What went wrong at a proxy. `Display` goes on behind its name: `the proxy http://proxy:3128 …`.
 ///
@@ -137,7 +137,7 @@ impl fmt::Display for ProxyAnswer {
             Self::Http {
                 status,
                 retry_after,
-            } => write!(f, "HTTP {status}{}", retry_after_note(retry_after)),
+            } => write!(f, "HTTP {status}{}", retry_after_note(*retry_after)),
             Self::Socks(reply) => write!(f, "SOCKS reply {reply}"),
         }
     }

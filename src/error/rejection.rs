@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::remedy::Remedy;
+
 /// What a venue said when it refused something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -10,8 +12,8 @@ pub struct Rejection {
     pub kind: RejectionKind,
     /// The venue's own words, with secrets masked and control characters escaped.
     pub message: Box<str>,
-    /// Errors lie in every update, so that this is kept small.
-    code: Option<Box<RejectionCode>>,
+    code: Option<RejectionCode>,
+    advice: Option<&'static str>,
 }
 
 impl Rejection {
@@ -30,6 +32,7 @@ impl Rejection {
             kind,
             message: message.into(),
             code: None,
+            advice: None,
         }
     }
 
@@ -37,7 +40,7 @@ impl Rejection {
     #[must_use]
     pub fn with_code(self, code: impl Into<RejectionCode>) -> Self {
         Self {
-            code: Some(Box::new(code.into())),
+            code: Some(code.into()),
             ..self
         }
     }
@@ -45,13 +48,28 @@ impl Rejection {
     /// The venue's own code for it, if it gave one.
     #[must_use]
     pub fn code(&self) -> Option<&RejectionCode> {
-        self.code.as_deref()
+        self.code.as_ref()
+    }
+
+    /// The same, where the session knows better than this crate what to do: what to type, or where to click.
+    #[must_use]
+    pub fn with_advice(self, advice: &'static str) -> Self {
+        Self {
+            advice: Some(advice),
+            ..self
+        }
+    }
+
+    /// What the session says to do, if it knows something.
+    #[must_use]
+    pub fn advice(&self) -> Option<&'static str> {
+        self.advice
     }
 
     /// The same with its texts changed.
     pub(crate) fn map_texts(self, change: impl Fn(&str) -> String) -> Self {
         let mut code = self.code;
-        if let Some(RejectionCode::Text(text)) = code.as_deref_mut() {
+        if let Some(RejectionCode::Text(text)) = &mut code {
             *text = change(text).into();
         }
         Self {
@@ -141,4 +159,18 @@ pub enum RejectionKind {
     SlowClient,
     /// A fault on the venue's side, or a deadline that passed. Retried.
     Temporary,
+}
+
+impl RejectionKind {
+    pub(super) fn remedy(self) -> Remedy {
+        match self {
+            Self::Credentials => Remedy::FixCredentials,
+            Self::Entitlement => Remedy::ChangePlan,
+            Self::ConnectionLimit | Self::Evicted => Remedy::CloseOthers,
+            Self::SymbolLimit => Remedy::ReduceSymbols,
+            Self::BadRequest => Remedy::FixRequest,
+            Self::SlowClient => Remedy::ReadFaster,
+            Self::Temporary => Remedy::RetryLater,
+        }
+    }
 }

@@ -15,11 +15,13 @@ fn stream() -> StreamKey {
 }
 
 fn lost() -> Error {
-    Error::Lost {
-        at: At::new(&stream(), Phase::Live),
-        why: "reset".to_owned(),
-        source: None,
-    }
+    Error::new(
+        At::new(&stream(), Phase::Live),
+        ErrorKind::Lost {
+            why: "reset".to_owned(),
+            source: None,
+        },
+    )
 }
 
 fn at(text: &str) -> Timestamp {
@@ -48,18 +50,22 @@ fn unparsed<T>(concerns: Concerns) -> Update<T> {
 }
 
 fn refusal() -> Error {
-    Error::Refused {
-        at: At::new(&stream(), Phase::Live),
-        rejection: Rejection::new(RejectionKind::BadRequest, "no such symbol").with_code(400),
-    }
+    Error::new(
+        At::new(&stream(), Phase::Live),
+        ErrorKind::Refused {
+            rejection: Rejection::new(RejectionKind::BadRequest, "no such symbol").with_code(400),
+        },
+    )
 }
 
 fn displacement() -> Error {
-    Error::Displaced {
-        at: At::new(&stream(), Phase::Live),
-        by: None,
-        priority: 1,
-    }
+    Error::new(
+        At::new(&stream(), Phase::Live),
+        ErrorKind::Displaced {
+            by: None,
+            priority: 1,
+        },
+    )
 }
 
 /// Each update there is, and the code of the error that it is a loss by, if it is one.

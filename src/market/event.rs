@@ -6,10 +6,7 @@ use super::{
     Bar, Imbalance, LuldBand, News, OrderBookUpdate, PerpetualPricing, Quote, Symbol, Timestamp,
     Trade, TradeCancel, TradeCorrection, TradeEvent, TradingStatus,
 };
-use crate::{
-    topic::{Channel, Payload, Topic},
-    venue::Routed,
-};
+use crate::topic::{Channel, Payload, Routed, Topic};
 
 /// A market-data message of any kind. What is rare is boxed, so that trades and quotes stay small.
 #[derive(Clone, Debug, PartialEq)]

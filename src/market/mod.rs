@@ -6,15 +6,12 @@
 mod bar;
 mod event;
 mod halt;
-mod names;
 mod news;
 mod order_book;
 mod perpetual;
 mod quote;
-mod timestamp;
 mod trade;
 
-pub(crate) use self::names::Letters;
 pub use self::{
     bar::{Bar, Interval},
     event::{
@@ -22,11 +19,14 @@ pub use self::{
         STATUSES, TRADES, UPDATED_BARS, topics,
     },
     halt::{Imbalance, LuldBand, TradingStatus},
-    names::{Code, Conditions, Symbol},
     news::News,
     order_book::{OrderBookUpdate, PriceLevel},
     perpetual::PerpetualPricing,
     quote::{Quote, Sides, TopOfBook},
-    timestamp::Timestamp,
     trade::{Trade, TradeCancel, TradeCorrection, TradeEvent},
+};
+pub(crate) use crate::names::Letters;
+pub use crate::{
+    names::{Code, Conditions, Symbol},
+    timestamp::Timestamp,
 };

@@ -1,7 +1,5 @@
 //! What is known of one symbol: its newest quote and trade, what the venue says of both topics, and who waits.
 
-use std::sync::Arc;
-
 use parking_lot::Mutex;
 
 use super::{
@@ -89,7 +87,7 @@ pub(super) struct Side<const N: usize> {
     /// The number of the last record that those who wait were told of.
     told: AtomicU64,
     standing: AtomicU64,
-    refusal: Mutex<Option<Arc<Error>>>,
+    refusal: Mutex<Option<Error>>,
 }
 
 impl<const N: usize> Side<N> {
@@ -154,7 +152,7 @@ impl<const N: usize> Side<N> {
             self.cut();
         }
         if let TopicNews::Refused(why) = news {
-            *self.refusal.lock() = Some(Arc::new(why.clone()));
+            *self.refusal.lock() = Some(why.clone());
         }
         self.standing.store(standing, Ordering::Release);
     }
@@ -164,7 +162,7 @@ impl<const N: usize> Side<N> {
     }
 
     /// Why the venue refused the topic, if it did.
-    pub(super) fn refusal(&self) -> Option<Arc<Error>> {
+    pub(super) fn refusal(&self) -> Option<Error> {
         // In a forked child, the stream's thread may hold that lock for ever.
         if self.standing.load(Ordering::Acquire) != REFUSED || is_forked() {
             return None;

@@ -34,7 +34,7 @@ use self::{
 use crate::{
     calendar::{Calendar, TradingSession},
     clock,
-    error::{At, Error, Result},
+    error::{At, Error, ErrorKind, Result},
     market::{MarketEvent, QUOTES, Symbol, TRADES, Timestamp, TopOfBook, topics},
     price::{Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, Reading},
     stream::{StreamHandle, sink::Attached},
@@ -76,7 +76,7 @@ use crate::{
 /// subscription is told.
 ///
 /// # Forks
-/// In a forked child nothing comes in any more: values grow old there, and waiting is [`Error::Forked`].
+/// In a forked child nothing comes in any more: values grow old there, and waiting is [`ErrorKind::Forked`].
 ///
 /// # Examples
 /// ```
@@ -116,7 +116,7 @@ impl<V: Venue<Event = MarketEvent>> StreamHandle<V> {
     /// reconnects, the topics wait for it.
     ///
     /// # Errors
-    /// [`Error::InvalidTopic`] if the venue has no such symbols, for `*` (a book names its symbols), or the error the
+    /// [`ErrorKind::InvalidTopic`] if the venue has no such symbols, for `*` (a book names its symbols), or the error the
     /// stream ended with.
     pub fn prices<S: Into<Symbol>>(
         &self,
@@ -161,7 +161,7 @@ impl PriceBook {
     /// trade, else the only side of a quote that lacks the other. Only prices above zero count.
     ///
     /// # Errors
-    /// [`Error::NotFresh`].
+    /// [`ErrorKind::NotFresh`].
     pub fn best_price(&self, symbol: &str, max_age: Duration) -> Result<Aged<BestPrice>> {
         self.cell(symbol)
             .and_then(|cell| self.0.table.best_price(cell, max_age, clock::moment))
@@ -172,8 +172,8 @@ impl PriceBook {
     /// see [`TopOfBook::sides`].
     ///
     /// # Errors
-    /// [`Error::NoPrice`] says what stands in the way. At once: the error that the stream ended with, the venue's
-    /// refusal of the symbol's quotes, or [`Error::NotFresh`] for a symbol that is not in the book.
+    /// [`ErrorKind::NoPrice`] says what stands in the way. At once: the error that the stream ended with, the venue's
+    /// refusal of the symbol's quotes, or [`ErrorKind::NotFresh`] for a symbol that is not in the book.
     pub fn wait_fresh(
         &self,
         symbol: &str,
@@ -231,9 +231,9 @@ impl PriceBook {
     pub fn unconfirmed(&self) -> Vec<(Topic, Option<Error>)> {
         let mut unconfirmed = Vec::new();
         self.0.table.index.each(|cell| {
-            let mut add = |channel, is_confirmed: bool, refusal: Option<Arc<Error>>| {
+            let mut add = |channel, is_confirmed: bool, refusal: Option<Error>| {
                 if cell.is_member() && !is_confirmed {
-                    let refusal = refusal.map(|error| self.0.attached.told((*error).clone()));
+                    let refusal = refusal.map(|error| self.0.attached.told(error));
                     unconfirmed.push((Topic::new(channel, &cell.symbol), refusal));
                 }
             };
@@ -309,7 +309,7 @@ impl PriceBook {
     }
 
     fn not_fresh(&self, missing: NotFresh) -> Error {
-        self.0.attached.told(Error::not_fresh(missing))
+        self.0.attached.told(Error::from(missing))
     }
 
     fn wait_for_quote(
@@ -320,9 +320,7 @@ impl PriceBook {
     ) -> Result<Aged<TopOfBook>> {
         self.wait(&cell.quoted, timeout, || {
             let quote = self.0.table.quote(cell, max_age, clock::moment);
-            quote
-                .into_fresh()
-                .map_err(|lack| (lack, cell.quote.refusal()))
+            quote.fresh().map_err(|lack| (lack, cell.quote.refusal()))
         })
     }
 
@@ -344,7 +342,7 @@ impl PriceBook {
         &self,
         gate: &Gate,
         timeout: Duration,
-        look: impl Fn() -> Result<T, (NotFresh, Option<Arc<Error>>)>,
+        look: impl Fn() -> Result<T, (NotFresh, Option<Error>)>,
     ) -> Result<T> {
         let table = &self.0.table;
         let lifecycle = self.0.attached.stream().lifecycle();
@@ -359,9 +357,10 @@ impl PriceBook {
                     return Some(Err(lifecycle.ended(reason.clone())));
                 }
                 match (&missing.lack, refusal) {
-                    (Lack::NotInBook, _) => Some(Err(Error::not_fresh(missing))),
+                    (Lack::NotInBook, _) => Some(Err(missing.into())),
                     (_, Some(refusal)) if self.is_refused(&missing.symbol) => {
-                        Some(Err((*refusal).clone()))
+                        let topic = Topic::new(QUOTES, &missing.symbol);
+                        Some(Err(refusal.about(&[topic])))
                     }
                     _ => None,
                 }
@@ -394,12 +393,14 @@ impl PriceBook {
             },
             session => Obstacle::Quiet(session),
         };
-        Error::NoPrice {
-            at: At::new(stream.key(), state.phase),
-            missing,
-            obstacle,
-            cause: state.cause.filter(|_| !is_live).map(Arc::new),
-        }
+        Error::new(
+            At::new(stream.key(), state.phase),
+            ErrorKind::NoPrice {
+                missing,
+                obstacle,
+                cause: state.cause.filter(|_| !is_live),
+            },
+        )
     }
 }
 
@@ -443,7 +444,7 @@ impl Price {
     /// See [`PriceBook::best_price`].
     ///
     /// # Errors
-    /// [`Error::NotFresh`].
+    /// [`ErrorKind::NotFresh`].
     pub fn best_price(&self, max_age: Duration) -> Result<Aged<BestPrice>> {
         let table = &self.book.0.table;
         table

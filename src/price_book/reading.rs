@@ -11,6 +11,7 @@ use crate::{
     clock::{Moment, SUSPEND},
     market::{Sides, TopOfBook},
     price::{Aged, BestPrice, Lack, LastTrade, NotFresh, PriceSource, Reading},
+    source::Source,
 };
 
 impl Table {
@@ -68,7 +69,7 @@ impl Table {
         max_age: Duration,
         now: impl Fn() -> Moment,
     ) -> Result<Aged<BestPrice>, NotFresh> {
-        let quote = self.quote(cell, max_age, &now).into_fresh();
+        let quote = self.quote(cell, max_age, &now).fresh();
         if let Ok(quote) = &quote
             && let Some(mid) = quote.mid()
         {
@@ -140,7 +141,7 @@ fn nothing<const N: usize>(cell: &Cell, side: &Side<N>) -> NotFresh {
     let lack = if !cell.is_member() {
         Lack::NotInBook
     } else if let Some(error) = side.refusal() {
-        Lack::Refused(error)
+        Lack::Refused(Source::new(error))
     } else if side.is_confirmed() && side.is_missed(0) {
         Lack::Unparsed { age: None }
     } else if side.is_confirmed() {

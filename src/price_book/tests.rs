@@ -478,12 +478,18 @@ fn what_the_venue_refused_says_so_and_ends_a_wait_at_once() {
         book.wait_fresh("BAD", SECOND, Duration::MAX).unwrap_err(),
         book.wait_price("BAD", SECOND, Duration::MAX).unwrap_err(),
     ] {
-        assert!(matches!(error, Error::Refused { .. }), "{error:?}");
+        assert!(
+            matches!(error.kind(), ErrorKind::Refused { .. }),
+            "{error:?}"
+        );
     }
     // It is asked for again, so the refusal is not the last word any more.
     book.add(["BAD"]).unwrap();
     let error = book.wait_fresh("BAD", SECOND, Duration::ZERO).unwrap_err();
-    assert!(matches!(error, Error::NoPrice { .. }), "{error:?}");
+    assert!(
+        matches!(error.kind(), ErrorKind::NoPrice { .. }),
+        "{error:?}"
+    );
     bench.step();
     bench.say(&listed(&["GOOD", "BAD"]));
     bench.say(&quote("BAD", 2));
@@ -523,7 +529,10 @@ fn symbols_come_and_go_without_disturbing_others() {
     );
     assert!(book.symbol("A").is_none());
     let error = price.wait_fresh(SECOND, Duration::MAX).unwrap_err();
-    assert!(matches!(error, Error::NotFresh { .. }), "{error:?}");
+    assert!(
+        matches!(error.kind(), ErrorKind::NotFresh { .. }),
+        "{error:?}"
+    );
     bench.step();
     assert_eq!(
         bench.sent(),
@@ -531,7 +540,10 @@ fn symbols_come_and_go_without_disturbing_others() {
     );
     for wrong in [book.add(["*"]), book.add(["C", "no such symbol"])] {
         assert!(
-            matches!(wrong, Err(Error::InvalidTopic { .. })),
+            matches!(
+                wrong.as_ref().map_err(Error::kind),
+                Err(ErrorKind::InvalidTopic { .. })
+            ),
             "{wrong:?}"
         );
     }
@@ -551,7 +563,7 @@ fn symbols_come_and_go_without_disturbing_others() {
 fn a_wait_in_vain_says_what_stands_in_the_way() {
     let (mut bench, book) = book_of(&["A"]);
     let obstacle = |bench: &Bench, utc: &str| {
-        let missing = book.quote("A", SECOND).into_fresh().unwrap_err();
+        let missing = book.quote("A", SECOND).fresh().unwrap_err();
         let error = book.no_price(missing, bench.peer.now(), utc.parse().unwrap());
         // Without the stream's name in front.
         let text = error.to_string();
@@ -582,7 +594,7 @@ fn a_wait_in_vain_says_what_stands_in_the_way() {
     assert!(cause.to_string().contains("cut"), "{cause}");
     bench.end(&EndReason::Closed);
     let error = book.wait_fresh("A", SECOND, Duration::MAX).unwrap_err();
-    assert!(matches!(error, Error::Closed { .. }), "{error:?}");
+    assert!(matches!(error.kind(), ErrorKind::Closed), "{error:?}");
     assert!(bench.quoted(&book, "A", Duration::MAX).starts_with("never"));
 }
 
@@ -645,7 +657,7 @@ fn a_thousand_who_wait_look_once_per_update_of_theirs_and_nobody_else_does() {
     until([6, 7, 2]);
     for thread in waiting {
         let error = thread.join().unwrap().unwrap_err();
-        assert!(matches!(error, Error::Closed { .. }), "{error:?}");
+        assert!(matches!(error.kind(), ErrorKind::Closed), "{error:?}");
     }
     until([6, 7, 2]);
     assert_eq!(book.0.table.waiting.load(Ordering::SeqCst), 0);
@@ -662,11 +674,11 @@ fn a_slot_that_the_venue_still_counts_is_named_with_the_next_attempt() {
     bench.say(CONNECTED);
     bench.say(r#"[{"T":"error","code":406,"msg":"connection limit exceeded"}]"#);
     assert_eq!(bench.phase(), Phase::Waiting);
-    let missing = book.quote("A", SECOND).into_fresh().unwrap_err();
+    let missing = book.quote("A", SECOND).fresh().unwrap_err();
     let error = book.no_price(missing, bench.peer.now(), Timestamp::from_nanos(0));
-    let Error::NoPrice {
+    let ErrorKind::NoPrice {
         obstacle, cause, ..
-    } = &error
+    } = error.kind()
     else {
         panic!("{error:?}");
     };
@@ -674,10 +686,8 @@ fn a_slot_that_the_venue_still_counts_is_named_with_the_next_attempt() {
         matches!(obstacle, Obstacle::Line { retry_in: Some(wait) } if *wait >= 9 * SECOND),
         "{error:?}"
     );
-    assert!(matches!(
-        cause.as_deref(),
-        Some(Error::ConnectionLimit { .. })
-    ));
+    let cause = cause.as_ref().map(Error::kind);
+    assert!(matches!(cause, Some(ErrorKind::ConnectionLimit { .. })));
     assert_eq!(error.remedy(), crate::Remedy::CloseOthers);
 }
 
@@ -693,11 +703,13 @@ fn the_end_of_the_stream_ends_waits_at_once_before_and_after_it() {
         std::thread::yield_now();
     }
     let at = At::new(late.0.attached.stream().key(), Phase::Ended);
-    bench.end(&EndReason::Failed(Error::GaveUp {
-        at: at.clone(),
-        failures: 3,
-        cause: Arc::new(Error::Closed { at }),
-    }));
+    bench.end(&EndReason::Failed(Error::new(
+        at.clone(),
+        ErrorKind::GaveUp {
+            failures: 3,
+            cause: Error::new(at, ErrorKind::Closed),
+        },
+    )));
     let deadline = clock::now() + GENEROUS;
     while !early.is_finished() {
         assert!(clock::now() < deadline, "it was not told");
@@ -708,7 +720,7 @@ fn the_end_of_the_stream_ends_waits_at_once_before_and_after_it() {
         late.wait_fresh("A", SECOND, Duration::MAX).unwrap_err(),
     ] {
         assert!(
-            matches!(error, Error::GaveUp { failures: 3, .. }),
+            matches!(error.kind(), ErrorKind::GaveUp { failures: 3, .. }),
             "{error:?}"
         );
     }

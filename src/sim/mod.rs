@@ -52,7 +52,7 @@ use self::{exchange::Control, server::Server};
 use crate::{
     alpaca::{self, Account, Feed, MarketData, OrderUpdates},
     credentials::Credentials,
-    error::{At, Error, Result, Source},
+    error::{At, Error, ErrorKind, Result, Source},
     key::{Endpoint, StreamKey},
     market::{MarketEvent, Symbol},
     order::{OrderUpdate, Side},
@@ -90,8 +90,8 @@ impl Sim {
     /// Starts a simulator.
     ///
     /// # Errors
-    /// [`Error::InvalidConfig`] when a value of `config` makes no sense or its address cannot be listened on, and
-    /// [`Error::Spawn`] when the system refuses a thread or a poller.
+    /// [`ErrorKind::InvalidConfig`] when a value of `config` makes no sense or its address cannot be listened on, and
+    /// [`ErrorKind::Spawn`] when the system refuses a thread or a poller.
     pub fn start(config: SimConfig) -> Result<Self> {
         config.validate()?;
         let cannot_listen = |error: std::io::Error| {
@@ -106,9 +106,13 @@ impl Sim {
             }
         };
         let stream = StreamKey::new(&endpoint_at(address, ""), &credentials);
-        let refused = |error| Error::Spawn {
-            at: At::new(&stream, Phase::Resolving),
-            source: Source::new(error),
+        let refused = |error| {
+            Error::new(
+                At::new(&stream, Phase::Resolving),
+                ErrorKind::Spawn {
+                    source: Source::new(error),
+                },
+            )
         };
         let shared = Arc::new(Shared::default());
         let (server, waker) =

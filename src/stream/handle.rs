@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock,
     correlation::CorrelationId,
-    error::{At, Doing, Error, Result},
+    error::{At, Doing, Error, ErrorKind, Result},
     event::EndReason,
     health::Health,
     key::StreamKey,
@@ -67,9 +67,9 @@ impl<V: Venue> StreamHandle<V> {
     /// stream is live, and while it reconnects, topics wait for it.
     ///
     /// # Errors
-    /// [`Error::InvalidTopic`] if the venue has no such topic, [`Error::NoTopics`] where none is named,
-    /// [`Error::InvalidConfig`] for a queue of no length or of next to no bytes,
-    /// [`Error::LossyQueue`] for one that drops what must not be dropped, or the error the stream ended with.
+    /// [`ErrorKind::InvalidTopic`] if the venue has no such topic, [`ErrorKind::NoTopics`] where none is named,
+    /// [`ErrorKind::InvalidConfig`] for a queue of no length or of next to no bytes,
+    /// [`ErrorKind::LossyQueue`] for one that drops what must not be dropped, or the error the stream ended with.
     pub fn subscribe<T: Payload<Source = V::Event>>(
         &self,
         topics: Topics<T>,
@@ -78,7 +78,7 @@ impl<V: Venue> StreamHandle<V> {
         let lease = self.lease.scoped(parts.correlation.take());
         let subscribe = || {
             if parts.topics.is_empty() {
-                return Err(Error::NoTopics { at: At::default() });
+                return Err(ErrorKind::NoTopics.into());
             }
             let bytes = parts.queue_bytes.or(self.queue.bytes);
             let limit = QueueLimit {
@@ -103,10 +103,7 @@ impl<V: Venue> StreamHandle<V> {
             return Ok(limit);
         }
         match chosen {
-            Some(QueueLimit { overflow, .. }) => Err(Error::LossyQueue {
-                at: At::default(),
-                overflow,
-            }),
+            Some(QueueLimit { overflow, .. }) => Err(ErrorKind::LossyQueue { overflow }.into()),
             None => Ok(QueueLimit::new(limit.events, Overflow::End)),
         }
     }
@@ -155,7 +152,7 @@ impl<V: Venue> StreamHandle<V> {
     /// Blocks until the stream is live, for `timeout` at most.
     ///
     /// # Errors
-    /// [`Error::TimedOut`] with the phase, the last cause and the next attempt, or the error the stream ended with.
+    /// [`ErrorKind::TimedOut`] with the phase, the last cause and the next attempt, or the error the stream ended with.
     pub fn wait_live(&self, timeout: Duration) -> Result<()> {
         self.stream
             .lifecycle
@@ -197,7 +194,7 @@ impl<V: Venue> StreamHandle<V> {
     /// Gives this hold back and, as it was the last, waits for the stream to end, for `timeout` at most.
     ///
     /// # Errors
-    /// At once [`Error::StillShared`], if others hold the stream: it stays open. [`Error::TimedOut`] if its thread did
+    /// At once [`ErrorKind::StillShared`], if others hold the stream: it stays open. [`ErrorKind::TimedOut`] if its thread did
     /// not end in time, whoever asked it to: its key stays taken until it does. The stream's own thread cannot wait for
     /// itself, and gets that at once.
     pub fn close(self, timeout: Duration) -> Result<LineClosed> {
@@ -206,10 +203,10 @@ impl<V: Venue> StreamHandle<V> {
         let error = match stream.lifecycle.check_process() {
             Err(forked) => forked,
             Ok(()) => match lease.give_back() {
-                Released::Shared(leases) => Error::StillShared {
-                    at: At::new(&stream.key, stream.lifecycle.phase()),
-                    leases,
-                },
+                Released::Shared(leases) => Error::new(
+                    At::new(&stream.key, stream.lifecycle.phase()),
+                    ErrorKind::StillShared { leases },
+                ),
                 // Also where somebody else ends it, by a shutdown: that may still be at it.
                 Released::Last | Released::Stale => {
                     if lease.end(clock::after(started, timeout)) {

@@ -25,7 +25,7 @@ use crate::{
     clock,
     config::Config,
     credentials::Credentials,
-    error::{At, Error},
+    error::{At, Error, ErrorKind},
     event::{EndReason, Gap, Notice},
     key::{Endpoint, StreamKey},
     phase::Phase,
@@ -215,11 +215,13 @@ impl<V: Venue> InMemoryStream<V> {
     }
 
     fn lost(&self) -> Error {
-        Error::Lost {
-            at: At::new(&self.stream.key, Phase::Live),
-            why: "the test feed says so".to_owned(),
-            source: None,
-        }
+        Error::new(
+            At::new(&self.stream.key, Phase::Live),
+            ErrorKind::Lost {
+                why: "the test feed says so".to_owned(),
+                source: None,
+            },
+        )
     }
 }
 

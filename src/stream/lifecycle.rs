@@ -14,7 +14,7 @@ use crossbeam_channel::{Receiver, Sender};
 
 use crate::{
     clock,
-    error::{At, Doing, Error, Result},
+    error::{At, Doing, Error, ErrorKind, Result},
     event::EndReason,
     key::StreamKey,
     phase::Phase,
@@ -188,12 +188,13 @@ impl Lifecycle {
     }
 
     /// # Errors
-    /// [`Error::Forked`] in a child of the process that opened the stream.
+    /// [`ErrorKind::Forked`] in a child of the process that opened the stream.
     pub(crate) fn check_process(&self) -> Result<()> {
         if self.process.is_parent() {
-            return Err(Error::Forked {
-                at: At::new(&self.key, Phase::Ended),
-            });
+            return Err(Error::new(
+                At::new(&self.key, Phase::Ended),
+                ErrorKind::Forked,
+            ));
         }
         Ok(())
     }
@@ -202,7 +203,7 @@ impl Lifecycle {
     /// the subscriptions are closed a moment later.
     ///
     /// # Errors
-    /// [`Error::Forked`] in a child of the process that opened the stream, and the error that the stream ended with.
+    /// [`ErrorKind::Forked`] in a child of the process that opened the stream, and the error that the stream ended with.
     pub(crate) fn check_open(&self) -> Result<()> {
         self.check_process()?;
         let ended = self.state.lock().ended.clone();
@@ -256,23 +257,25 @@ impl Lifecycle {
     pub(crate) fn ended(&self, reason: EndReason) -> Error {
         match reason {
             EndReason::Failed(error) => error,
-            EndReason::Closed | EndReason::Done => Error::Closed {
-                at: At::new(&self.key, self.phase()),
-            },
+            EndReason::Closed | EndReason::Done => {
+                Error::new(At::new(&self.key, self.phase()), ErrorKind::Closed)
+            }
         }
     }
 
     /// What a call whose deadline passed gets: the phase, the last cause and the next attempt say why.
     pub(crate) fn timed_out(&self, doing: Doing) -> Error {
         let state = self.snapshot();
-        Error::TimedOut {
-            doing,
-            at: At::new(&self.key, state.phase),
-            retry_in: state
-                .retry_at
-                .map(|at| at.saturating_duration_since(clock::now()))
-                .filter(|wait| *wait > Duration::ZERO),
-            cause: state.cause.map(Arc::new),
-        }
+        Error::new(
+            At::new(&self.key, state.phase),
+            ErrorKind::TimedOut {
+                doing,
+                retry_in: state
+                    .retry_at
+                    .map(|at| at.saturating_duration_since(clock::now()))
+                    .filter(|wait| *wait > Duration::ZERO),
+                cause: state.cause,
+            },
+        )
     }
 }

@@ -96,7 +96,7 @@ use crate::{
     config::Config,
     correlation::CorrelationId,
     credentials::Credentials,
-    error::{At, Error, Result, Source},
+    error::{At, Error, ErrorKind, Result, SettingDifference, Source},
     event::EndReason,
     health::{CounterValues, Health, SubscriptionHealth},
     key::StreamKey,
@@ -187,25 +187,31 @@ impl<V: Venue> Stream<V> {
         })
     }
 
-    /// The names of the settings that somebody who asks for `venue` and `config` would have otherwise.
+    /// The settings that somebody who asks for `venue` and `config` would have otherwise.
     pub(crate) fn differences(
         &self,
         venue: &V,
         rules: &Rules,
         config: &Config,
-    ) -> Vec<&'static str> {
+    ) -> Vec<SettingDifference> {
         let (here, there) = (self.venue.settings(), venue.settings());
-        let only_in = |one: &[(&'static str, String)], other: &[(&'static str, String)]| {
-            let differing = one.iter().filter(|setting| !other.contains(setting));
-            differing.map(|(name, _)| *name).collect::<Vec<_>>()
+        let of = |settings: &[(&'static str, String)], name| {
+            let named = settings.iter().filter(|(known, _)| *known == name);
+            let values: Vec<&str> = named.map(|(_, value)| value.as_str()).collect();
+            values.join(" ")
         };
-        let mut differences = only_in(&here, &there);
-        differences.extend(only_in(&there, &here));
-        differences.sort_unstable();
-        differences.dedup();
-        differences.extend((self.rules != *rules).then_some("rules"));
-        differences.extend(self.config.differences(config));
-        differences
+        let mut names: Vec<_> = here.iter().chain(&there).map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        names.dedup();
+        let venues = names
+            .into_iter()
+            .map(|name| (name, of(&here, name), of(&there, name)));
+        let venues = venues.filter(|(_, open, asked)| open != asked);
+        venues
+            .map(|(name, open, asked)| SettingDifference::new(name, open, asked))
+            .chain(SettingDifference::between("rules", &self.rules, rules))
+            .chain(self.config.differences(config))
+            .collect()
     }
 
     /// Tells the table the venue's rules, before it is asked for anything.
@@ -257,7 +263,7 @@ impl<V: Venue> Stream<V> {
     /// Starts the thread of a stream that was just claimed, if it is `admitted`.
     ///
     /// # Errors
-    /// [`Error::Spawn`], why it is not admitted, or [`Error::InvalidConfig`] for a proxy of the environment that makes no
+    /// [`ErrorKind::Spawn`], why it is not admitted, or [`ErrorKind::InvalidConfig`] for a proxy of the environment that makes no
     /// sense. The claim is given up then, and whoever joined in the meantime is told.
     pub(crate) fn start(
         self: &Arc<Self>,
@@ -309,10 +315,12 @@ impl<V: Venue> Stream<V> {
                 Ok(())
             }
             Err(error) => {
-                let error = Error::Spawn {
-                    at: At::new(&self.key, self.lifecycle.phase()),
-                    source: Source::new(error),
-                };
+                let error = Error::new(
+                    At::new(&self.key, self.lifecycle.phase()),
+                    ErrorKind::Spawn {
+                        source: Source::new(error),
+                    },
+                );
                 guard.reason = Some(EndReason::Failed(error.clone()));
                 Err(error)
             }
@@ -380,10 +388,10 @@ fn wind_up<V: Venue, T: Transport>(
     ended: std::thread::Result<EndReason>,
 ) -> EndReason {
     let panicked = |message: String| {
-        EndReason::Failed(Error::Panicked {
-            at: At::new(&stream.key, stream.lifecycle.phase()),
-            message,
-        })
+        EndReason::Failed(Error::new(
+            At::new(&stream.key, stream.lifecycle.phase()),
+            ErrorKind::Panicked { message },
+        ))
     };
     let reason = ended.unwrap_or_else(|panic| {
         let text = panic
@@ -412,10 +420,12 @@ struct Guard<V: Venue> {
 impl<V: Venue> Drop for Guard<V> {
     fn drop(&mut self) {
         let reason = self.reason.take().unwrap_or_else(|| {
-            EndReason::Failed(Error::Panicked {
-                at: At::new(&self.stream.key, self.stream.lifecycle.phase()),
-                message: "no message".to_owned(),
-            })
+            EndReason::Failed(Error::new(
+                At::new(&self.stream.key, self.stream.lifecycle.phase()),
+                ErrorKind::Panicked {
+                    message: "no message".to_owned(),
+                },
+            ))
         });
         self.stream.conclude(&reason);
     }
@@ -474,7 +484,7 @@ impl<V: Venue> SharedStream for Stream<V> {
             && !self.may_drop(&topics)
         {
             let at = At::default();
-            return Err(Error::LossyQueue { at, overflow });
+            return Err(Error::new(at, ErrorKind::LossyQueue { overflow }));
         }
         let wanted = self.wanted(&topics)?;
         let edit = |table: &mut TopicTable| {

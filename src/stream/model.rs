@@ -27,8 +27,8 @@ use super::{
     subscription::Drain,
 };
 use crate::{
-    At, Credentials, EndReason, Error, MarketEvent, Overflow, Phase, QueueLimit, Quote, StreamKey,
-    Update, clock,
+    At, Credentials, EndReason, Error, ErrorKind, MarketEvent, Overflow, Phase, QueueLimit, Quote,
+    StreamKey, Update, clock,
 };
 
 const SCOPE: ScopeId = ScopeId(0);
@@ -252,14 +252,16 @@ fn model_panic_against_wait() {
             move || lifecycle.wait_live(now + Duration::from_secs(3_600))
         });
         lifecycle.change(now, |state| state.phase = Phase::Connecting);
-        let error = Error::Panicked {
-            at: At::new(&key, Phase::Connecting),
-            message: "x".to_owned(),
-        };
+        let error = Error::new(
+            At::new(&key, Phase::Connecting),
+            ErrorKind::Panicked {
+                message: "x".to_owned(),
+            },
+        );
         lifecycle.end(now, &EndReason::Failed(error));
         assert!(matches!(
-            waiter.join().unwrap(),
-            Err(Error::Panicked { .. })
+            waiter.join().unwrap().as_ref().map_err(Error::kind),
+            Err(ErrorKind::Panicked { .. })
         ));
     });
 }

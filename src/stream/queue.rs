@@ -64,7 +64,7 @@ use super::{
 use crate::{
     clock,
     correlation::CorrelationId,
-    error::{At, Error},
+    error::{At, Error, ErrorKind},
     event::{Dropped, EndReason, Ended, Event, Gap, Notice, Update},
     health::SubscriptionHealth,
     key::StreamKey,
@@ -362,12 +362,15 @@ impl<E: Routed> Queue<E> {
     }
 
     pub(super) fn overflow_error(&self) -> Error {
-        Error::Overflow {
-            // Events are only taken in while it is.
-            at: At::new(&self.stream, Phase::Live),
-            capacity: self.room.events,
-            capacity_bytes: self.room.bytes,
-        }
+        // Events are only taken in while it is live.
+        let at = At::new(&self.stream, Phase::Live);
+        Error::new(
+            at,
+            ErrorKind::Overflow {
+                capacity: self.room.events,
+                capacity_bytes: self.room.bytes,
+            },
+        )
     }
 
     /// The subscription is gone: what is queued is destroyed, and nothing is taken in any more.
@@ -509,7 +512,7 @@ impl<E> Reader<E> {
         let mut entries = Entries::new();
         if !is_over {
             let at = At::new(&self.queue.stream, Phase::Ended);
-            entries.end(&EndReason::Failed(Error::Forked { at }));
+            entries.end(&EndReason::Failed(Error::new(at, ErrorKind::Forked)));
         }
         entries
     }

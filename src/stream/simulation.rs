@@ -51,8 +51,8 @@ use super::{
     wind_up,
 };
 use crate::{
-    Config, Credentials, EndReason, Error, MarketEvent, Notice, Overflow, Phase, QUOTES, Source,
-    StreamKey, Symbol, TRADES, Topic, Topics, Update,
+    Config, Credentials, EndReason, ErrorKind, MarketEvent, Notice, Overflow, Phase, QUOTES,
+    Source, StreamKey, Symbol, TRADES, Topic, Topics, Update,
     alpaca::wire::server::json as server,
     backoff::KEPT,
     clock::{self, SUSPEND},
@@ -817,10 +817,8 @@ impl Reader {
 
     fn notice(&mut self, notice: &Notice, line: &Line, speech: &Speech) {
         let name = self.name;
-        if let Notice::Refused {
-            error: Error::Refused { rejection, .. },
-            ..
-        } = notice
+        if let Notice::Refused { error, .. } = notice
+            && let ErrorKind::Refused { rejection } = error.kind()
             && speech.answers != Answers::State
         {
             let code = (speech.code)();
@@ -857,7 +855,7 @@ impl Reader {
             // Times of the events mean nothing here.
             Notice::Behind { .. } => {}
             Notice::NotLive { attempt, cause, .. } => {
-                let is_held_back = matches!(cause, Error::HeldBack { .. });
+                let is_held_back = matches!(cause.kind(), ErrorKind::HeldBack { .. });
                 assert_eq!(*attempt == 0, is_held_back, "{name}: {notice}");
             }
             Notice::Displaced { .. } => panic!("{name}: nothing is kept within a budget"),
@@ -874,12 +872,16 @@ impl Reader {
         let name = self.name;
         assert!(!self.ended, "{name}: ended twice");
         self.ended = true;
-        match reason {
-            EndReason::Failed(Error::Overflow { .. }) => {
+        let kind = match reason {
+            EndReason::Failed(error) => Some(error.kind()),
+            _ => None,
+        };
+        match kind {
+            Some(ErrorKind::Overflow { .. }) => {
                 assert_eq!(self.policy, Overflow::End, "{name}");
                 assert!(self.routed.len() > self.limit, "{name}: it had room");
             }
-            EndReason::Failed(Error::Panicked { message, .. }) => {
+            Some(ErrorKind::Panicked { message }) => {
                 assert!(line.panicked, "{name}: {message}");
             }
             _ => {
@@ -1609,9 +1611,11 @@ impl<P: Personality> Simulation<P> {
         }
         self.count_routed();
         self.conclude(Err(panic));
-        let Some(EndReason::Failed(Error::Panicked { message, .. })) = self.handle.end_reason()
-        else {
+        let Some(EndReason::Failed(error)) = self.handle.end_reason() else {
             panic!("ended for {:?}", self.handle.end_reason())
+        };
+        let ErrorKind::Panicked { message } = error.kind() else {
+            panic!("ended for {error:?}")
         };
         // Once the stream stops, its credentials are out, and nothing is shown that may hold them.
         assert!(message == BUG || is_stopping, "{message}");
@@ -1651,7 +1655,7 @@ impl<P: Personality> Simulation<P> {
             None => list,
         };
         let subscription = match self.handle.subscribe(list) {
-            Err(Error::NoTopics { .. }) if wants == 0 => return,
+            Err(error) if wants == 0 && matches!(error.kind(), ErrorKind::NoTopics) => return,
             subscription => subscription.expect("the stream goes on"),
         };
         // The others ask when they read by it for the first time.

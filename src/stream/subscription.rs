@@ -154,8 +154,8 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// Blocks until the venue has confirmed every topic, for `timeout` at most: from here on their events are seen.
     ///
     /// # Errors
-    /// [`Error::Refused`](crate::Error::Refused) (or another refusal) as soon as the venue refuses a topic,
-    /// [`Error::Displaced`](crate::Error::Displaced) if one had to make room, [`Error::TimedOut`](crate::Error::TimedOut) with the stream's last cause, or the error the stream ended with.
+    /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) (or another refusal) as soon as the venue refuses a topic,
+    /// [`ErrorKind::Displaced`](crate::ErrorKind::Displaced) if one had to make room, [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) with the stream's last cause, or the error the stream ended with.
     pub fn wait_confirmed(&self, timeout: Duration) -> Result<()> {
         let waited = self.wait_answered(timeout);
         waited.map_err(|error| self.lease.told(error))
@@ -177,7 +177,7 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`wait_confirmed`](Self::wait_confirmed).
     ///
     /// # Errors
-    /// [`Error::InvalidTopic`](crate::Error::InvalidTopic) if the venue has no such topic, and nothing is added then; or
+    /// [`ErrorKind::InvalidTopic`](crate::ErrorKind::InvalidTopic) if the venue has no such topic, and nothing is added then; or
     /// the end of the stream.
     pub fn add<U: Payload<Source = T::Source>>(&self, topics: Topics<U>) -> Result<()> {
         let Parts {

@@ -25,7 +25,8 @@ use super::{
     subscriptions::DesiredTopics,
 };
 use crate::{
-    Config, Credentials, EndReason, Error, Gap, Notice, Phase, Proxy, Quote, Topics, Update,
+    Config, Credentials, EndReason, Error, ErrorKind, Gap, Notice, Phase, Proxy, Quote, Topics,
+    Update,
     alpaca::{self, Feed, MarketData},
     attempts::Attempts,
     clock,
@@ -275,7 +276,7 @@ fn the_whole_set_up_has_one_deadline() {
     assert_eq!(bench.phase(), Phase::Waiting);
     let cause = bench.stream.lifecycle.snapshot().cause.unwrap();
     assert!(
-        matches!(&cause, Error::Lost { at, .. } if at.phase == Some(Phase::Authenticating)),
+        matches!(cause.kind(), ErrorKind::Lost { .. } if cause.phase() == Some(Phase::Authenticating)),
         "{cause:?}"
     );
 }
@@ -287,7 +288,7 @@ fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
         (
             &[r#"[{"T":"error","code":500,"msg":"internal error"}]"#],
             false,
-            |error| matches!(error, Error::Refused { at, .. } if at.phase == Some(Phase::Authenticating)),
+            |error| matches!(error.kind(), ErrorKind::Refused { .. } if error.phase() == Some(Phase::Authenticating)),
         ),
         (
             &[
@@ -295,7 +296,7 @@ fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
                 r#"[{"T":"error","code":402,"msg":"auth failed"}]"#,
             ],
             true,
-            |error| matches!(error, Error::Rejected { .. }),
+            |error| matches!(error.kind(), ErrorKind::Rejected { .. }),
         ),
         (
             &[
@@ -303,7 +304,7 @@ fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
                 r#"[{"T":"error","code":409,"msg":"insufficient subscription"}]"#,
             ],
             true,
-            |error| matches!(error, Error::NotEntitled { .. }),
+            |error| matches!(error.kind(), ErrorKind::NotEntitled { .. }),
         ),
         (
             &[
@@ -311,7 +312,7 @@ fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
                 r#"[{"T":"error","code":406,"msg":"connection limit exceeded"}]"#,
             ],
             false,
-            |error| matches!(error, Error::ConnectionLimit { .. }),
+            |error| matches!(error.kind(), ErrorKind::ConnectionLimit { .. }),
         ),
         (
             &[
@@ -319,7 +320,7 @@ fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
                 r#"[{"T":"error","code":404,"msg":"auth timeout"}]"#,
             ],
             false,
-            |error| matches!(error, Error::Refused { .. }),
+            |error| matches!(error.kind(), ErrorKind::Refused { .. }),
         ),
         (
             &[
@@ -327,7 +328,7 @@ fn every_wrong_answer_of_a_venue_is_a_typed_error_in_its_phase() {
                 r#"[{"T":"error","code":500,"msg":"internal error"}]"#,
             ],
             false,
-            |error| matches!(error, Error::Refused { .. }),
+            |error| matches!(error.kind(), ErrorKind::Refused { .. }),
         ),
     ];
     for (frames, fatal, is) in cases {
@@ -370,8 +371,8 @@ fn the_error_of_a_set_up_says_what_came_instead() {
         bench.step();
         let cause = bench.stream.lifecycle.snapshot().cause.unwrap();
         assert!(
-            matches!(&cause, Error::Lost { at, why, .. }
-                if at.phase == Some(Phase::Authenticating) && why.contains("<html>")),
+            matches!(cause.kind(), ErrorKind::Lost { why, .. }
+                if cause.phase() == Some(Phase::Authenticating) && why.contains("<html>")),
             "{frames:?}: {cause:?}"
         );
         assert!(bench.next.is_some(), "it tries again");
@@ -419,13 +420,16 @@ fn refused_and_unresolved_try_again_and_a_wait_says_why() {
         .lifecycle
         .wait_live(clock::deadline(Duration::ZERO))
         .unwrap_err();
-    let Error::TimedOut {
+    let ErrorKind::TimedOut {
         cause: Some(cause), ..
-    } = &error
+    } = error.kind()
     else {
         panic!("{error:?}")
     };
-    assert!(matches!(**cause, Error::Unreachable { .. }), "{cause:?}");
+    assert!(
+        matches!(cause.kind(), ErrorKind::Unreachable { .. }),
+        "{cause:?}"
+    );
     assert!(error.is_retryable());
     assert_eq!(
         bench.leap(),
@@ -602,10 +606,13 @@ fn who_was_told_of_the_end_gets_its_error_from_every_call() {
     let mut bench = Bench::live();
     let (handle, quotes) = (bench.handle(), bench.subscribe(alpaca::quotes(["A"])));
     bench.step();
-    let rejected = Error::Rejected {
-        at: At::new(&bench.stream.key, Phase::Authenticating),
-        rejection: crate::Rejection::new(crate::RejectionKind::Credentials, "no").with_code(402),
-    };
+    let rejected = Error::new(
+        At::new(&bench.stream.key, Phase::Authenticating),
+        ErrorKind::Rejected {
+            rejection: crate::Rejection::new(crate::RejectionKind::Credentials, "no")
+                .with_code(402),
+        },
+    );
     let reason = EndReason::Failed(rejected);
     bench.stream.lifecycle.end(clock::now(), &reason);
     for is_closed in [false, true] {
@@ -1084,14 +1091,14 @@ fn a_limit_of_failures_ends_the_stream_with_the_last_of_them() {
     assert_eq!(bench.next, None, "it is over");
     assert_eq!(bench.peer.attempts(), 3);
     let cause = bench.stream.lifecycle.snapshot().cause.unwrap();
-    let Error::GaveUp {
+    let ErrorKind::GaveUp {
         failures: 3, cause, ..
-    } = cause
+    } = cause.kind()
     else {
         panic!("{cause:?}")
     };
     assert!(
-        matches!(&*cause, Error::Upgrade { status: 503, .. }),
+        matches!(cause.kind(), ErrorKind::Upgrade { status: 503, .. }),
         "{cause:?}"
     );
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use trunkline::{
-    EndReason, Error, Notice, Overflow, SubscriptionHealth, Symbol, TradeEvent, Update,
+    EndReason, ErrorKind, Notice, Overflow, SubscriptionHealth, Symbol, TradeEvent, Update,
 };
 
 /// What one subscription to trades has read.
@@ -115,7 +115,7 @@ impl Ledger {
             "{name}: {health:?}"
         );
         // An overflow that ends is itself the declaration of what did not fit.
-        let overflowed = matches!(&self.ended, Some(EndReason::Failed(Error::Overflow { .. })));
+        let overflowed = matches!(&self.ended, Some(EndReason::Failed(error)) if matches!(error.kind(), ErrorKind::Overflow { .. }));
         assert!(
             health.events_dropped == self.dropped || overflowed,
             "{name}: declared {}, {health:?}",

@@ -34,8 +34,8 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer};
 use trunkline::{
-    Backoff, Config, Credentials, Endpoint, Error, Manager, Proxy, StreamHandle, TradeEvent,
-    Update,
+    Backoff, Config, Credentials, Endpoint, Error, ErrorKind, Manager, Proxy, StreamHandle,
+    TradeEvent, Update,
     alpaca::{self, Feed, MarketData},
     sim::{Sim, SimConfig},
     venue::Rules,
@@ -529,12 +529,19 @@ pub fn failure(handle: &StreamHandle<MarketData>) -> Error {
         handle.end_reason().is_some() || handle.health().cause.is_some()
     });
     match handle.wait_live(Duration::ZERO) {
-        Err(Error::TimedOut {
-            cause: Some(cause), ..
-        }) => (*cause).clone(),
-        Err(error) => error,
+        Err(error) => match error.kind() {
+            ErrorKind::TimedOut {
+                cause: Some(cause), ..
+            } => cause.clone(),
+            _ => error,
+        },
         Ok(()) => panic!("it is live"),
     }
+}
+
+/// The names of the settings that two openers disagree about.
+pub(crate) fn names(differences: &[trunkline::SettingDifference]) -> Vec<&'static str> {
+    differences.iter().map(|setting| setting.name).collect()
 }
 
 /// A listener that completes no further TCP handshake, and what fills it.

@@ -95,8 +95,9 @@ fn credentials_that_are_refused_are_not_echoed() {
             Credentials::new("PKFINE", value).unwrap_err(),
             Credentials::from_reader(format!("{value}\n{value}\n{value}").as_bytes()).unwrap_err(),
         ] {
-            assert_eq!(error.code(), "invalid_credentials");
-            let text = format!("{error} {error:?} {error:#?}");
+            let whole = trunkline::Error::from(error.clone());
+            assert_eq!(whole.code(), "invalid_credentials");
+            let text = format!("{error} {error:?} {error:#?} {whole} {whole:?}");
             assert_clean(PLAIN, &text);
         }
     }

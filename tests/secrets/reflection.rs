@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trunkline::{Credentials, Error, Manager, Update, alpaca};
+use trunkline::{Credentials, Error, ErrorKind, Manager, Update, alpaca};
 
 use crate::{
     canary::{Canary, ODD, PLAIN, assert_clean, base64, inside},
@@ -274,9 +274,9 @@ fn the_reason_of_a_close_frame_is_in_no_record_where_debug_is_the_level() {
 
 /// The code of the error behind it all.
 fn innermost(error: &Error) -> Option<&'static str> {
-    match error {
-        Error::GaveUp { cause, .. } => innermost(cause),
-        error => Some(error.code()),
+    match error.kind() {
+        ErrorKind::GaveUp { cause, .. } => innermost(cause),
+        _ => Some(error.code()),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use trunkline::{Credentials, CredentialsFault, Error};
+use trunkline::{Credentials, CredentialsFault};
 
 use crate::{
     canary::{PLAIN, assert_clean},
@@ -138,12 +138,13 @@ fn a_file_that_others_may_touch_is_refused_with_the_remedy() {
     for mode in [0o640, 0o604, 0o620, 0o602, 0o610, 0o644, 0o777] {
         let error = with(&two_lines, mode).unwrap_err();
         assert!(
-            matches!(error, Error::InvalidCredentials { fault: CredentialsFault::Exposed { mode: seen }, .. } if seen == mode),
+            matches!(error, CredentialsFault::Exposed { mode: seen, .. } if seen == mode),
             "{error:?}"
         );
         let text = format!("{error} {error:?}");
         assert!(
-            text.contains(&format!("{mode:o}")) && text.contains("`chmod 600`"),
+            text.contains(&format!("{mode:o}"))
+                && text.contains(&format!("`chmod 600 {}`", path.display())),
             "{text}"
         );
         assert_clean(PLAIN, &text);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use trunkline::{
-    Calendar, Config, Credentials, Error, Manager, MarketEvent, Notice, Overflow, Proxy,
+    Calendar, Config, Credentials, Error, ErrorKind, Manager, MarketEvent, Notice, Overflow, Proxy,
     ProxyServer, RejectionKind, Resolver, TradeEvent, Unparsed, Update,
     alpaca::{self, Account, Feed},
     sim::{Accept, Fault, FaultKind, FaultScript, Sim, SimConfig},
@@ -39,22 +39,22 @@ impl Shown {
     fn error(&mut self, error: &Error) {
         self.add(error);
         self.add(&error.remedy());
-        if let Error::Rejected { at, rejection } = error {
-            self.add(at);
+        if let ErrorKind::Rejected { rejection } = error.kind() {
+            self.add(error.at());
             self.add(rejection);
             self.add(&rejection.kind);
         }
-        if let Error::InvalidCredentials { fault, .. } = error {
+        if let ErrorKind::InvalidCredentials { fault, .. } = error.kind() {
             self.add(fault);
         }
-        if let Error::Unreachable { source, .. } = error {
+        if let ErrorKind::Unreachable { source, .. } = error.kind() {
             self.add(source);
         }
-        if let Error::TimedOut { doing, cause, .. } = error {
+        if let ErrorKind::TimedOut { doing, cause, .. } = error.kind() {
             self.add(doing);
             cause.iter().for_each(|cause| self.error(cause));
         }
-        if let Error::GaveUp { cause, .. } = error {
+        if let ErrorKind::GaveUp { cause, .. } = error.kind() {
             self.error(cause);
         }
     }
@@ -245,7 +245,7 @@ fn life(shown: &mut Shown, canary: Canary) {
 
 fn errors(shown: &mut Shown, canary: Canary) {
     let credentials = Credentials::new(canary.key, canary.secret).unwrap();
-    shown.error(&Credentials::new("", canary.secret).unwrap_err());
+    shown.error(&Credentials::new("", canary.secret).unwrap_err().into());
     let venue = |url: &str| alpaca::stocks(Feed::Iex).at(url.parse().unwrap());
     shown.add(alpaca::stocks(Feed::Iex).endpoint());
     let mut config = quick();

@@ -3,10 +3,7 @@
 //! [`end`](Driver::end) begins here, at the one call of it in [`step`](Driver::step). What it calls returns no outcome:
 //! the connection ends once.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{
     Driver, Ending,
@@ -14,12 +11,12 @@ use super::{
 };
 use crate::{
     attempts::Hold,
-    backoff::{self, Class, NextAttempt, Refusals, Worth},
+    backoff::{self, Class, Refusals, Worth},
     clock,
     config::Backoff,
-    error::{At, Error, Rejection, RejectionKind},
+    error::{At, Error, ErrorKind, Rejection, RejectionKind},
     event::{EndReason, Gap},
-    phase::Phase,
+    phase::{NextAttempt, Phase},
     record,
     stream::{router::Outage, topics::TopicTable},
     transport::{Fault, Transport},
@@ -125,10 +122,12 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let error = match ending {
             Ending::Stopped => return self.stop(now),
             Ending::Verdict(Verdict::Done) => return self.lose(now, EndReason::Done),
-            Ending::Verdict(Verdict::Protocol(why)) => Error::Protocol {
-                at: self.at(self.stream.lifecycle.phase()),
-                why: self.redact(&why),
-            },
+            Ending::Verdict(Verdict::Protocol(why)) => Error::new(
+                self.at(self.stream.lifecycle.phase()),
+                ErrorKind::Protocol {
+                    why: self.redact(&why),
+                },
+            ),
             Ending::Verdict(Verdict::Rejected(rejection)) => self.rejected(rejection),
             Ending::Fault(fault) => self.faulted(fault),
             Ending::Lost(error) => error,
@@ -142,14 +141,16 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         let at = self.at(self.stream.lifecycle.phase());
         let rejection = self.shown(rejection);
         match rejection.kind {
-            RejectionKind::Credentials => Error::Rejected { at, rejection },
-            RejectionKind::Entitlement => Error::NotEntitled { at, rejection },
-            RejectionKind::ConnectionLimit => Error::ConnectionLimit { at, rejection },
-            RejectionKind::Evicted => Error::Evicted { at, rejection },
+            RejectionKind::Credentials => Error::new(at, ErrorKind::Rejected { rejection }),
+            RejectionKind::Entitlement => Error::new(at, ErrorKind::NotEntitled { rejection }),
+            RejectionKind::ConnectionLimit => {
+                Error::new(at, ErrorKind::ConnectionLimit { rejection })
+            }
+            RejectionKind::Evicted => Error::new(at, ErrorKind::Evicted { rejection }),
             RejectionKind::SymbolLimit
             | RejectionKind::BadRequest
             | RejectionKind::SlowClient
-            | RejectionKind::Temporary => Error::Refused { at, rejection },
+            | RejectionKind::Temporary => Error::new(at, ErrorKind::Refused { rejection }),
         }
     }
 
@@ -161,39 +162,47 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         };
         let at = self.at(phase);
         match fault {
-            Fault::Resolve(source) => Error::Unresolved { at, source },
-            Fault::Connect(source) => Error::Unreachable { at, source },
+            Fault::Resolve(source) => Error::new(at, ErrorKind::Unresolved { source }),
+            Fault::Connect(source) => Error::new(at, ErrorKind::Unreachable { source }),
             Fault::Proxy {
                 proxy,
                 fault,
                 source,
-            } => Error::Proxy {
+            } => Error::new(
                 at,
-                proxy,
-                fault: Box::new(fault),
-                source,
-            },
-            Fault::Tls { why, certificate } => Error::Tls {
+                ErrorKind::Proxy {
+                    proxy,
+                    fault: Box::new(fault),
+                    source,
+                },
+            ),
+            Fault::Tls { why, certificate } => Error::new(
                 at,
-                why: self.redact(&why),
-                certificate,
-            },
+                ErrorKind::Tls {
+                    why: self.redact(&why),
+                    certificate,
+                },
+            ),
             Fault::Upgrade {
                 status,
                 retry_after,
                 location,
-            } => Error::Upgrade {
+            } => Error::new(
                 at,
-                kind: self.stream.venue.judge_status(status),
-                status,
-                retry_after,
-                location: location.map(|location| self.redact(&location)),
-            },
-            Fault::Protocol(why) => Error::Protocol {
+                ErrorKind::Upgrade {
+                    kind: self.stream.venue.judge_status(status),
+                    status,
+                    retry_after,
+                    location: location.map(|location| self.redact(&location)),
+                },
+            ),
+            Fault::Protocol(why) => Error::new(
                 at,
-                why: self.redact(&why),
-            },
-            Fault::Lost { why, source } => Error::Lost { at, why, source },
+                ErrorKind::Protocol {
+                    why: self.redact(&why),
+                },
+            ),
+            Fault::Lost { why, source } => Error::new(at, ErrorKind::Lost { why, source }),
         }
     }
 
@@ -234,11 +243,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         match judgment.sequel {
             Sequel::Fatal => self.lose(now, EndReason::Failed(error)),
             Sequel::TooMany => {
-                let given_up = Error::GaveUp {
-                    at: self.at(self.stream.lifecycle.phase()),
-                    failures: self.failures.count,
-                    cause: Arc::new(error),
-                };
+                let given_up = Error::new(
+                    self.at(self.stream.lifecycle.phase()),
+                    ErrorKind::GaveUp {
+                        failures: self.failures.count,
+                        cause: error,
+                    },
+                );
                 self.lose(now, EndReason::Failed(given_up));
             }
             Sequel::Retry {
@@ -351,11 +362,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     /// Waits for the host's sake. A stream that has not failed itself says so, since nothing else tells why it waits.
     pub(super) fn hold_back(&mut self, now: Instant, hold: Hold) {
         if self.failures.count == 0 {
-            let error = Error::HeldBack {
-                at: self.at(self.stream.lifecycle.phase()),
-                failures: hold.failures,
-                cause: Arc::new(hold.last),
-            };
+            let error = Error::new(
+                self.at(self.stream.lifecycle.phase()),
+                ErrorKind::HeldBack {
+                    failures: hold.failures,
+                    cause: hold.last,
+                },
+            );
             let wait = hold.wait;
             record!(Warn, "held_back", self.stream.key, code = error.code(); "{}; {}", error.for_record(), NextAttempt(wait));
             let outage = Outage {

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::{Driver, Ending, Link, Outcome};
 use crate::{
-    clock,
+    ErrorKind, clock,
     error::Error,
     event::{Concerns, Gap, Notice, Unparsed},
     phase::Phase,
@@ -70,11 +70,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 "closed by the peer with a code that no close frame may carry".to_owned()
             }
         };
-        Ending::Lost(Error::Lost {
-            at: self.at(self.stream.lifecycle.phase()),
-            why: format!("{}{}", why.trim_end(), self.passed()),
-            source: None,
-        })
+        Ending::Lost(Error::new(
+            self.at(self.stream.lifecycle.phase()),
+            ErrorKind::Lost {
+                why: format!("{}{}", why.trim_end(), self.passed()),
+                source: None,
+            },
+        ))
     }
 
     // ---- the session ----
@@ -321,12 +323,8 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             gap: Gap {
                 since: None,
                 last: self.last_message.map(|at| self.ambient.utc_of(at)),
-                cause: Error::Lost {
-                    at: self.at(Phase::Live),
-                    why: "the venue left out a part of these topics, begins them again, or sends them no longer"
-                        .to_owned(),
-                    source: None,
-                },
+                cause: Error::new(self.at(Phase::Live), ErrorKind::Lost { why: "the venue left out a part of these topics, begins them again, or sends them no longer"
+                        .to_owned(), source: None }),
                 epoch: self.epoch,
                 topics: Box::default(),
                 breaks: 0,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::{Driver, Ending, Outcome};
 use crate::{
+    ErrorKind,
     calendar::TradingSession,
     error::Error,
     phase::Phase,
@@ -49,11 +50,10 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             Some(Due::Look) => self.look(now),
             Some(Due::Dead(silent)) => {
                 let why = format!("nothing was heard for {silent:.1?}, a ping was not answered");
-                Err(Ending::Lost(Error::Lost {
-                    at: self.at(Phase::Live),
-                    why,
-                    source: None,
-                }))
+                Err(Ending::Lost(Error::new(
+                    self.at(Phase::Live),
+                    ErrorKind::Lost { why, source: None },
+                )))
             }
         }
     }
@@ -73,11 +73,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             self.is_changed = true;
         } else if until <= now {
             let within = self.stream.config.request_timeout;
-            return Err(Ending::Lost(Error::Lost {
-                at: self.at(Phase::Live),
-                why: format!("the peer did not read what it was sent within {within:?}"),
-                source: None,
-            }));
+            return Err(Ending::Lost(Error::new(
+                self.at(Phase::Live),
+                ErrorKind::Lost {
+                    why: format!("the peer did not read what it was sent within {within:?}"),
+                    source: None,
+                },
+            )));
         }
         Ok(())
     }
@@ -104,11 +106,13 @@ impl<V: Venue, T: Transport> Driver<V, T> {
         }
         if is_deaf {
             let within = self.stream.config.request_timeout;
-            return Err(Ending::Lost(Error::Lost {
-                at: self.at(Phase::Live),
-                why: format!("the venue answers no requests, each within {within:?}"),
-                source: None,
-            }));
+            return Err(Ending::Lost(Error::new(
+                self.at(Phase::Live),
+                ErrorKind::Lost {
+                    why: format!("the venue answers no requests, each within {within:?}"),
+                    source: None,
+                },
+            )));
         }
         Ok(())
     }
@@ -225,9 +229,7 @@ impl<V: Venue, T: Transport> Driver<V, T> {
     }
 
     fn mute(&self) -> Ending {
-        Ending::Lost(Error::Mute {
-            at: self.at(Phase::Mute),
-        })
+        Ending::Lost(Error::new(self.at(Phase::Mute), ErrorKind::Mute))
     }
 
     /// Says once that the calendar's table ends soon, or has ended.

@@ -5,7 +5,7 @@ use std::{ops::Range, sync::LazyLock, time::Duration};
 use super::*;
 use crate::{
     Credentials, Phase, QUOTES, StreamKey, clock,
-    error::{At, Error},
+    error::{At, Error, ErrorKind},
     event::{Concerns, Origin, Unparsed},
     market::Timestamp,
     venue::Events,
@@ -19,7 +19,7 @@ fn error() -> Error {
         let key = StreamKey::new(&"ws://h/p".parse().unwrap(), &Credentials::none());
         At::new(&key, Phase::Live)
     });
-    Error::Closed { at: AT.clone() }
+    Error::new(AT.clone(), ErrorKind::Closed)
 }
 
 fn topic(number: u64) -> Topic {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::{
-    Bar, Code, Conditions, Decimal, EndReason, Error, Interval, MarketEvent, Overflow, Phase,
-    QUOTES, Quote, Reading, Subscription, SymbolBudget, Timestamp, Topic, Topics, Trade, Update,
+    Bar, Code, Conditions, Decimal, EndReason, Error, ErrorKind, Interval, MarketEvent, Overflow,
+    Phase, QUOTES, Quote, Reading, Subscription, SymbolBudget, Timestamp, Topic, Topics, Trade,
+    Update,
     alpaca::{self, Feed},
     error::At,
     event::Concerns,
@@ -103,10 +104,12 @@ fn whatever_folds_is_told_of_a_loss_before_any_queue_is() {
             drop(better);
         }),
         ("end by a panic", "cut", |bench| {
-            bench.end(&EndReason::Failed(Error::Panicked {
-                at: At::new(bench.handle().key(), Phase::Live),
-                message: "planted".to_owned(),
-            }));
+            bench.end(&EndReason::Failed(Error::new(
+                At::new(bench.handle().key(), Phase::Live),
+                ErrorKind::Panicked {
+                    message: "planted".to_owned(),
+                },
+            )));
         }),
     ];
     for (loss, how, lose) in losses_of {

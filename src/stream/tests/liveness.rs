@@ -190,7 +190,7 @@ fn a_line_that_answers_pings_and_brings_nothing_is_mute_while_the_market_trades(
     let cause = gap
         .expect("every subscription of the line hears of it")
         .cause;
-    assert!(matches!(cause, Error::Mute { .. }), "{cause:?}");
+    assert!(matches!(cause.kind(), ErrorKind::Mute), "{cause:?}");
 }
 
 /// Lets seconds pass in which the lively topics have a quote each, and the venue answers. Says what was sent.
@@ -278,8 +278,8 @@ fn a_mute_topic_is_probed_then_asked_for_again_and_then_the_line_is_cut_while_it
                     },
                 );
             assert!(matches!(
-                gap.expect("the line broke").cause,
-                Error::Mute { .. }
+                gap.expect("the line broke").cause.kind(),
+                ErrorKind::Mute
             ));
         }
         // Nor does it come on the next connection: another would bring no more, and it is kept for the others.
@@ -578,7 +578,7 @@ fn a_busy_line_that_falls_silent_is_asked_again_and_then_given_up() {
                 _ => None,
             });
         let cause = gap.expect("the line broke").cause;
-        assert!(matches!(cause, Error::Mute { .. }), "{cause:?}");
+        assert!(matches!(cause.kind(), ErrorKind::Mute), "{cause:?}");
         // The next connection has brought nothing yet, so nothing is expected of it.
         answer_login(&mut bench, AUTHENTICATED);
         bench.say(&quotes_of(&["BTC/USD", "ETH/USD"]));

@@ -85,7 +85,7 @@ fn a_refused_symbol_of_one_caller_does_not_sink_another() {
     );
     let error = bad.wait_confirmed(Duration::ZERO).unwrap_err();
     assert!(
-        matches!(&error, Error::Refused { rejection, .. } if rejection.code().is_some_and(|code| *code == 400)),
+        matches!(error.kind(), ErrorKind::Refused { rejection, .. } if rejection.code().is_some_and(|code| *code == 400)),
         "{error:?}"
     );
     good.wait_confirmed(Duration::ZERO).unwrap();

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     clock,
-    error::{At, Error, Rejection, RejectionKind},
+    error::{At, Error, ErrorKind, Rejection, RejectionKind},
     phase::Phase,
     symbol_budget::Counts,
     topic::{Channel, Topic},
@@ -391,16 +391,18 @@ impl TopicTable {
         if std::mem::take(&mut entry.unanswered) {
             entry.misses += 1;
             if entry.misses >= 2 {
-                let error = Error::Refused {
-                    at: At::new(&self.stream, Phase::Live),
-                    rejection: Rejection::new(
-                        RejectionKind::Temporary,
-                        format!(
-                            "the venue did not answer within {:?}, twice",
-                            self.limits.timeout
+                let error = Error::new(
+                    At::new(&self.stream, Phase::Live),
+                    ErrorKind::Refused {
+                        rejection: Rejection::new(
+                            RejectionKind::Temporary,
+                            format!(
+                                "the venue did not answer within {:?}, twice",
+                                self.limits.timeout
+                            ),
                         ),
-                    ),
-                };
+                    },
+                );
                 return self.refuse(topic, Cause::NoAnswer, error, now);
             }
         }
@@ -415,7 +417,7 @@ impl TopicTable {
             && !has_learned
         {
             let at = At::new(&self.stream, Phase::Live);
-            let error = Error::Refused { at, rejection };
+            let error = Error::new(at, ErrorKind::Refused { rejection });
             let is_sure = !is_limit && !self.is_vague;
             let cause = if is_sure { Cause::Said } else { Cause::Guessed };
             return self.refuse(topic, cause, error, now);

@@ -9,7 +9,7 @@ use super::{
     state::{ReaderWorth, TopicState, Turn, Upstream},
 };
 use crate::{
-    error::{At, Error},
+    error::{At, Error, ErrorKind},
     phase::Phase,
     symbol_budget::BudgetHolder,
     topic::Topic,
@@ -266,13 +266,15 @@ impl TopicTable {
             }
         }
         holders.sort_by_key(|holder| Reverse((holder.priority, holder.holds)));
-        Error::OverBudget {
-            at: At::new(&self.stream, Phase::Live),
-            limit: plan.and_then(Plan::limit).unwrap_or_default(),
-            counts: plan.map(Plan::counts).unwrap_or_default(),
-            holders,
-            said: plan.and_then(Plan::said).cloned(),
-        }
+        Error::new(
+            At::new(&self.stream, Phase::Live),
+            ErrorKind::OverBudget {
+                limit: plan.and_then(Plan::limit).unwrap_or_default(),
+                counts: plan.map(Plan::counts).unwrap_or_default(),
+                holders,
+                said: plan.and_then(Plan::said).cloned(),
+            },
+        )
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     wildcard,
 };
 use crate::{
-    error::{At, Error, Rejection, RejectionKind},
+    error::{At, Error, ErrorKind, Rejection, RejectionKind},
     event::Concerns,
     phase::Phase,
     topic::Topic,
@@ -135,10 +135,12 @@ impl TopicTable {
     }
 
     pub(super) fn refusal_error(&self, why: String) -> Error {
-        Error::Refused {
-            at: At::new(&self.stream, Phase::Live),
-            rejection: Rejection::new(RejectionKind::BadRequest, why),
-        }
+        Error::new(
+            At::new(&self.stream, Phase::Live),
+            ErrorKind::Refused {
+                rejection: Rejection::new(RejectionKind::BadRequest, why),
+            },
+        )
     }
 }
 

@@ -31,7 +31,7 @@ pub(super) struct Row {
     pub(super) seat: Option<ReaderWorth>,
     pub(super) told: Told,
     /// Why it was refused or displaced.
-    pub(super) why: Option<Box<Error>>,
+    pub(super) why: Option<Error>,
 }
 
 impl Row {
@@ -192,8 +192,9 @@ impl TopicTable {
         if subscription.failed > 0 {
             let failed = subscription.rows.iter().filter(|(_, row)| row.has_failed());
             let first = failed.min_by_key(|(topic, _)| *topic);
-            if let Some(error) = first.and_then(|(_, row)| row.why.as_deref()) {
-                return Confirmation::Failed(error.clone());
+            if let Some((topic, Some(error))) = first.map(|(topic, row)| (topic, &row.why)) {
+                let error = error.clone().about(std::slice::from_ref(topic));
+                return Confirmation::Failed(error);
             }
         }
         // What the stream's thread has decided and not told yet is not so yet.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     correlation::CorrelationId,
-    error::{At, Error},
+    error::{At, Error, ErrorKind},
     phase::Phase,
     topic::Topic,
 };
@@ -58,7 +58,7 @@ impl TopicTable {
                 if let Some((by, priority)) = self.displacer(id, entry) =>
             {
                 let at = At::new(&self.stream, Phase::Live);
-                let error = Error::Displaced { at, by, priority };
+                let error = Error::new(at, ErrorKind::Displaced { by, priority });
                 (Told::Displaced, TableNews::Displaced(id, topic, error))
             }
             (Standing::NoRoom, _) => {
@@ -76,7 +76,7 @@ impl TopicTable {
             TableNews::Confirmed { topic, .. } => (topic, None),
             _ => return,
         };
-        let (topic, why) = (topic.clone(), why.cloned().map(Box::new));
+        let (topic, why) = (topic.clone(), why.cloned());
         self.set_told(id, &topic, told, why);
         self.announce(Some(id), news);
     }
@@ -128,7 +128,7 @@ impl TopicTable {
         id: SubscriptionId,
         topic: &Topic,
         told: Told,
-        why: Option<Box<Error>>,
+        why: Option<Error>,
     ) {
         let subscription = self.subscriptions.get_mut(&id);
         let before = subscription.and_then(|subscription| {

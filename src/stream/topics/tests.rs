@@ -10,7 +10,7 @@ use super::super::router::holds::{Holds, Most};
 use super::{SubscriptionId as SubId, Upstream, Wanted};
 use crate::{
     credentials::Credentials,
-    error::{At, Error, Rejection, RejectionKind},
+    error::{At, Error, ErrorKind, Rejection, RejectionKind},
     key::StreamKey,
     phase::Phase,
     stream::simulation::seeds,
@@ -238,11 +238,7 @@ impl Table {
     fn disconnected(&mut self, now: Time) -> Vec<News> {
         let at = At::new(&self.0.stream, Phase::Live);
         let why = "cut".to_owned();
-        let error = Error::Lost {
-            at,
-            why,
-            source: None,
-        };
+        let error = Error::new(at, ErrorKind::Lost { why, source: None });
         let before: Vec<(SubId, Topic)> = self.confirmed_rows();
         self.0.disconnected(Some(&error), self.at(now));
         let mut news = self.take_news();
@@ -315,16 +311,16 @@ impl Table {
 }
 
 fn cause(error: &Error) -> Cause {
-    match error {
-        Error::OverBudget { .. } => Cause::NoRoom,
-        Error::Refused { rejection, .. } => match &*rejection.message {
+    match error.kind() {
+        ErrorKind::OverBudget { .. } => Cause::NoRoom,
+        ErrorKind::Refused { rejection, .. } => match &*rejection.message {
             text if text.contains("left it out") => Cause::LeftOut,
             text if text.contains("did not answer") => Cause::NoAnswer,
             text if text.contains("asked for alone") => Cause::Closed,
             "Limit" => Cause::Limit,
             _ => Cause::Bad,
         },
-        other => panic!("{other}"),
+        _ => panic!("{error}"),
     }
 }
 

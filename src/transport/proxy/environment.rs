@@ -13,7 +13,7 @@ use crate::{
 /// The proxy of the connections to `venue`, if they go through one.
 ///
 /// # Errors
-/// [`Error::InvalidConfig`](crate::Error::InvalidConfig) if the environment names one that cannot be understood: it is
+/// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if the environment names one that cannot be understood: it is
 /// not passed by without a word.
 pub(crate) fn proxy_for(setting: &Proxy, venue: &Endpoint) -> Result<Option<ProxyServer>> {
     match setting {

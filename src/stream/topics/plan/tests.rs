@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    Counts, Error, MarketEvent, Notice, QUOTES, Subscription, SymbolBudget, TRADES, Topic, Topics,
-    Update,
+    Counts, ErrorKind, MarketEvent, Notice, QUOTES, Subscription, SymbolBudget, TRADES, Topic,
+    Topics, Update,
     alpaca::{
         self, Feed,
         wire::server::{ClientMessage, RequestLists, json as server},
@@ -119,7 +119,7 @@ impl Reader {
                 Update::Notice(Notice::Confirmed { topics, .. }) => (topics, Told::Confirmed),
                 Update::Notice(Notice::Refused { topics, error, .. })
                     if error.to_string().contains(NO_WILDCARDS)
-                        && matches!(error, Error::Refused { .. }) =>
+                        && matches!(error.kind(), ErrorKind::Refused { .. }) =>
                 {
                     assert!(topics.iter().all(Topic::is_wildcard), "{error}");
                     (topics, Told::Refused)
@@ -131,12 +131,12 @@ impl Reader {
                     (topics, Told::Refused)
                 }
                 Update::Notice(Notice::Refused { topics, error, .. }) => {
-                    let Error::OverBudget {
+                    let ErrorKind::OverBudget {
                         limit,
                         holders,
                         said,
                         ..
-                    } = &error
+                    } = error.kind()
                     else {
                         panic!("refused for {error}")
                     };
@@ -153,7 +153,7 @@ impl Reader {
                     (topics, Told::Refused)
                 }
                 Update::Notice(Notice::Displaced { topics, error, .. }) => {
-                    let Error::Displaced { by, priority, .. } = &error else {
+                    let ErrorKind::Displaced { by, priority, .. } = error.kind() else {
                         panic!("displaced for {error}")
                     };
                     assert!(*priority > self.priority, "{error}");
@@ -498,7 +498,7 @@ fn the_higher_priority_takes_the_place_of_the_lowest_until_there_is_room_again()
     assert_eq!(displaced.correlation(), Some("low"));
     let error = displaced.strict().unwrap_err();
     assert!(
-        matches!(&error, Error::Displaced { by: Some(by), priority: 2, .. } if by.as_str() == "high"),
+        matches!(error.kind(), ErrorKind::Displaced { by: Some(by), priority: 2, .. } if by.as_str() == "high"),
         "{error:?}"
     );
     assert_eq!(error.correlation(), Some("low"));
@@ -543,12 +543,12 @@ fn an_equal_or_lower_one_is_refused_and_told_who_holds_the_budget() {
     let late = story.subscribe("order-9", 1, quotes(&["A", "D"]));
     assert_eq!(words(&late)[0], "confirmed: quotes:A (correlation order-9)");
     let error = late.wait_confirmed(std::time::Duration::ZERO).unwrap_err();
-    let Error::OverBudget {
+    let ErrorKind::OverBudget {
         limit: 3,
         counts: Counts::Symbols,
         holders,
         ..
-    } = &error
+    } = error.kind()
     else {
         panic!("{error:?}")
     };
@@ -637,7 +637,7 @@ fn a_price_book_says_that_it_was_displaced_and_goes_on_when_it_is_back() {
     assert_eq!(why.len(), 2, "quotes and trades");
     assert!(
         why.iter()
-            .all(|why| matches!(why, Error::Displaced { by: Some(_), .. }))
+            .all(|why| matches!(why.kind(), ErrorKind::Displaced { by: Some(_), .. }))
     );
     let second = std::time::Duration::from_secs(1);
     let error = book.wait_price("A", second, second).unwrap_err();

@@ -6,10 +6,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{
-    clock,
-    error::{Error, Result},
-};
+use crate::invalid::InvalidValue;
 
 /// A point in time, UTC, to the nanosecond, from the year 1677 to 2262. By default 1970-01-01T00:00:00Z.
 ///
@@ -41,13 +38,6 @@ impl Timestamp {
     #[must_use]
     pub const fn as_nanos(self) -> i64 {
         self.0
-    }
-
-    /// The present, by this machine's wall clock, which somebody may set. The present by the monotonic clock is what
-    /// [`Event::received`](crate::Event::received) is to be compared with.
-    #[must_use]
-    pub fn now() -> Self {
-        clock::utc()
     }
 
     /// The time from `earlier` to this. Zero where `earlier` is the later one, which happens between a venue's clock and
@@ -82,11 +72,11 @@ impl Timestamp {
 }
 
 impl FromStr for Timestamp {
-    type Err = Error;
+    type Err = InvalidValue;
 
-    fn from_str(text: &str) -> Result<Self> {
+    fn from_str(text: &str) -> Result<Self, InvalidValue> {
         let invalid = || {
-            Error::invalid_config(format!(
+            InvalidValue::new(format!(
                 "`{}` is no RFC 3339 timestamp from 1677 to 2262",
                 text.escape_debug()
             ))
@@ -123,10 +113,10 @@ impl From<Timestamp> for SystemTime {
 }
 
 impl TryFrom<SystemTime> for Timestamp {
-    type Error = Error;
+    type Error = InvalidValue;
 
-    fn try_from(time: SystemTime) -> Result<Self> {
-        let outside = || Error::invalid_config("the time is not between the years 1677 and 2262");
+    fn try_from(time: SystemTime) -> Result<Self, InvalidValue> {
+        let outside = || InvalidValue::new("the time is not between the years 1677 and 2262");
         jiff::Timestamp::try_from(time)
             .ok()
             .and_then(Self::from_jiff)

@@ -1,4 +1,5 @@
 use super::*;
+use crate::clock;
 
 #[test]
 fn timestamps_keep_nanoseconds_and_cut_zeros() {
