@@ -173,7 +173,6 @@ pub(crate) struct TopicTable {
     to_return: BTreeSet<Topic>,
     resting: BTreeSet<(Instant, Topic)>,
     used: usize,
-    departing: usize,
     granted: usize,
     confirmed: SetSum,
     /// What those are told that find no room, until that changes.
@@ -211,7 +210,6 @@ impl TopicTable {
             to_return: BTreeSet::new(),
             resting: BTreeSet::new(),
             used: 0,
-            departing: 0,
             granted: 0,
             confirmed: SetSum::default(),
             full: OnceCell::new(),

@@ -40,18 +40,16 @@ impl Heard {
 pub(super) struct Outstanding {
     pub(super) id: RequestId,
     pub(super) verb: Verb,
-    topics: Vec<Topic>,
+    pub(super) topics: Vec<Topic>,
     /// The channels of these, each with whether its wildcard is among them, and whether others are.
     channels: SmallVec<[(Channel, bool); 2]>,
     /// How many of them are not answered.
     open: usize,
     /// Refusals of one topic each that did not say which, and the last of them.
     refusals: (usize, Option<Rejection>),
-    /// Connections ended over a request like this: nothing else is asked for meanwhile.
-    pub(super) is_deadly: bool,
     sent: Instant,
     pub(super) deadline: Instant,
-    /// Its time is over, or a wildcard stands for all of it. The answer may still come.
+    /// Its time is over. The answer may still come.
     pub(super) late: bool,
 }
 
@@ -60,7 +58,6 @@ impl Outstanding {
         id: RequestId,
         verb: Verb,
         topics: Vec<Topic>,
-        is_deadly: bool,
         sent: Instant,
         deadline: Instant,
     ) -> Self {
@@ -78,7 +75,6 @@ impl Outstanding {
             open: topics.len(),
             topics,
             refusals: (0, None),
-            is_deadly,
             sent,
             deadline,
             late: false,
@@ -97,6 +93,9 @@ impl Outstanding {
 impl TopicTable {
     /// All that one frame says. No request can be made in between.
     pub(crate) fn hear(&mut self, words: Vec<Answer>, now: Instant) -> Heard {
+        if !words.is_empty() {
+            self.strikes = 0;
+        }
         for word in words {
             match word {
                 Answer::State(listed) => self.hear_state(listed, now),
@@ -118,7 +117,6 @@ impl TopicTable {
         now: Instant,
     ) {
         use Upstream::{Absent, Asked, Confirmed, Leaving, Unknown};
-        self.strikes = 0;
         if verdict == TopicAnswer::Unsubscribed {
             self.stopped(topic);
         }
@@ -136,10 +134,9 @@ impl TopicTable {
             TopicAnswer::Subscribed | TopicAnswer::Refused(_) => Verb::Subscribe,
             TopicAnswer::Unsubscribed => Verb::Unsubscribe,
         };
-        let is_current = match request {
-            Some(id) => entry.last.is_some_and(|(last, _)| last == id),
-            None => entry.was_last(verb),
-        };
+        let is_current = entry.last.is_some_and(|(last_id, last_verb)| {
+            last_verb == verb && request.is_none_or(|id| id == last_id)
+        });
         let was_named = entry.last.is_some();
         match (verdict, entry.upstream) {
             (TopicAnswer::Subscribed, Asked | Unknown) if is_current => self.confirm(topic),
@@ -152,9 +149,7 @@ impl TopicTable {
             (TopicAnswer::Subscribed, Absent) if request.is_none() => self.move_to(topic, Unknown),
             (TopicAnswer::Unsubscribed, Leaving | Unknown) if is_current => self.absent(topic, now),
             (TopicAnswer::Unsubscribed, Confirmed) if request.is_none() => self.absent(topic, now),
-            (TopicAnswer::Refused(rejection), Asked | Unknown)
-                if is_current && entry.was_last(Verb::Subscribe) =>
-            {
+            (TopicAnswer::Refused(rejection), Asked | Unknown) if is_current => {
                 self.refused(std::slice::from_ref(topic), rejection, now);
             }
             (TopicAnswer::Refused(rejection), _) => self.heard.unasked_topic(topic, &rejection),
@@ -186,7 +181,6 @@ impl TopicTable {
             self.heard.unasked.extend(unasked);
             return;
         };
-        self.strikes = 0;
         if let Err(rejection) = &answer
             && self.limits.per_topic
         {
@@ -232,7 +226,6 @@ impl TopicTable {
     }
 
     fn hear_state(&mut self, listed: Vec<Topic>, now: Instant) {
-        self.strikes = 0;
         let sum = self.sum(&listed);
         // The usual case: the state shows what is known, with or without what is in flight. A wildcard may stand for others.
         let has_wildcard = |topic: &Topic| {
@@ -246,9 +239,7 @@ impl TopicTable {
                 let verb = request.verb;
                 let topics = self.open_topics(request);
                 let mut after = self.confirmed;
-                topics
-                    .iter()
-                    .for_each(|topic| after.add(topic, self.hash(topic)));
+                topics.iter().for_each(|topic| after.add(self.hash(topic)));
                 match verb {
                     Verb::Subscribe if sum == after => {
                         return topics.iter().for_each(|topic| self.confirm(topic));
@@ -256,12 +247,8 @@ impl TopicTable {
                     Verb::Unsubscribe if sum == self.confirmed => {
                         return topics.iter().for_each(|topic| self.absent(topic, now));
                     }
-                    _ if sum == self.confirmed || sum == after => {
-                        topics.iter().for_each(|topic| {
-                            self.hold_anew(topic);
-                        });
-                        return;
-                    }
+                    // It was made before the request was handled.
+                    _ if sum == self.confirmed || sum == after => return,
                     _ => {}
                 }
             }
@@ -297,11 +284,8 @@ impl TopicTable {
             .filter(is_done)
             .map(|request| request.id)
             .collect();
-        for request in &mut self.outstanding {
-            let is_unproven = done.contains(&request.id) && Some(request.id) > proven;
-            request.late |= is_unproven;
-            self.is_vague |= is_unproven;
-        }
+        // Its own answer is still to come, and may be taken for another's.
+        self.is_vague |= done.iter().any(|id| Some(*id) > proven);
         let topics: Vec<Topic> = self.topics.keys().cloned().collect();
         for topic in topics {
             let Some(entry) = self.topics.get(&topic) else {
@@ -311,51 +295,25 @@ impl TopicTable {
             let is_done = entry.last.is_some_and(|(id, _)| done.contains(&id));
             let is_proven = entry.last.is_some_and(|(id, _)| Some(id) <= proven);
             match entry.upstream {
-                Asked if is_listed || (is_covered(&topic) && (is_proven || is_done)) => {
+                Asked | Unknown if is_listed || (is_covered(&topic) && (is_proven || is_done)) => {
                     self.confirm(&topic);
                 }
                 Asked if is_proven => {
                     let error = self.refusal_error("the venue left it out of its reply".to_owned());
                     self.refuse(&topic, Cause::LeftOut, error, now);
                 }
-                Unknown if is_covered(&topic) => {
-                    let is_shown = (is_listed || is_done) && entry.was_last(Verb::Subscribe);
-                    if is_proven || is_shown {
-                        self.confirm(&topic);
-                    }
-                }
                 Unknown if is_proven => self.absent(&topic, now),
-                Asked | Unknown => {
-                    self.hold_anew(&topic);
-                }
                 Leaving if !is_listed => self.absent(&topic, now),
                 Confirmed if !is_covered(&topic) => self.absent(&topic, now),
                 // Listed late, or taken back by nobody.
                 Absent if is_listed => self.confirm(&topic),
-                Absent | Confirmed | Leaving => {}
+                Absent | Asked | Confirmed | Leaving | Unknown => {}
             }
-            self.set_covered(&topic, !is_listed);
         }
         for topic in listed {
             if !self.topics.contains_key(topic) {
                 self.confirm(topic);
             }
-        }
-    }
-
-    fn set_covered(&mut self, topic: &Topic, covered: bool) {
-        let hash = self.hash(topic);
-        if let Some(entry) = self.topics.get_mut(topic)
-            && entry.upstream == Upstream::Confirmed
-            && entry.covered != covered
-        {
-            entry.covered = covered;
-            if covered {
-                self.confirmed.remove(topic, hash);
-            } else {
-                self.confirmed.add(topic, hash);
-            }
-            self.refile(topic);
         }
     }
 
@@ -368,19 +326,19 @@ impl TopicTable {
         entry.no_room = false;
         entry.suspicion = Suspicion::NONE;
         // Nobody knows where an earlier subscription ended: what is held may be of that.
-        let is_unclear =
+        let gives_back =
             |request: &Outstanding| request.verb == Verb::Unsubscribe && request.overlaps(topic);
-        let is_unclear = self.outstanding.iter().any(is_unclear);
+        let is_unclear = self.outstanding.iter().any(gives_back);
         if is_unclear {
             self.hold_anew(topic);
         }
-        // Where its beginning is not held back, it begins again before anybody is given it.
+        // Where its beginning was not held back, it begins again before anybody is given it.
         let entry = self.entry(topic);
         let has_beginning = entry.held && !is_unclear;
         entry.restart |= entry.builds && !has_beginning && !entry.readers.is_empty();
         self.move_to(topic, Upstream::Confirmed);
         if let Some(plan) = &mut self.plan {
-            plan.granted(self.granted, self.confirmed.named);
+            plan.granted(self.granted);
         }
     }
 
@@ -452,15 +410,17 @@ impl TopicTable {
         if plan.counts() == Counts::Topics {
             return false;
         }
-        plan.count_topics();
+        let is_granted = |(topic, entry): &(&Topic, &TopicState)| {
+            entry.upstream == Upstream::Confirmed && !topic.is_wildcard()
+        };
+        plan.count_topics(self.topics.iter().filter(is_granted).count());
         self.recount();
         let used = self.used;
         let plan = self.plan.as_mut();
         plan.is_some_and(|plan| plan.refused(used, said, now))
     }
 
-    /// Requests whose time is over.
-    /// Says whether there were any.
+    /// Requests whose time is over. Says whether there were any.
     pub(crate) fn tick(&mut self, now: Instant) -> bool {
         let mut is_late = false;
         let is_due = |request: &Outstanding| !request.late && request.deadline <= now;
@@ -469,17 +429,12 @@ impl TopicTable {
             let request = &mut self.outstanding[index];
             let (verb, sent) = (request.verb, request.sent);
             request.late = true;
-            let is_partly = request.refusals.0 > 0;
             self.is_vague = true;
             // Of requests that waited at the same time the second says no more than the first.
             let is_next = self.struck_at.is_none_or(|at| at <= sent);
             if verb == Verb::Unsubscribe && is_next {
                 self.strikes += 1;
                 self.struck_at = Some(now);
-            }
-            if verb == Verb::Subscribe && is_partly {
-                // Some were refused without a name, and more than those are unanswered.
-                self.halve(&topics);
             }
             topics.iter().for_each(|topic| self.unanswered(topic, verb));
             is_late = true;
@@ -489,9 +444,6 @@ impl TopicTable {
 
     /// The machine slept for so long, and the clock stood still meanwhile.
     pub(crate) fn slept(&mut self, slept: Duration) {
-        if let Some(at) = &mut self.struck_at {
-            *at = clock::before(*at, slept);
-        }
         for request in &mut self.outstanding {
             request.sent = clock::before(request.sent, slept);
             request.deadline = clock::before(request.deadline, slept);
@@ -541,8 +493,9 @@ impl TopicTable {
             vec![wildcard(topic)]
         };
         for topic in &overlapping {
-            if self.hold_anew(topic)
-                && let Some(entry) = self.topics.get_mut(topic)
+            self.hold_anew(topic);
+            if let Some(entry) = self.topics.get_mut(topic)
+                && entry.is_held()
             {
                 entry.restart |= entry.builds;
             }
@@ -550,15 +503,10 @@ impl TopicTable {
     }
 
     /// The venue said something that shows that it does not send the topic yet. What is held of it was sent for an earlier
-    /// subscription or for a wildcard, and a hole may follow. Says whether anything may have been held.
-    pub(super) fn hold_anew(&mut self, topic: &Topic) -> bool {
-        let is_held = |entry: &TopicState| {
-            entry.held && matches!(entry.upstream, Upstream::Asked | Upstream::Unknown)
-        };
-        let is_held = self.topics.get(topic).is_some_and(is_held);
-        if is_held {
+    /// subscription or for a wildcard, and a hole may follow.
+    pub(super) fn hold_anew(&mut self, topic: &Topic) {
+        if self.topics.get(topic).is_some_and(TopicState::is_held) {
             self.announce(None, TableNews::Hold(topic.clone()));
         }
-        is_held
     }
 }

@@ -30,9 +30,16 @@ impl TopicTable {
     pub(crate) fn next(&mut self, now: Instant) -> Option<PlannedRequest> {
         self.wake(now);
         let in_flight = self.outstanding.iter().filter(|request| !request.late);
-        let is_alone = in_flight.clone().any(|request| request.is_deadly);
+        // While a request is in flight over which connections ended, nothing else is: it would share the blame.
+        let is_deadly = |topic: &Topic| {
+            let entry = self.topics.get(topic);
+            entry.is_some_and(|entry| entry.suspicion.is_deadly)
+        };
+        let is_alone = in_flight
+            .clone()
+            .any(|request| request.verb == Verb::Subscribe && request.topics.iter().any(is_deadly));
         let in_flight = in_flight.count();
-        if !self.connected || self.is_deaf() || is_alone || in_flight >= self.limits.in_flight {
+        if is_alone || !self.connected || self.is_deaf() || in_flight >= self.limits.in_flight {
             return None;
         }
         let request = self
@@ -52,9 +59,8 @@ impl TopicTable {
         {
             plan.forget();
             self.recount();
-            let (granted, topics) = (self.granted, self.confirmed.named);
-            let plan = self.plan.iter_mut();
-            plan.for_each(|plan| plan.granted(granted, topics));
+            let granted = self.granted;
+            self.plan.iter_mut().for_each(|plan| plan.granted(granted));
         }
         while let Some((at, topic)) = self.resting.first().cloned()
             && at <= now
@@ -83,18 +89,7 @@ impl TopicTable {
         let mut topics: Vec<Topic> = Vec::new();
         let mut fresh = HashSet::new();
         let mut most = self.limits.topics;
-        // In the order of their turns. What has no room and knows it waits apart, so that it costs nothing here.
-        let mut to_ask = self.to_ask.iter().peekable();
-        let has_room = room > 0;
-        let mut waiting = self.waiting.iter().filter(|_| has_room).peekable();
-        loop {
-            let turn = match (to_ask.peek(), waiting.peek()) {
-                (Some(one), Some(other)) if one < other => to_ask.next(),
-                (Some(_), None) => to_ask.next(),
-                (_, Some(_)) => waiting.next(),
-                (None, None) => None,
-            };
-            let Some(turn) = turn else { break };
+        for turn in self.turns(room > 0) {
             // Whoever is under suspicion is asked for with few others.
             let at_most = turn.at_most as usize;
             if topics.len() >= most.min(at_most) || (turn.deaths > 0 && in_flight > 0) {
@@ -105,7 +100,7 @@ impl TopicTable {
             }
             if let Some(unit) = self.unit(&turn.topic)
                 && !fresh.contains(&unit)
-                && !self.units.get(&unit).is_some_and(|unit| unit.counted.solid)
+                && !self.units.get(&unit).is_some_and(|unit| unit.counted.used)
             {
                 if room == 0 {
                     continue;
@@ -125,6 +120,19 @@ impl TopicTable {
         self.send(Verb::Subscribe, topics, now)
     }
 
+    /// What is to be asked for, the first turn first. What has no room and knows it waits apart, so that it costs nothing while there
+    /// is none.
+    fn turns(&self, with_waiting: bool) -> impl Iterator<Item = &Turn> {
+        let mut to_ask = self.to_ask.iter().peekable();
+        let waiting = self.waiting.iter();
+        let mut waiting = waiting.filter(move |_| with_waiting).peekable();
+        std::iter::from_fn(move || match (to_ask.peek(), waiting.peek()) {
+            (Some(one), Some(other)) if other < one => waiting.next(),
+            (None, _) => waiting.next(),
+            (Some(_), _) => to_ask.next(),
+        })
+    }
+
     /// Whether an overlapping topic is being asked for, or given back, while this one is to be dealt with the other way round. Where
     /// events build on each other nobody could tell for which of the two the first of them came, so the answer is waited for.
     fn is_crossed(&self, topic: &Topic, verb: Verb) -> bool {
@@ -140,27 +148,19 @@ impl TopicTable {
         plan.map_or(usize::MAX, |plan| plan.room(self.used))
     }
 
-    /// Takes the places of the lowest for those that are worth more and find no room. Nobody gives way twice for one newcomer: a
-    /// place that is being given back is waited for.
+    /// Takes the places of the lowest for those that are worth more and find no room. Nobody gives way twice for one newcomer: what
+    /// is being given back is waited for.
     fn displace(&mut self, now: Instant) -> Option<PlannedRequest> {
-        if self.room() > 0 || (self.to_ask.is_empty() && self.waiting.is_empty()) {
+        let gives_back = |request: &Outstanding| request.verb == Verb::Unsubscribe && !request.late;
+        if self.room() > 0 || self.outstanding.iter().any(gives_back) {
             return None;
         }
-        let mut coming = self.departing;
-        let mut newcomers: Vec<&Turn> = self.to_ask.iter().chain(&self.waiting).collect();
-        newcomers.sort_unstable_by_key(|turn| (turn.priority, *turn));
         let mut places = self.places().into_iter();
         let mut seen = HashSet::new();
         let mut leaving: Vec<(Topic, SubscriptionOf)> = Vec::new();
-        for turn in newcomers {
-            let entry = &self.topics[&turn.topic];
-            let is_new = self.unit(&turn.topic).is_some_and(|unit| seen.insert(unit));
-            // Nobody gives way for a topic that once went unanswered, or over which connections ended.
-            if !is_new || entry.misses > 0 || turn.deaths > 0 {
-                continue;
-            }
-            if coming > 0 {
-                coming -= 1;
+        // Nobody gives way for a topic over which connections ended: those come last.
+        for turn in self.turns(true).take_while(|turn| turn.deaths == 0) {
+            if !self.unit(&turn.topic).is_some_and(|unit| seen.insert(unit)) {
                 continue;
             }
             let Some((worth, topics)) = places.next() else {
@@ -170,11 +170,8 @@ impl TopicTable {
             if turn.priority.0 <= worth.priority || (!leaving.is_empty() && is_full) {
                 break;
             }
-            let by = entry
-                .readers
-                .iter()
-                .max()
-                .map(|(worth, id)| (*id, worth.priority));
+            let readers = self.topics[&turn.topic].readers.iter();
+            let by = readers.max().map(|(worth, id)| (*id, worth.priority));
             leaving.extend(topics.into_iter().map(|topic| (topic, by)));
         }
         for (topic, by) in &leaving {
@@ -218,7 +215,7 @@ impl TopicTable {
 
     /// Nothing can be asked for: those that wait for room are told, once.
     fn turn_away(&mut self) {
-        if self.room() > 0 || self.departing > 0 {
+        if self.room() > 0 {
             return;
         }
         let turned_away: Vec<Topic> = self.to_ask.iter().map(|turn| turn.topic.clone()).collect();
@@ -235,14 +232,11 @@ impl TopicTable {
         }
         self.last_request.0 += 1;
         let id = self.last_request;
-        let mut is_deadly = false;
         for topic in &topics {
-            let entry = self.entry(topic);
-            entry.last = Some((id, verb));
-            is_deadly |= verb == Verb::Subscribe && entry.suspicion.is_deadly;
+            self.entry(topic).last = Some((id, verb));
         }
         let deadline = crate::clock::after(now, self.limits.timeout);
-        let request = Outstanding::new(id, verb, topics.clone(), is_deadly, now, deadline);
+        let request = Outstanding::new(id, verb, topics.clone(), now, deadline);
         self.outstanding.push(request);
         Some(PlannedRequest { id, verb, topics })
     }

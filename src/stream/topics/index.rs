@@ -28,14 +28,10 @@ pub(super) struct UnitEntry {
 /// What a unit adds to the numbers of the plan.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct UnitCounts {
-    /// Something of it is not Absent.
+    /// Something of it is not Absent: another topic of it takes no room.
     pub(super) used: bool,
-    /// All that is used of it is being given back.
-    pub(super) departing: bool,
-    /// The venue confirmed something of it by name.
+    /// The venue confirmed something of it.
     pub(super) granted: bool,
-    /// More than a wildcard brings it: another topic of it takes no room.
-    pub(super) solid: bool,
 }
 
 /// A sum over a set of topics: equal sets have equal sums, and others practically never, because the hash has a random key. With
@@ -43,21 +39,17 @@ pub(super) struct UnitCounts {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct SetSum {
     pub(super) count: usize,
-    /// How many of them are no wildcards.
-    pub(super) named: usize,
     pub(super) sum: u64,
 }
 
 impl SetSum {
-    pub(super) fn add(&mut self, topic: &Topic, hash: u64) {
+    pub(super) fn add(&mut self, hash: u64) {
         self.count += 1;
-        self.named += usize::from(!topic.is_wildcard());
         self.sum = self.sum.wrapping_add(hash);
     }
 
-    pub(super) fn remove(&mut self, topic: &Topic, hash: u64) {
+    pub(super) fn remove(&mut self, hash: u64) {
         self.count -= 1;
-        self.named -= usize::from(!topic.is_wildcard());
         self.sum = self.sum.wrapping_sub(hash);
     }
 }
@@ -82,7 +74,7 @@ impl TopicTable {
 
     /// Counts anew, in the units of the plan as it is now.
     pub(super) fn recount(&mut self) {
-        (self.used, self.departing, self.granted) = (0, 0, 0);
+        (self.used, self.granted) = (0, 0);
         self.units.clear();
         let topics: Vec<Topic> = self.topics.keys().cloned().collect();
         topics.iter().for_each(|topic| self.count_in(topic));
@@ -91,7 +83,7 @@ impl TopicTable {
 
     /// Files a topic, and those that count as one with it, where they belong now. The only writer of what is derived.
     pub(super) fn refile(&mut self, topic: &Topic) {
-        use Upstream::{Absent, Asked, Confirmed};
+        use Upstream::{Absent, Confirmed};
         let Some(id) = self.unit(topic) else {
             return self.refile_topic(topic, false);
         };
@@ -101,32 +93,26 @@ impl TopicTable {
         let topics = unit.topics.clone();
         let before = unit.counted;
         let mut now = UnitCounts::default();
-        let mut stays = false;
         for entry in topics.iter().filter_map(|topic| self.topics.get(topic)) {
-            let is_listed = entry.upstream == Confirmed && !entry.covered;
             now.used |= entry.upstream != Absent;
-            now.granted |= is_listed;
-            now.solid |= is_listed || !matches!(entry.upstream, Absent | Confirmed);
-            stays |= matches!(entry.upstream, Asked | Confirmed);
+            now.granted |= entry.upstream == Confirmed;
         }
-        now.departing = now.used && !stays;
         let count = |number: &mut usize, before: bool, after: bool| {
             *number = *number + usize::from(after) - usize::from(before);
         };
         count(&mut self.used, before.used, now.used);
-        count(&mut self.departing, before.departing, now.departing);
         count(&mut self.granted, before.granted, now.granted);
         if before != now {
             self.full.take();
         } else {
             // Its neighbours stand where they stood.
-            return self.refile_topic(topic, !now.solid);
+            return self.refile_topic(topic, !now.used);
         }
         if let Some(unit) = self.units.get_mut(&id) {
             unit.counted = now;
         }
         for topic in &topics {
-            self.refile_topic(topic, !now.solid);
+            self.refile_topic(topic, !now.used);
         }
     }
 
@@ -186,7 +172,6 @@ impl TopicTable {
                 let turn = Turn {
                     deaths: entry.suspicion.rank(),
                     priority: Reverse(best.priority),
-                    is_new: entry.lost == 0,
                     arrival: best.seniority.0,
                     at_most: entry.suspicion.at_most,
                     topic: topic.clone(),
@@ -207,9 +192,7 @@ impl TopicTable {
 
     pub(super) fn sum(&self, topics: &[Topic]) -> SetSum {
         let mut sum = SetSum::default();
-        topics
-            .iter()
-            .for_each(|topic| sum.add(topic, self.hash(topic)));
+        topics.iter().for_each(|topic| sum.add(self.hash(topic)));
         sum
     }
 }

@@ -35,12 +35,11 @@ impl TopicTable {
         let last = entry.last;
         let begins_hold = to == Asked && !entry.held;
         entry.held |= begins_hold;
-        let was_listed = from == Confirmed && !std::mem::replace(&mut entry.covered, false);
-        if was_listed {
-            self.confirmed.remove(topic, hash);
+        if from == Confirmed {
+            self.confirmed.remove(hash);
         }
         if to == Confirmed {
-            self.confirmed.add(topic, hash);
+            self.confirmed.add(hash);
             #[cfg(test)]
             (self.served += usize::from(!self.has_confirmed));
             self.has_confirmed = true;
@@ -80,11 +79,9 @@ impl TopicTable {
             at: now,
         }));
         entry.unanswered = false;
+        // Once nothing was heard of it, one more miss is enough.
+        entry.misses = u8::from(matches!(cause, Cause::LeftOut | Cause::NoAnswer));
         entry.suspicion = Suspicion::NONE;
-        if matches!(cause, Cause::LeftOut | Cause::NoAnswer) {
-            // From here on one more is enough, and nobody gives way for it.
-            entry.misses = 1;
-        }
         self.move_to(topic, Upstream::Absent);
     }
 
@@ -154,14 +151,9 @@ impl TopicTable {
         }
     }
 
-    /// Nothing comes of these topics. They alone are asked for again, unless a wildcard is what was confirmed in their place.
+    /// Nothing comes of these topics. They alone are asked for again.
     pub(crate) fn ask_again(&mut self, topics: &[Topic]) {
-        for topic in topics {
-            if self.topics.get(topic).is_some_and(|entry| entry.covered) {
-                self.restart_one(&wildcard(topic));
-            }
-            self.restart_one(topic);
-        }
+        topics.iter().for_each(|topic| self.restart_one(topic));
     }
 
     /// Events of these topics never came. Those who read them are told by a gap, and read on; what builds on them begins anew.
@@ -236,8 +228,6 @@ impl TopicTable {
         let topics: Vec<Topic> = self.topics.keys().cloned().collect();
         for topic in topics {
             let entry = self.entry(&topic);
-            entry.misses = 0;
-            entry.unanswered = false;
             // The next connection has heard of none of these requests, and answers none of them.
             entry.last = None;
             self.move_to(&topic, Upstream::Absent);

@@ -18,26 +18,24 @@ use crate::{
 pub(super) struct Plan {
     given: SymbolBudget,
     counts: Counts,
-    /// So many fit, by what was given or confirmed.
-    fits: usize,
-    /// The venue confirmed so many at once, and so many topics: its limit is not lower.
+    /// The venue confirmed so many at once: its limit is not lower.
     proven: usize,
-    proven_topics: usize,
-    refused_at: Option<usize>,
-    /// When the venue refused last, and in which words.
-    learned: Option<(Instant, Rejection)>,
+    learned: Option<Learned>,
+}
+
+/// What the venue's last refusal taught.
+struct Learned {
+    limit: usize,
+    at: Instant,
+    said: Rejection,
 }
 
 impl Plan {
     pub(super) fn new(given: SymbolBudget) -> Self {
-        let limit = given.limit();
         Self {
             given,
             counts: given.counts(),
-            fits: limit.unwrap_or(0),
             proven: 0,
-            proven_topics: 0,
-            refused_at: limit.map(|limit| limit.saturating_add(1)),
             learned: None,
         }
     }
@@ -46,40 +44,43 @@ impl Plan {
         self.counts
     }
 
-    /// The venue refused no more symbols than it confirmed before: it counts topics. What was learned of symbols is void.
-    pub(super) fn count_topics(&mut self) {
-        let proven = self.proven_topics;
-        *self = Self::new(self.given);
-        self.counts = Counts::Topics;
-        self.granted(proven, proven);
+    /// The venue refused no more symbols than it confirmed before: it counts topics, of which it grants so many now. What was
+    /// learned of symbols is void. So many symbols as were granted were at least as many topics.
+    pub(super) fn count_topics(&mut self, granted: usize) {
+        *self = Self {
+            counts: Counts::Topics,
+            proven: self.proven.max(granted),
+            ..Self::new(self.given)
+        };
     }
 
     pub(super) fn limit(&self) -> Option<usize> {
-        self.refused_at.map(|at| at - 1)
+        let learned = self.learned.as_ref().map(|learned| learned.limit);
+        learned.or(self.given.limit())
     }
 
     /// What the venue said when it refused more, where the limit was learned from that.
     pub(super) fn said(&self) -> Option<&Rejection> {
-        self.learned.as_ref().map(|(_, said)| said)
+        self.learned.as_ref().map(|learned| &learned.said)
     }
 
-    /// How many more may be asked for at once. Between what fits and what was refused the distance is halved, so a limit is
-    /// found with about log2 of it in requests.
+    /// How many more may be asked for at once. What is left below a learned limit is halved, because the true limit may be lower
+    /// still: it is found with about log2 of it in requests.
     pub(super) fn room(&self, used: usize) -> usize {
-        match self.refused_at {
+        let left = self.limit().map(|limit| limit.saturating_sub(used));
+        match left {
             None => usize::MAX,
-            Some(_) if used < self.fits => self.fits - used,
-            Some(at) if used + 1 >= at => 0,
-            Some(at) => ((at - used) / 2).max(1),
+            Some(left) if self.learned.is_some() => left.div_ceil(2),
+            Some(left) => left,
         }
     }
 
-    /// The venue grants so many at once, of so many topics.
-    pub(super) fn granted(&mut self, granted: usize, topics: usize) {
-        self.proven_topics = self.proven_topics.max(topics);
+    /// The venue grants so many at once.
+    pub(super) fn granted(&mut self, granted: usize) {
         self.proven = self.proven.max(granted);
-        self.fits = self.fits.max(granted);
-        self.refused_at = self.refused_at.map(|at| at.max(granted + 1));
+        if let Some(learned) = &mut self.learned {
+            learned.limit = learned.limit.max(granted);
+        }
     }
 
     /// The venue refused to have so many at once. Says whether something was learned: nothing is where it had confirmed as
@@ -88,18 +89,19 @@ impl Plan {
         if total <= self.proven.max(1) {
             return false;
         }
-        let at = self.refused_at.map_or(total, |old| old.min(total));
-        self.refused_at = Some(at);
-        self.fits = self.fits.min(at - 1);
-        self.learned = Some((now, said.clone()));
+        let limit = self.limit().map_or(total - 1, |old| old.min(total - 1));
+        self.learned = Some(Learned {
+            limit,
+            at: now,
+            said: said.clone(),
+        });
         true
     }
 
     /// When what was learned is tried again: a plan may have changed, and a refusal may have been a mistake.
     pub(super) fn expires(&self) -> Option<Instant> {
-        self.learned
-            .as_ref()
-            .map(|(at, _)| clock::after(*at, HOLDS_FOR))
+        let learned = self.learned.as_ref();
+        learned.map(|learned| clock::after(learned.at, HOLDS_FOR))
     }
 
     /// What was learned goes with its connection.

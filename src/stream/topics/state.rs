@@ -67,7 +67,6 @@ pub(super) struct Turn {
     /// Zero, unless connections ended over it.
     pub(super) deaths: u8,
     pub(super) priority: Reverse<i32>,
-    pub(super) is_new: bool,
     pub(super) arrival: u64,
     /// Of one subscription, those under suspicion stand together in front: who came first keeps their place while a request that
     /// was too much is narrowed down.
@@ -96,7 +95,7 @@ pub(super) struct Suspicion {
     pub(super) at_most: u32,
     /// How many connections in a row ended while a request for it was unanswered.
     pub(super) deaths: u8,
-    /// Connections ended over it: it is asked for after all others, with nothing else in flight, and nobody gives way for it.
+    /// Connections ended over it: it is asked for after all others, when nothing else is in flight, and nobody gives way for it.
     pub(super) is_deadly: bool,
 }
 
@@ -131,8 +130,6 @@ pub(super) struct TopicState {
     pub(super) builds: bool,
     /// To be given back and asked for anew: a part of it was missed, or somebody joined who has not seen what it builds on.
     pub(super) restart: bool,
-    /// Confirmed by the wildcard of its channel, which a full state lists in its place: it goes with that.
-    pub(super) covered: bool,
     /// The router holds its events back.
     pub(super) held: bool,
     /// It was asked for, and there was no answer in time.
@@ -140,8 +137,6 @@ pub(super) struct TopicState {
     /// How often that was followed by an answered taking back.
     pub(super) misses: u8,
     pub(super) suspicion: Suspicion,
-    /// Readers that were told `Lost`.
-    pub(super) lost: usize,
     pub(super) place: Place,
 }
 
@@ -156,12 +151,10 @@ impl Default for TopicState {
             displaced_by: None,
             builds: false,
             restart: false,
-            covered: false,
             held: false,
             unanswered: false,
             misses: 0,
             suspicion: Suspicion::NONE,
-            lost: 0,
             place: Place::Nowhere,
         }
     }
@@ -178,11 +171,12 @@ impl TopicState {
         }
     }
 
-    pub(super) fn best(&self) -> Option<ReaderWorth> {
-        self.readers.iter().map(|(worth, _)| *worth).max()
+    /// Whether events of it may be held back for a request that is not answered.
+    pub(super) fn is_held(&self) -> bool {
+        self.held && matches!(self.upstream, Upstream::Asked | Upstream::Unknown)
     }
 
-    pub(super) fn was_last(&self, verb: Verb) -> bool {
-        self.last.is_some_and(|(_, last)| last == verb)
+    pub(super) fn best(&self) -> Option<ReaderWorth> {
+        self.readers.iter().map(|(worth, _)| *worth).max()
     }
 }

@@ -5,10 +5,9 @@ use smallvec::SmallVec;
 use super::{
     SubscriptionId, TableNews, TopicTable,
     rows::{Row, Told},
-    state::{Cause, Standing, TopicState, Upstream},
+    state::{Cause, Standing},
 };
 use crate::{
-    correlation::CorrelationId,
     error::{At, Error, ErrorKind},
     phase::Phase,
     topic::Topic,
@@ -55,7 +54,7 @@ impl TopicTable {
                 )
             }
             (Standing::NoRoom, Told::Confirmed | Told::Lost)
-                if let Some((by, priority)) = self.displacer(id, entry) =>
+                if let Some((by, priority)) = entry.displaced_by.clone() =>
             {
                 let at = At::new(&self.stream, Phase::Live);
                 let error = Error::new(at, ErrorKind::Displaced { by, priority });
@@ -102,27 +101,6 @@ impl TopicTable {
         self.announce(Some(id), TableNews::Lost(id, topic.clone()));
     }
 
-    /// Who took the place of a topic: whoever was given it, or, after a break, the least of those that are worth more.
-    pub(super) fn displacer(
-        &self,
-        id: SubscriptionId,
-        entry: &TopicState,
-    ) -> Option<(Option<CorrelationId>, i32)> {
-        if entry.displaced_by.is_some() {
-            return entry.displaced_by.clone();
-        }
-        let priority = self.subscriptions.get(&id)?.priority;
-        let sent = self
-            .topics
-            .values()
-            .filter(|entry| entry.upstream != Upstream::Absent);
-        let readers = sent.flat_map(|entry| &entry.readers);
-        let more = readers.filter(|(worth, _)| worth.priority > priority);
-        let (worth, by) = more.min()?;
-        let by = self.subscriptions.get(by)?;
-        Some((by.correlation.clone(), worth.priority))
-    }
-
     pub(super) fn set_told(
         &mut self,
         id: SubscriptionId,
@@ -130,16 +108,11 @@ impl TopicTable {
         told: Told,
         why: Option<Error>,
     ) {
-        let subscription = self.subscriptions.get_mut(&id);
-        let before = subscription.and_then(|subscription| {
+        if let Some(subscription) = self.subscriptions.get_mut(&id) {
             subscription.change(topic, |row| {
                 row.why = why;
-                std::mem::replace(&mut row.told, told)
-            })
-        });
-        if let (Some(before), Some(entry)) = (before, self.topics.get_mut(topic)) {
-            let lost = |told| usize::from(told == Told::Lost);
-            entry.lost = entry.lost + lost(told) - lost(before);
+                row.told = told;
+            });
         }
     }
 

@@ -1384,14 +1384,14 @@ impl World {
                 .subscriptions
                 .get(&sub)
                 .map_or(0, |owner| owner.priority);
-            // For whom an answer was missing before, nobody gives way.
+            // For whom connections ended, nobody gives way.
             let is_doubtful = is_bad
                 || self
                     .table
                     .0
                     .topics
                     .get(&real(topic))
-                    .is_some_and(|entry| entry.misses > 0 || entry.suspicion.is_deadly);
+                    .is_some_and(|entry| entry.suspicion.is_deadly);
             let is_right = match told {
                 Told::Confirmed => {
                     covers(&self.live, &topic)
@@ -1418,8 +1418,11 @@ impl World {
             };
             if !is_right {
                 let detail = format!(
-                    "{sub:?} {topic:?} {told:?} priority {priority} lowest {lowest:?} live {:?} plan {:?}",
-                    self.live, character.plan
+                    "{sub:?} {topic:?} {told:?} priority {priority} lowest {lowest:?} live {:?} plan {:?} used {} of {:?}",
+                    self.live,
+                    character.plan,
+                    self.table.0.used,
+                    self.table.0.plan.as_ref().map(|plan| plan.limit()),
                 );
                 self.breaks(
                     match told {
@@ -1566,6 +1569,121 @@ fn an_answer_to_a_request_of_the_connection_before_confirms_nothing() {
     }
 }
 
+/// Topics that are asked for and confirmed, whatever there is to ask for.
+fn settle(table: &mut Table, now: Time) {
+    table.take_over(now);
+    while let Some(request) = table.next(now) {
+        let verdict = match request.verb {
+            Verb::Subscribe => Verdict::Subscribed,
+            Verb::Unsubscribe => Verdict::Unsubscribed,
+        };
+        table.hear(&[Word::Request(Some(request.id), verdict)], now);
+    }
+}
+
+fn full(plan: usize, topics_per_request: usize) -> (Table, Vec<Topic>) {
+    let mut table = Table::new(&Limits {
+        answers: Answers::PerRequest,
+        counts: Counts::Symbols,
+        plan: Some(plan),
+        topics_per_request,
+        in_flight: 3,
+        timeout: 10,
+    });
+    table.connected();
+    let symbols = 1..=u32::try_from(plan).unwrap();
+    let held: Vec<Topic> = symbols.map(|symbol| Topic::new(0, symbol)).collect();
+    table.want(SubId(1), &held, 0);
+    settle(&mut table, 0);
+    assert!(table.is_confirmed(SubId(1)) || !confirmed(&table.take_news()).is_empty());
+    (table, held)
+}
+
+#[test]
+fn of_two_that_could_give_way_for_one_newcomer_one_does() {
+    let (mut table, _) = full(2, 10);
+    table.want(SubId(2), &[Topic::new(0, 8)], 1);
+    table.take_over(1);
+    let back = table.next(1).unwrap();
+    assert_eq!((back.verb, back.topics.len()), (Verb::Unsubscribe, 1));
+    assert_eq!(table.next(1), None, "the place is on its way");
+    table.hear(&[Word::Request(Some(back.id), Verdict::Unsubscribed)], 2);
+    settle(&mut table, 2);
+    let displaced = |news: &News| matches!(news, News::Displaced(..));
+    let news = table.take_news();
+    assert_eq!(news.iter().filter(|news| displaced(news)).count(), 1);
+    assert!(table.is_confirmed(SubId(2)));
+}
+
+#[test]
+fn places_are_given_back_in_requests_that_the_venue_takes() {
+    let (mut table, held) = full(5, 2);
+    let newcomers: Vec<Topic> = (11..=15).map(|symbol| Topic::new(0, symbol)).collect();
+    table.want(SubId(2), &newcomers, 1);
+    table.take_over(1);
+    let mut given_back = 0;
+    while let Some(request) = table.next(1) {
+        assert!(request.topics.len() <= 2, "{request:?}");
+        let verdict = match request.verb {
+            Verb::Subscribe => Verdict::Subscribed,
+            Verb::Unsubscribe => {
+                given_back += request.topics.len();
+                Verdict::Unsubscribed
+            }
+        };
+        table.hear(&[Word::Request(Some(request.id), verdict)], 1);
+    }
+    table.take_news();
+    assert_eq!(given_back, held.len());
+    assert!(table.is_confirmed(SubId(2)));
+}
+
+/// One connection may end for any reason while the topic is asked for alone.
+#[test]
+fn a_topic_is_refused_for_ending_connections_after_two_on_which_it_was_alone() {
+    let mut table = connected(1);
+    let (good, deadly) = (Topic::new(0, 1), [Topic::new(0, 2), Topic::new(0, 3)]);
+    table.want(SubId(1), &[good], 1);
+    table.want(SubId(2), &deadly, 0);
+    table.take_over(0);
+    let (mut alone, mut refused) = (BTreeMap::new(), Vec::new());
+    for connection in 0..20 {
+        while let Some(request) = table.next(connection) {
+            if request.topics == [good] {
+                table.hear(
+                    &[Word::Request(Some(request.id), Verdict::Subscribed)],
+                    connection,
+                );
+                continue;
+            }
+            if let [topic] = request.topics[..] {
+                *alone.entry(topic).or_insert(0) += 1;
+            }
+            break;
+        }
+        for news in table.disconnected(connection) {
+            if let News::Refused(_, topic, cause) = news {
+                assert_eq!(cause, Cause::Closed, "{topic:?}");
+                refused.push(topic);
+                assert!(alone[&topic] >= 2, "{topic:?}: {alone:?}");
+            }
+        }
+        table.connected();
+    }
+    assert_eq!(refused, deadly);
+}
+
+/// What is decided is so when those have heard of it who act on it: the router above all.
+#[test]
+fn nobody_is_told_that_a_topic_is_confirmed_before_its_reader_was() {
+    let mut table = connected(1);
+    table.want(SubId(1), &[Topic::new(0, 1)], 0);
+    settle(&mut table, 0);
+    assert!(!table.is_confirmed(SubId(1)));
+    table.take_news();
+    assert!(table.is_confirmed(SubId(1)));
+}
+
 /// For those who check the table.
 impl super::TopicTable {
     /// The topics that each subscription was told are confirmed.
@@ -1587,10 +1705,10 @@ impl super::TopicTable {
         self.subscriptions.iter().flat_map(of).collect()
     }
 
-    /// Nobody gives way for the topic: it went unanswered, or connections ended over it.
+    /// Nobody gives way for the topic: connections ended over it.
     pub(crate) fn is_doubtful(&self, topic: &super::Topic) -> bool {
         let entry = self.topics.get(topic);
-        entry.is_some_and(|entry| entry.misses > 0 || entry.suspicion.is_deadly)
+        entry.is_some_and(|entry| entry.suspicion.is_deadly)
     }
 
     /// Nothing is asked for, and nothing waits for an answer.

@@ -710,6 +710,30 @@ fn what_was_learned_of_symbols_says_nothing_of_pairs() {
     drop((one, two));
 }
 
+#[test]
+fn a_limit_is_found_in_a_few_requests_however_much_is_wanted() {
+    for limit in [1, 2, 3, 30, 999] {
+        let mut plan = super::Plan::new(SymbolBudget::learned());
+        let said = crate::Rejection::new(crate::RejectionKind::SymbolLimit, "405".to_owned());
+        let (mut used, mut requests) = (0, 0);
+        loop {
+            let asked = plan.room(used).min(1_000 - used);
+            if asked == 0 {
+                break;
+            }
+            requests += 1;
+            if used + asked <= limit {
+                used += asked;
+                plan.granted(used);
+            } else if !plan.refused(used + asked, &said, crate::clock::now()) {
+                break;
+            }
+        }
+        assert!(used == limit || limit == 1, "{used} of {limit}");
+        assert!(requests <= 30, "{requests} requests for {limit}");
+    }
+}
+
 // ---- what a refusal says, and what it does not ----
 
 fn all(channel: crate::Channel) -> Vec<Topic> {
