@@ -18,8 +18,7 @@ use std::{
 use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use trunkline::{
-    Credentials, Decimal, ErrorKind, Manager, Notice, OrderUpdate, Quote, Subscription, Symbol,
-    Update,
+    Decimal, ErrorKind, Manager, Notice, OrderUpdate, Quote, Subscription, Symbol, Update,
     alpaca::{self, Account, Feed},
     crossbeam_channel as channel, select,
     sim::{Sim, SimConfig},
@@ -54,7 +53,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     if arguments.paper {
         stocks = alpaca::stocks(Feed::Iex).account(Account::Paper);
         orders = alpaca::order_updates(Account::Paper);
-        credentials = Credentials::from_env()?;
+        credentials = common::of_environment()?;
     }
     let manager = Manager::new();
     // However this function is left, both lines are closed in good order.

@@ -15,8 +15,8 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 use trunkline::{
-    Config, Credentials, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, OrderUpdate,
-    Payload, Phase, StreamHandle, Subscription, Symbol, Topics, Unparsed, Update,
+    Config, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, OrderUpdate, Payload,
+    Phase, StreamHandle, Subscription, Symbol, Topics, Unparsed, Update,
     alpaca::{self, Account, Codec, CryptoFeed, Feed, MarketData, OptionFeed, OrderUpdates},
     crossbeam_channel::Receiver,
     select,
@@ -143,7 +143,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     }
     let manager = Manager::with_config(config)?;
-    let credentials = Credentials::from_env()?;
+    let credentials = common::of_environment()?;
     let until = (&time_is_up, &stopped, arguments.max);
     if arguments.orders {
         let account = manager.open(&arguments.account(), &credentials)?;

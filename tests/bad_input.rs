@@ -37,7 +37,15 @@ fn check(row: &str, error: &Error, handle: &trunkline::StreamHandle<MarketData>,
         "{row}: {error}"
     );
     let debug = format!("{error:?}");
-    assert!(debug.starts_with(&error.to_string()), "{row}: {debug}");
+    // On one line, or on several.
+    let (text, first) = (error.to_string(), debug.lines().next().unwrap());
+    assert!(text.starts_with(first), "{row}: {debug}");
+    for cause in debug
+        .lines()
+        .filter_map(|line| line.strip_prefix("  caused by: "))
+    {
+        assert!(text.contains(cause), "{row}: {text}");
+    }
     assert!(debug.contains("what to do: "), "{row}: {debug}");
     assert!(debug.contains(error.code()), "{row}: {debug}");
     let shown = [error.to_string(), debug].concat();
@@ -919,11 +927,11 @@ fn certificates_that_are_not_to_be_trusted_end_the_stream_at_once() {
     let good = certificates("localhost");
     let (peer, venue) = tls_peer(Arc::clone(&good.server));
     let error = fails("unknown root", &tolerant(), &venue, &certificate);
-    for way_out in ["`Roots::Platform`", "`extra_roots`"] {
+    for way_out in ["`Roots::Platform`", "`Config::extra_roots`"] {
         assert!(error.to_string().contains(way_out), "{error}");
     }
     const ISSUER: &str = "it was issued by `rcgen self signed cert`";
-    assert!(error.to_string().ends_with(ISSUER), "{error}");
+    assert!(error.to_string().contains(ISSUER), "{error}");
     fails(
         "another authority's root",
         &trusted(&certificates("localhost")),
@@ -938,7 +946,7 @@ fn certificates_that_are_not_to_be_trusted_end_the_stream_at_once() {
         error.to_string().contains("elsewhere.example"),
         "it says which: {error}"
     );
-    assert!(error.to_string().ends_with(ISSUER), "{error}");
+    assert!(error.to_string().contains(ISSUER), "{error}");
     assert_eq!(error.remedy(), Remedy::FixRequest);
     drop(peer);
 }

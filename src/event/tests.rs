@@ -172,13 +172,12 @@ fn every_update_says_whether_it_is_a_loss_and_strict_says_the_same() {
 
 #[test]
 fn the_error_of_a_loss_says_since_when_and_what_to_do() {
-    let text = |error: &Error| format!("{error} / {}", error.remedy());
     let market = gap::<Quote>().strict().unwrap_err();
     assert_eq!(
-        text(&market),
+        market.to_string(),
         format!(
-            "{}: events may be missing since 2026-03-17T14:30:05Z: the connection broke / ask the venue's REST \
-             interface for what is missing, if you need it, then go on reading",
+            "{}: events may be missing since 2026-03-17T14:30:05Z: the connection broke: connection lost (phase live): \
+             reset; what to do: ask the venue's REST interface for what is missing, if you need it, then go on reading",
             stream()
         )
     );
@@ -186,8 +185,8 @@ fn the_error_of_a_loss_says_since_when_and_what_to_do() {
     assert_eq!(orders.remedy(), Remedy::Reconcile);
     assert!(!orders.is_retryable(), "the subscription goes on by itself");
     assert!(
-        text(&orders).ends_with(
-            "/ a fill may be missing: ask the venue's REST interface for open orders and positions, then go on reading"
+        orders.to_string().ends_with(
+            "; what to do: a fill may be missing: ask the venue's REST interface for open orders and positions, then go on reading"
         ),
         "{orders:?}"
     );
@@ -198,11 +197,9 @@ fn the_error_of_a_loss_says_since_when_and_what_to_do() {
     let topic = Topic::new(TRADE_UPDATES, "*");
     let orders = unparsed::<OrderUpdate>(Concerns::Topic(topic)).strict();
     assert_eq!(
-        orders.unwrap_err().to_string(),
-        format!(
-            "{}: events may be missing since 2026-03-17T14:30:05Z: the venue sent what could not be read (no price)",
-            stream()
-        )
+        orders.unwrap_err().for_record(),
+        "events may be missing since 2026-03-17T14:30:05Z: the venue sent what could not be read (no price); what to do: a \
+         fill may be missing: ask the venue's REST interface for open orders and positions, then go on reading"
     );
 }
 

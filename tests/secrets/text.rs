@@ -38,6 +38,7 @@ impl Shown {
 
     fn error(&mut self, error: &Error) {
         self.add(error);
+        self.add(error.kind());
         self.add(&error.remedy());
         if let ErrorKind::Rejected { rejection } = error.kind() {
             self.add(error.at());
@@ -53,6 +54,9 @@ impl Shown {
         if let ErrorKind::TimedOut { doing, cause, .. } = error.kind() {
             self.add(doing);
             cause.iter().for_each(|cause| self.error(cause));
+        }
+        if let ErrorKind::SettingsConflict { differences } = error.kind() {
+            differences.iter().for_each(|setting| self.add(setting));
         }
         if let ErrorKind::GaveUp { cause, .. } = error.kind() {
             self.error(cause);
@@ -278,6 +282,13 @@ fn errors(shown: &mut Shown, canary: Canary) {
     let feed = manager
         .open(&venue("ws://hangs.test/v2/iex"), &credentials)
         .unwrap();
+    // What it is open with and what was asked for is shown, and a proxy may have a login.
+    let proxy: ProxyServer = "socks5h://proxy.test".parse().unwrap();
+    let mut config = quick();
+    config.proxy = Proxy::At(proxy.login(canary.key, canary.secret).unwrap());
+    let other = Manager::with_config(config).unwrap();
+    let conflict = other.open(&venue("ws://hangs.test/v2/iex"), &credentials);
+    shown.error(&conflict.unwrap_err());
     shown.error(&feed.wait_live(Duration::ZERO).unwrap_err());
     eventually("the lookup runs", || !manager.health().lookups.is_empty());
     manager

@@ -541,8 +541,16 @@ fn an_equal_or_lower_one_is_refused_and_told_who_holds_the_budget() {
     let one = story.subscribe("order-7", 1, quotes(&["A", "B"]));
     let two = story.subscribe("order-8", 1, quotes(&["B", "C"]));
     let late = story.subscribe("order-9", 1, quotes(&["A", "D"]));
-    assert_eq!(words(&late)[0], "confirmed: quotes:A (correlation order-9)");
+    let confirmed = late.try_recv().unwrap().to_string();
+    assert_eq!(confirmed, "confirmed: quotes:A (correlation order-9)");
+    // Whoever waits, and whoever reads, is told which topic it was.
+    let strict = late.try_recv().unwrap().strict().unwrap_err();
     let error = late.wait_confirmed(std::time::Duration::ZERO).unwrap_err();
+    for error in [&error, &strict] {
+        let text = error.to_string();
+        let says = "quotes:D: refused: the plan allows 3 symbols on a connection, and all are in use: order-7 (2";
+        assert!(text.contains(says), "{text}");
+    }
     let ErrorKind::OverBudget {
         limit: 3,
         counts: Counts::Symbols,
@@ -826,7 +834,7 @@ fn a_learned_limit_is_asked_again_after_ten_minutes() {
     assert!(told[1].starts_with("displaced: quotes:B"), "{told:?}");
     let late = story.subscribe("late", 0, quotes(&["D"]));
     let told = words(&late);
-    assert!(told[0].contains("2 symbols are all, held by high (1, priority 1), low (1, priority 0); the venue said: symbol limit exceeded (405)"), "{told:?}");
+    assert!(told[0].contains("the plan allows 2 symbols on a connection, and all are in use: high (1, priority 1), low (1, priority 0); the venue said: symbol limit exceeded (405)"), "{told:?}");
     story.0.market.limit = 9;
     let refused = story.0.market.refused;
     let mut passed = std::time::Duration::ZERO;
