@@ -15,8 +15,8 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 use trunkline::{
-    Config, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, OrderUpdate, Payload,
-    Phase, StreamHandle, Subscription, Symbol, Topics, Unparsed, Update,
+    Config, Declared, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, OrderUpdate,
+    Payload, Phase, StreamHandle, Subscription, Symbol, Topics, Unparsed, Update,
     alpaca::{self, Account, Codec, CryptoFeed, Feed, MarketData, OptionFeed, OrderUpdates},
     crossbeam_channel::Receiver,
     select,
@@ -104,10 +104,10 @@ enum Line {
         #[serde(flatten)]
         update: Box<Event<OrderUpdate>>,
     },
-    Gap(Gap),
-    Dropped(Dropped),
+    Gap(Declared<Gap>),
+    Dropped(Declared<Dropped>),
     Unparsed(Unparsed),
-    Notice(Notice),
+    Notice(Declared<Notice>),
     Ended {
         reason: String,
     },
@@ -187,9 +187,9 @@ fn print<T: Payload<Source: Routed>>(
                     }
                     Update::Gap(gap) => (Line::Gap(gap), None),
                     Update::Dropped(dropped) => (Line::Dropped(dropped), None),
-                    Update::Notice(Notice::Unparsed(unparsed)) => (Line::Unparsed(unparsed), None),
+                    Update::Notice(Declared { what: Notice::Unparsed(unparsed), .. }) => (Line::Unparsed(unparsed), None),
                     Update::Notice(notice) => {
-                        if let Notice::NotLive { .. } = &notice {
+                        if let Notice::NotLive { .. } = notice.what {
                             eprintln!("{notice}");
                         }
                         (Line::Notice(notice), None)

@@ -24,8 +24,8 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use trunkline::{
-    Config, EndReason, Error, ErrorKind, MarketEvent, Notice, Phase, Remedy, Roots, Topics,
-    TradeEvent, Unparsed, Update, alpaca, alpaca::MarketData,
+    Config, Declared, EndReason, Error, ErrorKind, MarketEvent, Notice, Phase, Remedy, Roots,
+    Topics, TradeEvent, Unparsed, Update, alpaca, alpaca::MarketData,
 };
 
 /// What every error must tell, and how it must read.
@@ -478,9 +478,18 @@ fn a_server_that_reflects_the_secret_does_not_get_it_into_an_error() {
 fn seen(update: &Update<TradeEvent>) -> String {
     match update {
         Update::Event(_) => format!("trade {}", trade_id(update).unwrap()),
-        Update::Notice(Notice::Confirmed { .. }) => "confirmed".to_owned(),
-        Update::Notice(Notice::Resumed { .. }) => "resumed".to_owned(),
-        Update::Notice(Notice::Unparsed(_)) => "unparsed".to_owned(),
+        Update::Notice(Declared {
+            what: Notice::Confirmed { .. },
+            ..
+        }) => "confirmed".to_owned(),
+        Update::Notice(Declared {
+            what: Notice::Resumed { .. },
+            ..
+        }) => "resumed".to_owned(),
+        Update::Notice(Declared {
+            what: Notice::Unparsed(_),
+            ..
+        }) => "unparsed".to_owned(),
         Update::Notice(notice) => format!("notice {notice}"),
         Update::Gap(gap) => format!("gap {}", gap.cause.code()),
         Update::Dropped(dropped) => format!("dropped {}", dropped.count),
@@ -514,7 +523,10 @@ fn live(
             .recv_timeout(GENEROUS)
             .unwrap_or_else(|error| panic!("{row}: {error} after {all:?}"));
         match &update {
-            Update::Notice(Notice::Unparsed(item)) => unparsed.push(item.clone()),
+            Update::Notice(Declared {
+                what: Notice::Unparsed(item),
+                ..
+            }) => unparsed.push(item.clone()),
             Update::Gap(gap) => {
                 check(row, &gap.cause, &handle, Phase::Live);
                 cause = Some(gap.cause.clone());

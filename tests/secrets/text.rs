@@ -72,17 +72,18 @@ impl Shown {
             }
             Update::Gap(gap) => {
                 self.add(gap);
+                self.add(&gap.what);
                 self.error(&gap.cause);
             }
-            Update::Dropped(dropped) => self.add(dropped),
+            Update::Dropped(dropped) => self.add(&dropped.what),
             Update::Notice(notice) => {
-                self.add(notice);
-                if let Notice::Unparsed(unparsed) = notice {
+                self.add(&notice.what);
+                if let Notice::Unparsed(unparsed) = &notice.what {
                     self.add(unparsed);
                 }
             }
             Update::Ended(ended) => {
-                self.add(ended);
+                self.add(&ended.what);
                 self.add(&ended.reason);
             }
         }

@@ -7,7 +7,7 @@
 /// Their `Debug` is shown to hide secrets, of values from a life with a canary, in `text.rs`. In alphabetical order.
 pub(crate) const SHOWN: &str = "\
     Accept At Backoff Calendar Channel Config Context CounterValues Credentials CredentialsFault \
-    Doing Drain Dropped EndReason Ended Endpoint Error ErrorKind Event Fault FaultKind FaultScript Fingerprint Frame \
+    Declared Doing Drain Dropped EndReason Ended Endpoint Error ErrorKind Event Fault FaultKind FaultScript Fingerprint Frame \
     Gap Health Iter LimitCounts LineClosed Manager ManagerHealth MarketData MarketDataSession Message Notice \
     OrderUpdates OrderUpdatesSession Output PendingLookup Phase Phases Piece Proxy ProxyServer QueueLimit Ready Rejection RejectionCode RejectionKind \
     Remedy Request Resolver Roots Rules SecretMessage SettingDifference ShutdownGuard Sim SimConfig SimEvent SimStats Source \

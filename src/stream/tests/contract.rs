@@ -125,7 +125,7 @@ fn a_status_at_the_upgrade_means_what_the_venue_says() {
         (
             RejectionKind::Credentials,
             Phase::Closing,
-            "fix the credentials",
+            "use other credentials",
         ),
     ] {
         let (mut bench, _) = OwnBench::of(teapot);

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    Counts, ErrorKind, MarketEvent, Notice, QUOTES, Subscription, SymbolBudget, TRADES, Topic,
-    Topics, Update,
+    Counts, Declared, ErrorKind, MarketEvent, Notice, QUOTES, Subscription, SymbolBudget, TRADES,
+    Topic, Topics, Update,
     alpaca::{
         self, Feed,
         wire::server::{ClientMessage, RequestLists, json as server},
@@ -116,21 +116,30 @@ impl Reader {
     fn read(&mut self) {
         while let Ok(update) = self.subscription.try_recv() {
             let (topics, told) = match update {
-                Update::Notice(Notice::Confirmed { topics, .. }) => (topics, Told::Confirmed),
-                Update::Notice(Notice::Refused { topics, error, .. })
-                    if error.to_string().contains(NO_WILDCARDS)
-                        && matches!(error.kind(), ErrorKind::Refused { .. }) =>
+                Update::Notice(Declared {
+                    what: Notice::Confirmed { topics, .. },
+                    ..
+                }) => (topics, Told::Confirmed),
+                Update::Notice(Declared {
+                    what: Notice::Refused { topics, error, .. },
+                    ..
+                }) if error.to_string().contains(NO_WILDCARDS)
+                    && matches!(error.kind(), ErrorKind::Refused { .. }) =>
                 {
                     assert!(topics.iter().all(Topic::is_wildcard), "{error}");
                     (topics, Told::Refused)
                 }
                 // Four lines in a row broke before a topic was answered for, which is taken for the topic's fault.
-                Update::Notice(Notice::Refused { topics, error, .. })
-                    if error.to_string().contains("2 connections in a row ended") =>
-                {
+                Update::Notice(Declared {
+                    what: Notice::Refused { topics, error, .. },
+                    ..
+                }) if error.to_string().contains("2 connections in a row ended") => {
                     (topics, Told::Refused)
                 }
-                Update::Notice(Notice::Refused { topics, error, .. }) => {
+                Update::Notice(Declared {
+                    what: Notice::Refused { topics, error, .. },
+                    ..
+                }) => {
                     let ErrorKind::OverBudget {
                         limit,
                         holders,
@@ -152,7 +161,10 @@ impl Reader {
                     }));
                     (topics, Told::Refused)
                 }
-                Update::Notice(Notice::Displaced { topics, error, .. }) => {
+                Update::Notice(Declared {
+                    what: Notice::Displaced { topics, error, .. },
+                    ..
+                }) => {
                     let ErrorKind::Displaced { by, priority, .. } = error.kind() else {
                         panic!("displaced for {error}")
                     };
@@ -164,7 +176,10 @@ impl Reader {
                     }
                     (topics, Told::Displaced)
                 }
-                Update::Notice(Notice::Resumed { .. }) => {
+                Update::Notice(Declared {
+                    what: Notice::Resumed { .. },
+                    ..
+                }) => {
                     self.gap = false;
                     continue;
                 }
