@@ -18,7 +18,7 @@ use std::{
 use anyhow::{Result, anyhow, ensure};
 use clap::Parser;
 use trunkline::{
-    Credentials, Decimal, ErrorKind, Manager, Notice, OrderUpdate, Quote, Subscription, Symbol,
+    Decimal, Declared, ErrorKind, Manager, Notice, OrderUpdate, Quote, Subscription, Symbol,
     Update,
     alpaca::{self, Account, Feed},
     crossbeam_channel as channel, select,
@@ -54,7 +54,7 @@ fn run(arguments: Arguments) -> Result<ExitCode> {
     if arguments.paper {
         stocks = alpaca::stocks(Feed::Iex).account(Account::Paper);
         orders = alpaca::order_updates(Account::Paper);
-        credentials = Credentials::from_env()?;
+        credentials = common::of_environment()?;
     }
     let manager = Manager::new();
     // However this function is left, both lines are closed in good order.
@@ -154,7 +154,7 @@ fn risk(orders: &Subscription<OrderUpdate>, quotes: &Subscription<Quote>) -> Res
                 match &update {
                     // From here on no fill is missed in silence. Ask REST for open orders and positions now, and not before: a
                     // fill between the two would be missed. Whoever places orders begins after that.
-                    Update::Notice(Notice::Confirmed { .. }) => say("fills are seen from here on")?,
+                    Update::Notice(Declared { what: Notice::Confirmed { .. }, .. }) => say("fills are seen from here on")?,
                     Update::Notice(notice) => common::progress(notice),
                     Update::Ended(end) => return Ok(end.clone().into_result()?),
                     _ => {}

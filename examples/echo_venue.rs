@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use trunkline::{
-    Channel, Config, Credentials, Endpoint, Manager, Notice, Payload, Phase, Symbol, Topic, Topics,
-    Update, select,
+    Channel, Config, Credentials, Declared, Endpoint, Manager, Notice, Payload, Phase, Symbol,
+    Topic, Topics, Update, select,
     venue::{Context, Frame, Message, Request, Routed, Rules, Session, Venue, Verdict},
 };
 
@@ -147,7 +147,7 @@ fn run(manager: &Manager, url: &Endpoint) -> anyhow::Result<Option<String>> {
                     // The case was to see how a broken peer is dropped.
                     Update::Gap(_) => return Ok(last),
                     // It was dropped before this subscription was known to its line.
-                    Update::Notice(Notice::NotLive { .. }) if line.health().epoch > 0 => {
+                    Update::Notice(Declared { what: Notice::NotLive { .. }, .. }) if line.health().epoch > 0 => {
                         return Ok(last);
                     }
                     Update::Ended(end) => {

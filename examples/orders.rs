@@ -6,7 +6,7 @@ use std::{io, io::Write as _, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use trunkline::sim::{Sim, SimConfig};
-use trunkline::{Manager, Notice, Side, Update, alpaca, alpaca::Account, select};
+use trunkline::{Declared, Manager, Notice, Side, Update, alpaca, alpaca::Account, select};
 
 /// A simulator fills an order, cuts the line, and fills another one: what a bot is told, and what it has to do.
 ///
@@ -50,7 +50,7 @@ fn run() -> anyhow::Result<ExitCode> {
                     }
                     // New fills are seen again, so now REST can be asked: of orders those that are open, and by their ids
                     // those that were. `after=` would not do: it goes by when an order was placed.
-                    Update::Notice(Notice::Resumed { .. }) => {
+                    Update::Notice(Declared { what: Notice::Resumed { .. }, .. }) => {
                         writeln!(out, "it is back: GET {}/v2/orders", Account::Paper.rest_url())?;
                         sim.fill("AAPL", Side::Sell, 40.into(), 151.into());
                     }

@@ -56,7 +56,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                         }
                     }
                     Ok(None) => {}
-                    Err(loss) => writeln!(out, "{loss}: {}", loss.remedy())?,
+                    Err(loss) => writeln!(out, "{loss}")?,
                 }
             },
             recv(stopped) -> _ => break,

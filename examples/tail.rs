@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use clap::{Parser, ValueEnum};
 use serde::Serialize;
 use trunkline::{
-    Config, Credentials, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, OrderUpdate,
+    Config, Declared, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, OrderUpdate,
     Payload, Phase, StreamHandle, Subscription, Symbol, Topics, Unparsed, Update,
     alpaca::{self, Account, Codec, CryptoFeed, Feed, MarketData, OptionFeed, OrderUpdates},
     crossbeam_channel::Receiver,
@@ -104,10 +104,10 @@ enum Line {
         #[serde(flatten)]
         update: Box<Event<OrderUpdate>>,
     },
-    Gap(Gap),
-    Dropped(Dropped),
+    Gap(Declared<Gap>),
+    Dropped(Declared<Dropped>),
     Unparsed(Unparsed),
-    Notice(Notice),
+    Notice(Declared<Notice>),
     Ended {
         reason: String,
     },
@@ -143,7 +143,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
     }
     let manager = Manager::with_config(config)?;
-    let credentials = Credentials::from_env()?;
+    let credentials = common::of_environment()?;
     let until = (&time_is_up, &stopped, arguments.max);
     if arguments.orders {
         let account = manager.open(&arguments.account(), &credentials)?;
@@ -187,9 +187,9 @@ fn print<T: Payload<Source: Routed>>(
                     }
                     Update::Gap(gap) => (Line::Gap(gap), None),
                     Update::Dropped(dropped) => (Line::Dropped(dropped), None),
-                    Update::Notice(Notice::Unparsed(unparsed)) => (Line::Unparsed(unparsed), None),
+                    Update::Notice(Declared { what: Notice::Unparsed(unparsed), .. }) => (Line::Unparsed(unparsed), None),
                     Update::Notice(notice) => {
-                        if let Notice::NotLive { .. } = &notice {
+                        if let Notice::NotLive { .. } = notice.what {
                             eprintln!("{notice}");
                         }
                         (Line::Notice(notice), None)

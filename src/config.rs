@@ -103,28 +103,37 @@ impl Config {
     /// # Errors
     /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) for values that cannot work.
     pub(crate) fn validate(&self) -> Result<()> {
-        let invalid = |why: &str| Err(Error::invalid_config(why));
+        let invalid = |why: String| Err(Error::invalid_config(why));
         self.queue.validate()?;
-        let least = self
-            .setup_timeout
-            .min(self.ping_interval)
-            .min(self.ping_timeout);
-        if least < Duration::from_millis(1) {
-            return invalid(
-                "`setup_timeout`, `ping_interval` and `ping_timeout` must be at least 1 ms",
-            );
+        for (name, value) in [
+            ("setup_timeout", self.setup_timeout),
+            ("ping_interval", self.ping_interval),
+            ("ping_timeout", self.ping_timeout),
+        ] {
+            if value < Duration::from_millis(1) {
+                return invalid(format!("`{name}` is {value:?}: give it 1 ms or more"));
+            }
         }
-        if !(1_024..=MAX_READ_BUFFER).contains(&self.read_buffer_size) {
-            return invalid("`read_buffer_size` must be from 1,024 bytes to 16 MiB");
+        let size = self.read_buffer_size;
+        if !(1_024..=MAX_READ_BUFFER).contains(&size) {
+            return invalid(format!(
+                "`read_buffer_size` is {size}: give it 1,024 bytes to 16 MiB"
+            ));
         }
-        if self.linger > MAX_LINGER {
-            return invalid("`linger` must be at most 10 ms");
+        let linger = self.linger;
+        if linger > MAX_LINGER {
+            return invalid(format!("`linger` is {linger:?}: give it 10 ms or less"));
         }
         if self.backoff.max_failures == Some(0) {
-            return invalid("`backoff.max_failures` must be at least one");
+            return invalid(
+                "`backoff.max_failures` is 0: give it 1 or more, or `None` for no limit".to_owned(),
+            );
         }
-        if self.backoff.initial.is_zero() || self.backoff.cap < self.backoff.initial {
-            return invalid("`backoff.initial` must be more than zero and at most `backoff.cap`");
+        let (initial, cap) = (self.backoff.initial, self.backoff.cap);
+        if initial.is_zero() || cap < initial {
+            return invalid(format!(
+                "`backoff.initial` is {initial:?} and `backoff.cap` {cap:?}: give the first more than zero, and the second no less"
+            ));
         }
         Ok(())
     }
@@ -198,8 +207,8 @@ pub struct Backoff {
     pub initial: Duration,
     /// The largest bound. Default 30 s.
     pub cap: Duration,
-    /// How many failures in a row, with no success in between, end the stream with [`ErrorKind::GaveUp`](crate::ErrorKind::GaveUp). Default none: it
-    /// tries for ever.
+    /// How many failures in a row, with no success in between, end the stream with
+    /// [`ErrorKind::GaveUp`](crate::ErrorKind::GaveUp). Default none: it tries for ever.
     pub max_failures: Option<u32>,
     /// How long a connection must have been live for the bound to start over. Default 30 s.
     pub reset_after: Duration,

@@ -337,7 +337,7 @@ impl CredentialsFault {
     pub(crate) fn why(&self) -> String {
         let name = |path: &Option<PathBuf>| match path {
             Some(path) => format!("`{}`", path.display()),
-            None => "the reader".to_owned(),
+            None => "key id and secret".to_owned(),
         };
         match self {
             Self::Empty { field } => format!("the {field} is empty"),
@@ -360,6 +360,7 @@ impl CredentialsFault {
                 "the permissions of `{}` are {mode:03o}, so others can read it",
                 path.display()
             ),
+            Self::NotTwoLines { path: None } => "there are not two lines".to_owned(),
             Self::NotTwoLines { path } => format!("{} does not hold two lines", name(path)),
         }
     }

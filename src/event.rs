@@ -33,13 +33,13 @@ pub enum Update<T> {
     /// An event.
     Event(Event<T>),
     /// The connection broke here: what the venue sent until [`Notice::Resumed`] was missed.
-    Gap(Gap),
+    Gap(Declared<Gap>),
     /// The reader was too slow, and events are missing here.
-    Dropped(Dropped),
+    Dropped(Declared<Dropped>),
     /// Something worth knowing happened. [`loss`](Self::loss) says whether events may be missing for it.
-    Notice(Notice),
+    Notice(Declared<Notice>),
     /// The last update. Nothing follows.
-    Ended(Ended),
+    Ended(Declared<Ended>),
 }
 
 impl<T> Update<T> {
@@ -60,13 +60,13 @@ impl<T> Update<T> {
     #[must_use]
     pub fn correlation(&self) -> Option<&str> {
         let id = match self {
-            Self::Event(_) => None,
-            Self::Gap(gap) => gap.correlation.as_ref(),
-            Self::Dropped(dropped) => dropped.correlation.as_ref(),
-            Self::Notice(notice) => notice.correlation(),
-            Self::Ended(ended) => ended.correlation.as_ref(),
+            Self::Event(_) => &None,
+            Self::Gap(gap) => &gap.correlation,
+            Self::Dropped(dropped) => &dropped.correlation,
+            Self::Notice(notice) => &notice.correlation,
+            Self::Ended(ended) => &ended.correlation,
         };
-        id.map(CorrelationId::as_str)
+        id.as_ref().map(CorrelationId::as_str)
     }
 }
 
@@ -127,13 +127,13 @@ impl<T: Payload> Update<T> {
                 dropped.since,
                 None,
             ),
-            Self::Notice(notice) => match notice {
+            Self::Notice(notice) => match &notice.what {
                 Notice::Refused { topics, error, .. } | Notice::Displaced { topics, error, .. } => {
                     Some(error.clone().about(topics))
                 }
                 Notice::LeftOut { error, .. } => error.clone(),
                 Notice::Unparsed(unparsed) if unparsed.concerns != Concerns::Nobody => missed(
-                    unparsed.place(),
+                    notice.place(),
                     Missed::Unparsed {
                         count: unparsed.more.saturating_add(1),
                         why: Arc::clone(&unparsed.why),
@@ -302,6 +302,130 @@ impl serde::Serialize for OddFields {
     }
 }
 
+/// What a subscription is told in the place of events, and whose subscription it is. Derefs to what it is told.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct Declared<T> {
+    /// What it is told.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub what: T,
+    /// Whose subscription it is, if its scope has a [correlation id](CorrelationId).
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub correlation: Option<CorrelationId>,
+    #[cfg_attr(feature = "serde", serde(skip))]
+    stream: StreamKey,
+}
+
+impl<T> Declared<T> {
+    /// The one place where a declaration, and the error in it, is stamped.
+    pub(crate) fn new(what: T, stream: &StreamKey, correlation: Option<&CorrelationId>) -> Self
+    where
+        T: Attributed,
+    {
+        Self {
+            what: what.told(stream, correlation),
+            correlation: correlation.cloned(),
+            stream: stream.clone(),
+        }
+    }
+
+    /// The stream that the subscription is one of.
+    #[must_use]
+    pub fn stream(&self) -> &StreamKey {
+        &self.stream
+    }
+
+    fn place(&self) -> At {
+        At::of(Some(&self.stream), self.correlation.as_ref())
+    }
+}
+
+impl Declared<Ended> {
+    /// As [`Ended::into_result`].
+    ///
+    /// # Errors
+    /// The error that ended it, if one did.
+    pub fn into_result(self) -> Result<()> {
+        self.what.into_result()
+    }
+}
+
+impl<T> Deref for Declared<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.what
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for Declared<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (text, note) = (
+            self.what.to_string(),
+            Note(self.correlation.as_ref()).to_string(),
+        );
+        f.write_str(&text)?;
+        // An error in it says whose it is.
+        f.write_str(if text.contains(&note) { "" } else { &note })
+    }
+}
+
+/// What may hold an error, which says whose it is.
+pub(crate) trait Attributed: Sized {
+    fn error(&mut self) -> Option<&mut Error>;
+
+    /// As the scope `correlation` of `stream` gets it.
+    fn told(mut self, stream: &StreamKey, correlation: Option<&CorrelationId>) -> Self {
+        if let Some(error) = self.error() {
+            *error = error.clone().told(stream, None, correlation);
+        }
+        self
+    }
+}
+
+impl Attributed for Gap {
+    fn error(&mut self) -> Option<&mut Error> {
+        Some(&mut self.cause)
+    }
+}
+
+impl Attributed for Dropped {
+    fn error(&mut self) -> Option<&mut Error> {
+        None
+    }
+}
+
+impl Attributed for Notice {
+    fn error(&mut self) -> Option<&mut Error> {
+        match self {
+            Self::Refused { error, .. }
+            | Self::Displaced { error, .. }
+            | Self::NotLive { cause: error, .. } => Some(error),
+            Self::LeftOut { error, .. } => error.as_mut(),
+            Self::Confirmed { .. }
+            | Self::Resumed { .. }
+            | Self::Behind { .. }
+            | Self::Unmatched { .. }
+            | Self::Unparsed(_) => None,
+        }
+    }
+}
+
+impl Attributed for EndReason {
+    fn error(&mut self) -> Option<&mut Error> {
+        match self {
+            Self::Failed(error) => Some(error),
+            Self::Closed | Self::Done => None,
+        }
+    }
+}
+
+impl Attributed for Ended {
+    fn error(&mut self) -> Option<&mut Error> {
+        self.reason.error()
+    }
+}
+
 /// The connection broke. Everything that was read before stands in front of it.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
@@ -327,20 +451,6 @@ pub struct Gap {
     pub topics: Box<[Topic]>,
     /// How many breaks of the connection this gap stands for, none where the connection goes on: a line that breaks again before anything was delivered adds to it.
     pub breaks: u64,
-    /// Whose subscription it is.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub correlation: Option<CorrelationId>,
-}
-
-impl Gap {
-    /// As the subscription of `stream` gets it whose scope this is.
-    pub(crate) fn told(self, stream: &StreamKey, correlation: Option<&CorrelationId>) -> Self {
-        Self {
-            cause: self.cause.told(stream, None, correlation),
-            correlation: correlation.cloned(),
-            ..self
-        }
-    }
 }
 
 impl fmt::Display for Gap {
@@ -374,28 +484,15 @@ pub struct Dropped {
     pub capacity_bytes: usize,
     /// UTC, by this machine's clock: all that is missing was read then or later. `None` where a test made it up.
     pub since: Option<Timestamp>,
-    /// The stream.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    pub(crate) stream: StreamKey,
-    /// Whose subscription it is.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub correlation: Option<CorrelationId>,
-}
-
-impl Dropped {
-    fn place(&self) -> At {
-        At::of(Some(&self.stream), self.correlation.as_ref())
-    }
 }
 
 impl fmt::Display for Dropped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} event{}{}",
+            "{} event{}",
             self.count,
             if self.count == 1 { "" } else { "s" },
-            Note(self.correlation.as_ref())
         )
     }
 }
@@ -415,9 +512,6 @@ pub enum Notice {
     Confirmed {
         /// The topics.
         topics: Vec<Topic>,
-        /// Whose subscription it is.
-        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-        correlation: Option<CorrelationId>,
     },
     /// The venue refused topics: no events of them come. The others of the subscription go on.
     #[non_exhaustive]
@@ -427,9 +521,6 @@ pub enum Notice {
         /// Why.
         #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
         error: Error,
-        /// Whose subscription it is.
-        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-        correlation: Option<CorrelationId>,
     },
     /// After a [`Gap`]: connected, authenticated, and the venue has answered for every topic of the subscription.
     #[non_exhaustive]
@@ -438,9 +529,6 @@ pub enum Notice {
         epoch: u64,
         /// UTC, by this machine's clock.
         at: Timestamp,
-        /// Whose subscription it is.
-        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-        correlation: Option<CorrelationId>,
     },
     /// The budget was full, and topics were taken for a subscription that is worth more: no events of them come from
     /// here on. They come back with [`Confirmed`](Self::Confirmed), when there is room. See
@@ -452,9 +540,6 @@ pub enum Notice {
         /// For whom.
         #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
         error: Error,
-        /// Whose subscription it is.
-        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-        correlation: Option<CorrelationId>,
     },
     /// The venue's buffer for this connection is filling: events are so much older when they arrive than the freshest
     /// ones were. The venue cuts a client whose buffer is full. Said once, until it has caught up.
@@ -462,9 +547,6 @@ pub enum Notice {
     Behind {
         /// How much older.
         by: Duration,
-        /// Whose subscription it is.
-        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-        correlation: Option<CorrelationId>,
     },
     /// Events come that nobody asked for, while a confirmed topic of this subscription on the same channel has never had
     /// one: the venue may spell the symbol in another way. Said once for each channel.
@@ -472,9 +554,6 @@ pub enum Notice {
     Unmatched {
         /// What the venue calls the first of them.
         topic: Topic,
-        /// Whose subscription it is.
-        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-        correlation: Option<CorrelationId>,
     },
     /// The line is not live, and why. Told at the first attempt that fails and at each new kind of cause until the line is
     /// live; to whoever subscribes in the meantime, at once. A line that breaks is told by [`Update::Gap`], and what then
@@ -488,9 +567,6 @@ pub enum Notice {
         cause: Error,
         /// When the next one is due.
         retry_in: Duration,
-        /// Whose subscription it is.
-        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-        correlation: Option<CorrelationId>,
     },
     /// A message, or an item of one, that could not be read. Its neighbours were. It is shown to those whose events it
     /// may have held: see [`Unparsed::concerns`].
@@ -511,9 +587,6 @@ pub enum Notice {
             )
         )]
         error: Option<Error>,
-        /// Whose subscription it is.
-        #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-        correlation: Option<CorrelationId>,
     },
 }
 
@@ -521,54 +594,7 @@ impl Notice {
     /// [`Notice::Behind`], for tests of code that takes one.
     #[must_use]
     pub fn behind(by: Duration) -> Self {
-        Self::Behind {
-            by,
-            correlation: None,
-        }
-    }
-
-    /// As the subscription of `stream` gets it whose scope this is.
-    pub(crate) fn told(mut self, stream: &StreamKey, id: Option<&CorrelationId>) -> Self {
-        match &mut self {
-            Self::Refused { error, .. } | Self::Displaced { error, .. } => {
-                *error = error.clone().told(stream, None, id);
-            }
-            Self::NotLive { cause, .. } => *cause = cause.clone().told(stream, None, id),
-            Self::LeftOut { error, .. } => {
-                *error = error.take().map(|error| error.told(stream, None, id));
-            }
-            Self::Unparsed(unparsed) => unparsed.stream = Some(stream.clone()),
-            Self::Confirmed { .. }
-            | Self::Resumed { .. }
-            | Self::Behind { .. }
-            | Self::Unmatched { .. } => {}
-        }
-        match &mut self {
-            Self::Confirmed { correlation, .. }
-            | Self::Refused { correlation, .. }
-            | Self::Resumed { correlation, .. }
-            | Self::Displaced { correlation, .. }
-            | Self::Behind { correlation, .. }
-            | Self::Unmatched { correlation, .. }
-            | Self::NotLive { correlation, .. }
-            | Self::LeftOut { correlation, .. }
-            | Self::Unparsed(Unparsed { correlation, .. }) => *correlation = id.cloned(),
-        }
-        self
-    }
-
-    fn correlation(&self) -> Option<&CorrelationId> {
-        match self {
-            Self::Confirmed { correlation, .. }
-            | Self::Refused { correlation, .. }
-            | Self::Resumed { correlation, .. }
-            | Self::Displaced { correlation, .. }
-            | Self::Behind { correlation, .. }
-            | Self::Unmatched { correlation, .. }
-            | Self::NotLive { correlation, .. }
-            | Self::LeftOut { correlation, .. }
-            | Self::Unparsed(Unparsed { correlation, .. }) => correlation.as_ref(),
-        }
+        Self::Behind { by }
     }
 }
 
@@ -576,21 +602,16 @@ impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Confirmed { topics, .. } => write!(f, "confirmed: {}", list(topics)),
-            // The error says whose it is.
-            Self::Refused { topics, error, .. } => {
-                return write!(f, "refused: {}: {error}", list(topics));
-            }
+            Self::Refused { topics, error } => write!(f, "refused: {}: {error}", list(topics)),
             Self::Resumed { epoch, at, .. } => write!(f, "resumed on connection {epoch} at {at}"),
-            // The error says whose it is.
-            Self::Displaced { topics, error, .. } => {
-                return write!(f, "displaced: {}: {error}", list(topics));
+            Self::Displaced { topics, error } => {
+                write!(f, "displaced: {}: {error}", list(topics))
             }
             Self::Behind { by, .. } => write!(f, "the line is {by:.1?} behind"),
             Self::Unmatched { topic, .. } => write!(
                 f,
                 "events of {topic} come, which nobody asked for, and none of what was"
             ),
-            // The error says whose it is.
             Self::NotLive {
                 attempt,
                 cause,
@@ -604,20 +625,18 @@ impl fmt::Display for Notice {
                     1 => f.write_str(" after 1 failed attempt")?,
                     _ => write!(f, " after {attempt} failed attempts")?,
                 }
-                return write!(f, ", {next}: {cause}");
+                write!(f, ", {next}: {cause}")
             }
             Self::Unparsed(unparsed) => unparsed.fmt(f),
             Self::LeftOut { count, error, .. } => {
                 let s = if *count == 1 { "" } else { "s" };
                 write!(f, "{count} notice{s} left out")?;
                 match error {
-                    // The error says whose it is.
-                    Some(error) => return write!(f, ", the last of a loss: {error}"),
+                    Some(error) => write!(f, ", the last of a loss: {error}"),
                     None => Ok(()),
                 }
             }
-        }?;
-        Note(self.correlation()).fmt(f)
+        }
     }
 }
 
@@ -638,12 +657,6 @@ pub struct Unparsed {
     /// UTC, by this machine's clock: when it was read.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub at: Option<Timestamp>,
-    /// Whose subscription was shown it.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub correlation: Option<CorrelationId>,
-    /// The stream, once a subscription was shown it.
-    #[cfg_attr(feature = "serde", serde(skip))]
-    pub(crate) stream: Option<StreamKey>,
 }
 
 /// Whose events may be missing because something could not be read, or never came.
@@ -698,8 +711,6 @@ impl Unparsed {
             concerns: Concerns::Everybody,
             more: 0,
             at: None,
-            correlation: None,
-            stream: None,
         }
     }
 
@@ -722,10 +733,6 @@ impl Unparsed {
         if end < self.raw.len() {
             self.raw = self.raw[..end].into();
         }
-    }
-
-    fn place(&self) -> At {
-        At::of(self.stream.as_ref(), self.correlation.as_ref())
     }
 
     /// Whether it may be the beginning of something longer.
@@ -759,9 +766,6 @@ impl fmt::Display for Unparsed {
 pub struct Ended {
     /// Why.
     pub reason: EndReason,
-    /// Whose subscription it is.
-    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
-    pub correlation: Option<CorrelationId>,
 }
 
 impl Ended {
@@ -779,12 +783,7 @@ impl Ended {
 
 impl fmt::Display for Ended {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ended: {}", self.reason)?;
-        match &self.reason {
-            // The error says whose it is.
-            EndReason::Failed(_) => Ok(()),
-            EndReason::Closed | EndReason::Done => Note(self.correlation.as_ref()).fmt(f),
-        }
+        write!(f, "ended: {}", self.reason)
     }
 }
 
@@ -803,16 +802,6 @@ pub enum EndReason {
     Done,
     /// It failed, and trying again would not help; or the subscription's queue overflowed and its policy is to end.
     Failed(#[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))] Error),
-}
-
-impl EndReason {
-    /// As the scope `correlation` of `stream` gets it.
-    pub(crate) fn told(self, stream: &StreamKey, correlation: Option<&CorrelationId>) -> Self {
-        match self {
-            Self::Failed(error) => Self::Failed(error.told(stream, None, correlation)),
-            Self::Closed | Self::Done => self,
-        }
-    }
 }
 
 impl fmt::Display for EndReason {

@@ -167,7 +167,9 @@ impl FromStr for Endpoint {
         let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (authority, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
         if authority.contains('@') {
-            return Err(invalid("credentials do not belong in a URL"));
+            return Err(invalid(
+                "user name and password stand in the URL: pass them as `Credentials`",
+            ));
         }
         let (host, port) = host_and_port(authority).map_err(invalid)?;
         Ok(Self {

@@ -249,7 +249,10 @@ pub use self::{
         ProxyAnswer, ProxyFault, Rejection, RejectionCode, RejectionKind, Remedy, Result,
         SettingDifference, Source,
     },
-    event::{Concerns, Dropped, EndReason, Ended, Event, Gap, Notice, OddFields, Unparsed, Update},
+    event::{
+        Concerns, Declared, Dropped, EndReason, Ended, Event, Gap, Notice, OddFields, Unparsed,
+        Update,
+    },
     health::{CounterValues, Health, ManagerHealth, SubscriptionHealth},
     key::{Endpoint, StreamKey},
     manager::{Manager, ShutdownGuard, StreamShutdown},

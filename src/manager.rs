@@ -302,20 +302,26 @@ impl Manager {
 
 /// The WebSocket library logs the upgrade request, and keeps copies of it.
 fn keep_out_of_the_request(venue: &impl Venue, credentials: &Credentials) -> Result<()> {
-    let refuse = |place: &str| {
+    let refuse = |place: &str, instead: &str| {
         Error::invalid_config(format!(
-            "the credentials stand in {place}, which is logged: a login goes by `send_secret`"
+            "the credentials stand in {place}, which is logged: {instead}"
         ))
     };
     if credentials.stand_in(venue.endpoint().request_url().as_bytes()) {
-        return Err(refuse("the endpoint"));
+        return Err(refuse(
+            "the endpoint",
+            "take them out, and pass them as `Credentials` alone",
+        ));
     }
     match venue
         .headers()
         .iter()
         .find(|(_, value)| credentials.stand_in(value.as_bytes()))
     {
-        Some((name, _)) => Err(refuse(&format!("the header `{name}`"))),
+        Some((name, _)) => Err(refuse(
+            &format!("the header `{name}`"),
+            "a venue sends its login with `Context::send_secret`",
+        )),
         None => Ok(()),
     }
 }

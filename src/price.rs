@@ -205,8 +205,8 @@ impl fmt::Display for PriceSource {
     }
 }
 
-/// Why there is no fresh value.
-#[derive(Clone, Debug)]
+/// Why there is no fresh value. `?` makes an [`Error`](crate::Error) of it.
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct NotFresh {
     /// The symbol that was asked for.
@@ -218,6 +218,22 @@ pub struct NotFresh {
 impl fmt::Display for NotFresh {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "nothing fresh of {}: {}", self.symbol, self.lack)
+    }
+}
+
+/// Reads like the text: it is what a `main` that returns it shows.
+impl fmt::Debug for NotFresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl std::error::Error for NotFresh {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.lack {
+            Lack::Refused(error) => Some(error.get()),
+            _ => None,
+        }
     }
 }
 
@@ -272,7 +288,7 @@ impl fmt::Display for Lack {
                 "what came after the newest could not be read; that is {age:.1?} old"
             ),
             Self::Unconfirmed => f.write_str("the venue has not confirmed it yet"),
-            Self::Refused(_) => f.write_str("the venue refused it"),
+            Self::Refused(error) => write!(f, "the venue refused it: {error}"),
             Self::Silent => f.write_str("the venue confirmed it and has sent none"),
             Self::Canceled => f.write_str("the last one was canceled"),
             Self::Unusable(sides) => write!(f, "the quote is {sides}"),

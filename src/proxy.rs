@@ -65,8 +65,9 @@ impl ProxyServer {
     /// The same proxy, with a user and a password.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) when one is longer than 255 bytes, or 4,096 for an HTTP proxy, the user is empty, or an HTTP
-    /// proxy cannot be told it: a user with a colon, or control characters. Neither is echoed.
+    /// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) when one is longer than 255 bytes, or 4,096 for an HTTP
+    /// proxy, the user is empty, or an HTTP proxy cannot be told it: a user with a colon, or control characters. Neither is
+    /// echoed.
     pub fn login(self, user: impl AsRef<str>, password: impl AsRef<str>) -> Result<Self> {
         let (user, password) = (user.as_ref().as_bytes(), password.as_ref().as_bytes());
         self.with_login(user, password).map_err(invalid)

@@ -12,8 +12,8 @@ use crate::{correlation::CorrelationId, invalid::InvalidValue};
 /// [priority](crate::Topics::priority) displaces the lowest: whose topics those were is told by
 /// [`Notice::Displaced`](crate::Notice::Displaced), and gets them back, with a
 /// [`Notice::Confirmed`](crate::Notice::Confirmed), when room appears. Anybody else is refused with
-/// [`ErrorKind::OverBudget`](crate::ErrorKind::OverBudget), which names the holders, and is asked for as well when there is room. Nobody is displaced in
-/// silence.
+/// [`ErrorKind::OverBudget`](crate::ErrorKind::OverBudget), which names the holders, and is asked for as well when there is
+/// room. Nobody is displaced in silence.
 ///
 /// A limit that the venue enforces and that is not the one given here is learned from its refusals, whose words are in
 /// the error then. It is never lower than what the venue confirmed, and is forgotten after ten minutes, and with the

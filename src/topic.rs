@@ -390,10 +390,14 @@ impl QueueLimit {
     /// For a queue of no length, or of next to no bytes.
     pub(crate) fn validate(self) -> Result<(), InvalidValue> {
         if self.events == 0 {
-            return Err(InvalidValue::new("a queue must hold at least one event"));
+            return Err(InvalidValue::new(
+                "a queue of 0 events holds none: give it 1 or more",
+            ));
         }
         if self.bytes.is_some_and(|bytes| bytes < LEAST_BYTES) {
-            return Err(InvalidValue::new("a queue must hold at least 1,024 bytes"));
+            return Err(InvalidValue::new(
+                "a queue of less than 1,024 bytes holds next to nothing: `QueueLimit::bytes` counts bytes",
+            ));
         }
         Ok(())
     }

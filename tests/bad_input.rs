@@ -24,8 +24,8 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use trunkline::{
-    Config, EndReason, Error, ErrorKind, MarketEvent, Notice, Phase, Remedy, Roots, Topics,
-    TradeEvent, Unparsed, Update, alpaca, alpaca::MarketData,
+    Config, Declared, EndReason, Error, ErrorKind, MarketEvent, Notice, Phase, Remedy, Roots,
+    Topics, TradeEvent, Unparsed, Update, alpaca, alpaca::MarketData,
 };
 
 /// What every error must tell, and how it must read.
@@ -37,7 +37,15 @@ fn check(row: &str, error: &Error, handle: &trunkline::StreamHandle<MarketData>,
         "{row}: {error}"
     );
     let debug = format!("{error:?}");
-    assert!(debug.starts_with(&error.to_string()), "{row}: {debug}");
+    // On one line, or on several.
+    let (text, first) = (error.to_string(), debug.lines().next().unwrap());
+    assert!(text.starts_with(first), "{row}: {debug}");
+    for cause in debug
+        .lines()
+        .filter_map(|line| line.strip_prefix("  caused by: "))
+    {
+        assert!(text.contains(cause), "{row}: {text}");
+    }
     assert!(debug.contains("what to do: "), "{row}: {debug}");
     assert!(debug.contains(error.code()), "{row}: {debug}");
     let shown = [error.to_string(), debug].concat();
@@ -470,9 +478,18 @@ fn a_server_that_reflects_the_secret_does_not_get_it_into_an_error() {
 fn seen(update: &Update<TradeEvent>) -> String {
     match update {
         Update::Event(_) => format!("trade {}", trade_id(update).unwrap()),
-        Update::Notice(Notice::Confirmed { .. }) => "confirmed".to_owned(),
-        Update::Notice(Notice::Resumed { .. }) => "resumed".to_owned(),
-        Update::Notice(Notice::Unparsed(_)) => "unparsed".to_owned(),
+        Update::Notice(Declared {
+            what: Notice::Confirmed { .. },
+            ..
+        }) => "confirmed".to_owned(),
+        Update::Notice(Declared {
+            what: Notice::Resumed { .. },
+            ..
+        }) => "resumed".to_owned(),
+        Update::Notice(Declared {
+            what: Notice::Unparsed(_),
+            ..
+        }) => "unparsed".to_owned(),
         Update::Notice(notice) => format!("notice {notice}"),
         Update::Gap(gap) => format!("gap {}", gap.cause.code()),
         Update::Dropped(dropped) => format!("dropped {}", dropped.count),
@@ -506,7 +523,10 @@ fn live(
             .recv_timeout(GENEROUS)
             .unwrap_or_else(|error| panic!("{row}: {error} after {all:?}"));
         match &update {
-            Update::Notice(Notice::Unparsed(item)) => unparsed.push(item.clone()),
+            Update::Notice(Declared {
+                what: Notice::Unparsed(item),
+                ..
+            }) => unparsed.push(item.clone()),
             Update::Gap(gap) => {
                 check(row, &gap.cause, &handle, Phase::Live);
                 cause = Some(gap.cause.clone());
@@ -919,11 +939,11 @@ fn certificates_that_are_not_to_be_trusted_end_the_stream_at_once() {
     let good = certificates("localhost");
     let (peer, venue) = tls_peer(Arc::clone(&good.server));
     let error = fails("unknown root", &tolerant(), &venue, &certificate);
-    for way_out in ["`Roots::Platform`", "`extra_roots`"] {
+    for way_out in ["`Roots::Platform`", "`Config::extra_roots`"] {
         assert!(error.to_string().contains(way_out), "{error}");
     }
     const ISSUER: &str = "it was issued by `rcgen self signed cert`";
-    assert!(error.to_string().ends_with(ISSUER), "{error}");
+    assert!(error.to_string().contains(ISSUER), "{error}");
     fails(
         "another authority's root",
         &trusted(&certificates("localhost")),
@@ -938,7 +958,7 @@ fn certificates_that_are_not_to_be_trusted_end_the_stream_at_once() {
         error.to_string().contains("elsewhere.example"),
         "it says which: {error}"
     );
-    assert!(error.to_string().ends_with(ISSUER), "{error}");
+    assert!(error.to_string().contains(ISSUER), "{error}");
     assert_eq!(error.remedy(), Remedy::FixRequest);
     drop(peer);
 }

@@ -16,7 +16,8 @@ use common::{GENEROUS, Line, Peer, credentials, patient};
 use crossbeam_channel::Receiver;
 use serde_json::{Value, json};
 use trunkline::{
-    Decimal, ErrorKind, Manager, MarketEvent, Notice, Payload, Subscription, Topics, Update,
+    Decimal, Declared, ErrorKind, Manager, MarketEvent, Notice, Payload, Subscription, Topics,
+    Update,
     alpaca::{self, Codec, MarketData},
 };
 use tungstenite::{
@@ -226,7 +227,10 @@ fn a_secret_that_the_server_repeats_is_masked_in_messagepack_too() {
     let trades = line.subscribe(alpaca::trades(["*"])).unwrap();
     loop {
         match trades.recv_timeout(GENEROUS).unwrap() {
-            Update::Notice(Notice::Unparsed(unparsed)) => {
+            Update::Notice(Declared {
+                what: Notice::Unparsed(unparsed),
+                ..
+            }) => {
                 assert_eq!(&*unparsed.raw, r#"{"T":"zz","of":["************"]}"#);
                 break;
             }
@@ -248,7 +252,10 @@ fn a_flood_of_odd_items_is_counted_to_the_last() {
     let mut told = 0;
     while told < 1_000 {
         match trades.recv_timeout(GENEROUS).unwrap() {
-            Update::Notice(Notice::Unparsed(unparsed)) => told += 1 + unparsed.more,
+            Update::Notice(Declared {
+                what: Notice::Unparsed(unparsed),
+                ..
+            }) => told += 1 + unparsed.more,
             Update::Notice(_) => {}
             _ => panic!("the end"),
         }

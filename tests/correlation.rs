@@ -20,8 +20,8 @@ use support::{
     quick, sim,
 };
 use trunkline::{
-    EndReason, Error, Manager, MarketEvent, Notice, Overflow, Phase, StreamHandle, Subscription,
-    TradeEvent, Update,
+    Declared, EndReason, Error, Manager, MarketEvent, Notice, Overflow, Phase, StreamHandle,
+    Subscription, TradeEvent, Update,
     alpaca::{self, Account, MarketData},
     sim::Accept,
     testing,
@@ -77,9 +77,11 @@ fn scopes_inherit_and_the_narrowest_wins() {
     for (subscription, id) in &subscriptions {
         subscription.wait_confirmed(WAIT).unwrap();
         assert_eq!(subscription.correlation(), *id);
-        let Update::Notice(notice @ Notice::Confirmed { .. }) = declared(subscription) else {
+        let Update::Notice(notice) = declared(subscription) else {
             panic!("no acknowledgement");
         };
+        assert!(matches!(notice.what, Notice::Confirmed { .. }), "{notice}");
+        assert_eq!(notice.stream(), feed.key());
         let update = Update::<()>::Notice(notice.clone());
         assert_eq!(update.correlation(), *id);
         let note = id.map_or_else(String::new, |id| format!(" (correlation {id})"));
@@ -171,7 +173,11 @@ fn each_error_says_whose_operation_got_it() {
         .unwrap();
     let refused = second.wait_confirmed(WAIT).unwrap_err();
     is(refused, "refused", "second", live);
-    let Update::Notice(Notice::Refused { error, .. }) = declared(&second) else {
+    let Update::Notice(Declared {
+        what: Notice::Refused { error, .. },
+        ..
+    }) = declared(&second)
+    else {
         panic!("no refusal");
     };
     is(error, "refused", "second", live);
@@ -214,7 +220,10 @@ fn each_error_says_whose_operation_got_it() {
     is(gone, "closed", "order", ended);
     assert!(matches!(
         declared(&first),
-        Update::Notice(Notice::Confirmed { .. })
+        Update::Notice(Declared {
+            what: Notice::Confirmed { .. },
+            ..
+        })
     ));
     let Update::Ended(end) = declared(&first) else {
         panic!("no end");
@@ -295,7 +304,13 @@ fn gaps_resumptions_and_drops_say_whose_they_are() {
         assert_eq!(error.correlation(), id, "{error:?}");
         let resumed = declared(subscription);
         assert!(
-            matches!(&resumed, Update::Notice(Notice::Resumed { .. })),
+            matches!(
+                &resumed,
+                Update::Notice(Declared {
+                    what: Notice::Resumed { .. },
+                    ..
+                })
+            ),
             "{resumed:?}"
         );
         assert_eq!(resumed.correlation(), id);
@@ -335,14 +350,20 @@ impl Seen {
             Update::Dropped(dropped) => {
                 self.drops += dropped.count;
             }
-            Update::Notice(Notice::Confirmed { topics, .. }) => {
+            Update::Notice(Declared {
+                what: Notice::Confirmed { topics, .. },
+                ..
+            }) => {
                 assert!(
                     topics.iter().all(|topic| is_of(&topic.symbol, own)),
                     "{topics:?}"
                 );
                 self.confirmed += 1;
             }
-            Update::Notice(Notice::Refused { topics, error, .. }) => {
+            Update::Notice(Declared {
+                what: Notice::Refused { topics, error, .. },
+                ..
+            }) => {
                 assert!(
                     topics.iter().all(|topic| is_of(&topic.symbol, own)),
                     "{topics:?}"
@@ -350,7 +371,10 @@ impl Seen {
                 mine(&error);
                 self.refused += 1;
             }
-            Update::Notice(Notice::Resumed { .. }) => self.resumed += 1,
+            Update::Notice(Declared {
+                what: Notice::Resumed { .. },
+                ..
+            }) => self.resumed += 1,
             Update::Notice(_) => {}
             Update::Ended(end) => match end.into_result() {
                 Ok(()) => {}

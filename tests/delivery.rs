@@ -16,8 +16,8 @@ use std::{
 
 use support::{WAIT, credentials, eventually, quick, sim};
 use trunkline::{
-    Decimal, Drain, EndReason, Error, ErrorKind, Event, Iter, Manager, MarketEvent, Notice,
-    Overflow, Payload, Quote, RecvError, RejectionKind, StreamHandle, Subscription, Symbol,
+    Decimal, Declared, Drain, EndReason, Error, ErrorKind, Event, Iter, Manager, MarketEvent,
+    Notice, Overflow, Payload, Quote, RecvError, RejectionKind, StreamHandle, Subscription, Symbol,
     Timestamp, Topics, Trade, TradeEvent, TryRecvError, Update,
     alpaca::{self, MarketData},
     select,
@@ -70,7 +70,10 @@ fn next_event<T: Payload<Source = MarketEvent> + std::fmt::Debug>(
     loop {
         match next(subscription) {
             Update::Event(event) => return event,
-            Update::Notice(Notice::Confirmed { .. }) => {}
+            Update::Notice(Declared {
+                what: Notice::Confirmed { .. },
+                ..
+            }) => {}
             other => panic!("no event: {other:?}"),
         }
     }
@@ -116,7 +119,10 @@ impl Ledger {
                 self.hole = dropped.count;
                 self.declared += dropped.count;
             }
-            Update::Notice(Notice::Confirmed { .. }) => {}
+            Update::Notice(Declared {
+                what: Notice::Confirmed { .. },
+                ..
+            }) => {}
             Update::Gap(_) | Update::Notice(_) | Update::Ended(_) => {
                 panic!("not in this test: {update:?}")
             }
@@ -410,7 +416,7 @@ fn a_refused_symbol_hits_only_the_one_who_asked() {
         "{error:?}"
     );
     assert!(
-        matches!(next(&bad), Update::Notice(Notice::Refused { topics, .. }) if topics[0].to_string() == "trades:NVDA")
+        matches!(next(&bad), Update::Notice(Declared { what: Notice::Refused { topics, .. }, .. }) if topics[0].to_string() == "trades:NVDA")
     );
     sim.push(trade("NVDA", 1));
     sim.push(trade("AAPL", 1));
@@ -452,7 +458,10 @@ fn under_a_plan_that_grants_too_little_the_higher_priority_is_served_and_nobody_
     drop(high);
     assert!(matches!(
         next(&low),
-        Update::Notice(Notice::Confirmed { .. })
+        Update::Notice(Declared {
+            what: Notice::Confirmed { .. },
+            ..
+        })
     ));
     sim.push(trade("AAPL", 1));
     sim.push(trade("MSFT", 2));
@@ -681,13 +690,19 @@ fn a_cut_shows_as_gap_then_resumed_then_events_of_the_next_connection() {
             let mut resumed = false;
             loop {
                 match next(subscription) {
-                    Update::Notice(Notice::Resumed { epoch: new, at, .. }) => {
+                    Update::Notice(Declared {
+                        what: Notice::Resumed { epoch: new, at, .. },
+                        ..
+                    }) => {
                         assert!(!resumed);
                         assert_eq!(new, epoch + 1);
                         assert!(at >= last);
                         resumed = true;
                     }
-                    Update::Notice(Notice::Confirmed { .. }) => {}
+                    Update::Notice(Declared {
+                        what: Notice::Confirmed { .. },
+                        ..
+                    }) => {}
                     Update::Event(event) => {
                         assert!(resumed, "events only after Resumed");
                         assert_eq!(event.epoch(), epoch + 1);

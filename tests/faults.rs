@@ -27,8 +27,8 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use trunkline::{
-    Calendar, Config, Credentials, EndReason, Error, ErrorKind, Notice, RejectionKind, Resolver,
-    StreamHandle, Subscription, TradeEvent, Update,
+    Calendar, Config, Credentials, Declared, EndReason, Error, ErrorKind, Notice, RejectionKind,
+    Resolver, StreamHandle, Subscription, TradeEvent, Update,
     alpaca::{self, MarketData},
     sim::{FaultKind, Sim, SimConfig},
 };
@@ -635,7 +635,13 @@ fn a_key_that_stands_twice_in_an_item_costs_that_item_at_most() {
     let (mut ids, mut odd) = (Vec::new(), 0);
     while !ids.contains(&3) {
         let update = reader.trades.recv_timeout(GENEROUS).unwrap();
-        odd += u32::from(matches!(update, Update::Notice(Notice::Unparsed(_))));
+        odd += u32::from(matches!(
+            update,
+            Update::Notice(Declared {
+                what: Notice::Unparsed(_),
+                ..
+            })
+        ));
         ids.extend(trade_id(&update));
     }
     assert!(

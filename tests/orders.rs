@@ -13,8 +13,8 @@ use std::{net::TcpStream, time::Duration};
 use common::{GENEROUS, Peer, Venue, credentials, patient, until};
 use crossbeam_channel::Receiver;
 use trunkline::{
-    Config, Credentials, Decimal, EndReason, Endpoint, ErrorKind, Manager, Notice, OrderEvent,
-    OrderStatus, OrderUpdate, Overflow, Side, StreamHandle, Subscription, Update,
+    Config, Credentials, Decimal, Declared, EndReason, Endpoint, ErrorKind, Manager, Notice,
+    OrderEvent, OrderStatus, OrderUpdate, Overflow, Side, StreamHandle, Subscription, Update,
     alpaca::{self, Account, Codec, OrderUpdates},
     sim::{Sim, SimConfig},
     testing,
@@ -80,10 +80,16 @@ fn next(orders: &Subscription<OrderUpdate>) -> String {
     match orders.recv_timeout(GENEROUS).expect("an update in time") {
         Update::Event(event) => event.execution_id.clone().unwrap_or_default().to_string(),
         Update::Gap(_) => "gap".to_owned(),
-        Update::Notice(Notice::Confirmed { .. }) => "confirmed".to_owned(),
-        Update::Notice(Notice::Resumed { .. }) => "resumed".to_owned(),
+        Update::Notice(Declared {
+            what: Notice::Confirmed { .. },
+            ..
+        }) => "confirmed".to_owned(),
+        Update::Notice(Declared {
+            what: Notice::Resumed { .. },
+            ..
+        }) => "resumed".to_owned(),
         Update::Notice(notice) => notice.to_string(),
-        Update::Ended(ended) => match ended.reason {
+        Update::Ended(ended) => match ended.what.reason {
             EndReason::Failed(error) => error.code().to_owned(),
             reason => reason.to_string(),
         },
@@ -441,7 +447,10 @@ fn fills_of_the_simulator_come_in_every_encoding_and_positions_survive_a_cut() {
                     }
                 }
                 Update::Gap(_) => seen.push("gap".to_owned()),
-                Update::Notice(Notice::Resumed { .. }) => {
+                Update::Notice(Declared {
+                    what: Notice::Resumed { .. },
+                    ..
+                }) => {
                     seen.push("resumed".to_owned());
                     sim.fill("KO", Side::Sell, Decimal::from(30), price);
                 }

@@ -12,8 +12,8 @@ use std::{sync::Arc, thread, time::Duration};
 
 use support::WAIT;
 use trunkline::{
-    Config, Decimal, EndReason, ErrorKind, Manager, MarketEvent, Notice, OrderBookUpdate, Overflow,
-    Phase, Quote, Ready, RecvTimeoutError, Subscription, TryRecvError, Update,
+    Config, Decimal, Declared, EndReason, ErrorKind, Manager, MarketEvent, Notice, OrderBookUpdate,
+    Overflow, Phase, Quote, Ready, RecvTimeoutError, Subscription, TryRecvError, Update,
     alpaca::{self, Feed},
     crossbeam_channel::Receiver,
     select, testing,
@@ -30,10 +30,16 @@ fn queued(quotes: &Subscription<Quote>) -> Vec<String> {
             Update::Event(quote) => format!("{} {}", quote.symbol, quote.bid_price),
             Update::Gap(gap) => format!("gap of {}", gap.epoch),
             Update::Dropped(dropped) => format!("dropped {}", dropped.count),
-            Update::Notice(Notice::Confirmed { topics, .. }) => {
+            Update::Notice(Declared {
+                what: Notice::Confirmed { topics, .. },
+                ..
+            }) => {
                 format!("confirmed {}", topics.len())
             }
-            Update::Notice(Notice::Resumed { epoch, .. }) => format!("resumed on {epoch}"),
+            Update::Notice(Declared {
+                what: Notice::Resumed { epoch, .. },
+                ..
+            }) => format!("resumed on {epoch}"),
             other => format!("{other:?}"),
         })
         .collect()

@@ -61,10 +61,10 @@ impl Source {
     ) -> trunkline::Result<(MarketData, Credentials, Option<Sim>)> {
         let venue = alpaca::stocks(self.feed);
         if let Some(url) = &self.url {
-            return Ok((venue.at(url.clone()), Credentials::from_env()?, None));
+            return Ok((venue.at(url.clone()), of_environment()?, None));
         }
         if self.live {
-            return Ok((venue, Credentials::from_env()?, None));
+            return Ok((venue, of_environment()?, None));
         }
         let mut config = SimConfig::default();
         config.rate = 1_000;
@@ -75,6 +75,11 @@ impl Source {
         let sim = Sim::start(config)?;
         Ok((sim.venue(venue), sim.credentials(), Some(sim)))
     }
+}
+
+/// What is wrong with them is told as every other error of the library is.
+pub(crate) fn of_environment() -> trunkline::Result<Credentials> {
+    Ok(Credentials::from_env()?)
 }
 
 /// Makes an exit code of how it went, and says on standard error what went wrong and what to do about it. 2 is for what was

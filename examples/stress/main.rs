@@ -25,8 +25,8 @@ use clap::Parser;
 use peak_alloc::PeakAlloc;
 use serde::Serialize;
 use trunkline::{
-    Channel, Config, Credentials, EndReason, Error, ErrorKind, Manager, MarketEvent, Notice,
-    Overflow, QUOTES, StreamHandle, Subscription, Symbol, TRADES, Topics, Update,
+    Channel, Config, Credentials, Declared, EndReason, Error, ErrorKind, Manager, MarketEvent,
+    Notice, Overflow, QUOTES, StreamHandle, Subscription, Symbol, TRADES, Topics, Update,
     alpaca::{self, MarketData},
     crossbeam_channel::{self as channel, Sender},
     select,
@@ -658,7 +658,10 @@ impl Ledger {
                 self.check(stage, channel, symbol, number);
             }
             Update::Gap(_) | Update::Dropped(_) => self.excuse(|_, _| true),
-            Update::Notice(Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. }) => {
+            Update::Notice(Declared {
+                what: Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. },
+                ..
+            }) => {
                 for topic in topics {
                     self.excuse(|channel, symbol| {
                         channel == topic.channel && (topic.is_wildcard() || *symbol == topic.symbol)
@@ -666,10 +669,13 @@ impl Ledger {
                 }
             }
             // Topics that were confirmed anew may be among them.
-            Update::Notice(Notice::LeftOut { .. }) => self.excuse(|_, _| true),
+            Update::Notice(Declared {
+                what: Notice::LeftOut { .. },
+                ..
+            }) => self.excuse(|_, _| true),
             Update::Notice(_) => {}
             Update::Ended(ended) => {
-                match ended.reason {
+                match ended.what.reason {
                     EndReason::Closed => {}
                     EndReason::Failed(error)
                         if matches!(error.kind(), ErrorKind::Overflow { .. }) => {}

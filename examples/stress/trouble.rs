@@ -282,7 +282,7 @@ fn end_of(
 ) -> Result<Option<EndReason>, Broken> {
     loop {
         if let Update::Ended(ended) = trades.recv_deadline(deadline)? {
-            return Ok(Some(ended.reason));
+            return Ok(Some(ended.what.reason));
         }
     }
 }

@@ -34,8 +34,9 @@ macro_rules! named {
                     .copied()
                     .find(|known| known.to_string() == name)
                     .ok_or_else(|| Error::invalid_config(format!(
-                            concat!("`{}` is no ", $what, ": there is", $(" ", $name),+),
-                            name.escape_debug()
+                            concat!("`{}` is no ", $what, ": there is {}"),
+                            name.escape_debug(),
+                            [$($name),+].join(", ")
                         )))
             }
         }

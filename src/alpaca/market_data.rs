@@ -178,7 +178,7 @@ impl Venue for MarketData {
     fn admit(&self, credentials: &Credentials) -> Result<()> {
         if !self.feed.speaks(self.codec) {
             return Err(Error::invalid_config(format!(
-                "options feeds do not speak {}, only msgpack",
+                "options feeds do not speak {}, only msgpack: leave `.codec(…)` out",
                 self.codec
             )));
         }
@@ -198,9 +198,14 @@ impl Venue for MarketData {
 
     fn validate(&self, topic: &Topic) -> Result<()> {
         let why = if !self.feed.channels().contains(&topic.channel) {
-            "this feed has no such channel".to_owned()
+            let channels = self.feed.channels().iter().map(|channel| channel.name());
+            let channels: Vec<_> = channels.collect();
+            format!(
+                "this feed has no such channel, only {}",
+                channels.join(", ")
+            )
         } else if topic.is_wildcard() && !self.feed.has_wildcard(topic.channel) {
-            "this feed does not send this channel for all symbols at once".to_owned()
+            "this feed does not send this channel for all symbols at once: name them".to_owned()
         } else if let Some(problem) = symbols::problem(self.feed, &topic.symbol) {
             problem
         } else {
@@ -518,11 +523,28 @@ fn meaning(code: Option<u16>, message: &str) -> Option<u16> {
 }
 
 fn rejection(kind: RejectionKind, code: Option<u16>, message: String) -> Rejection {
-    let rejection = Rejection::new(kind, message);
+    let rejection = advised(Rejection::new(kind, message));
     match code {
         Some(code) => rejection.with_code(i64::from(code)),
         None => rejection,
     }
+}
+
+/// The same, with what to do about it at Alpaca, where there is something to type or to click.
+pub(super) fn advised(rejection: Rejection) -> Rejection {
+    let advice = match rejection.kind {
+        RejectionKind::Credentials => {
+            "use both halves of one pair: paper and live have pairs of their own, and a new pair ends the old one; app.alpaca.markets, `API Keys`, makes one"
+        }
+        RejectionKind::Entitlement => {
+            "open a feed that every plan includes (`Feed::Iex`, `OptionFeed::Indicative`), or change the plan: app.alpaca.markets, `Plans & Features`"
+        }
+        RejectionKind::ConnectionLimit => {
+            "close the other program that uses this key; Alpaca counts a connection that died for about 90 s, and the stream tries again by itself"
+        }
+        _ => return rejection,
+    };
+    rejection.with_advice(advice)
 }
 
 fn kind(code: Option<u16>) -> RejectionKind {

@@ -110,7 +110,7 @@ pub fn news() -> MarketData {
 pub fn market_data(endpoint: Endpoint) -> Result<MarketData> {
     let feed = DataFeed::of_path(endpoint.path()).ok_or_else(|| {
         Error::from(ErrorKind::InvalidEndpoint {
-            why: "its path is that of no feed of Alpaca's",
+            why: "its path is that of no feed of Alpaca's, such as `/v2/iex`",
         })
     })?;
     Ok(MarketData::of(feed).at(endpoint))

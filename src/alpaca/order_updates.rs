@@ -232,6 +232,18 @@ impl OrderUpdatesSession {
                 self.handle_listening(&streams, cx);
             }
             (State::Ready, Err(unparsed)) => cx.unparsed(unparsed),
+            // It greets unasked, which the other side of this protocol never does.
+            (State::Authenticating, Err(unparsed))
+                if ["success", "connected"]
+                    .iter()
+                    .all(|word| unparsed.raw.contains(word)) =>
+            {
+                let why = "market data is served at this path";
+                let advice =
+                    "order updates are at `/stream`: end the URL with that, or leave `.at(…)` out";
+                let rejection = Rejection::new(RejectionKind::BadRequest, why).with_advice(advice);
+                self.go_down(Verdict::Rejected(rejection), cx);
+            }
             (State::Opening(_) | State::Authenticating, other) => {
                 // Nothing was asked for by then.
                 let unparsed = match other {
@@ -307,7 +319,8 @@ impl OrderUpdatesSession {
     }
 
     fn reject(&mut self, kind: RejectionKind, message: String, cx: &mut Context<'_, OrderUpdate>) {
-        self.go_down(Verdict::Rejected(Rejection::new(kind, message)), cx);
+        let rejection = super::market_data::advised(Rejection::new(kind, message));
+        self.go_down(Verdict::Rejected(rejection), cx);
     }
 
     fn go_down(&mut self, verdict: Verdict, cx: &mut Context<'_, OrderUpdate>) {

@@ -242,7 +242,7 @@ pub enum ErrorKind {
     },
 
     /// Events of a subscription may be missing: what [`Update::strict`](crate::Update::strict) makes of a loss. The
-    /// subscription goes on; [`remedy`](Self::remedy) says what to do about what was missed.
+    /// subscription goes on; [`remedy`](Error::remedy) says what to do about what was missed.
     Missed {
         /// How they were missed.
         missed: Missed,

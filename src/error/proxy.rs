@@ -96,6 +96,14 @@ impl ProxyFault {
         )
     }
 
+    /// Whether it takes a login of the kind that is spoken here, as far as it says.
+    pub(super) fn speaks_login(&self) -> bool {
+        match self {
+            Self::LoginWanted { offers, .. } => speaks(offers),
+            _ => true,
+        }
+    }
+
     /// When it asks to be tried again.
     pub(crate) fn retry_after(&self) -> Option<Duration> {
         match self.answer()? {
@@ -105,9 +113,12 @@ impl ProxyFault {
     }
 }
 
+fn speaks(offers: &str) -> bool {
+    offers.is_empty() || offers.split(", ").any(|offer| offer == "Basic")
+}
+
 fn wanted(is_configured: bool, offers: &str) -> String {
-    let is_spoken = offers.is_empty() || offers.split(", ").any(|offer| offer == "Basic");
-    match (is_spoken, is_configured) {
+    match (speaks(offers), is_configured) {
         (false, _) => format!(
             "takes {offers} alone, of which none is spoken here, only Basic: name a local helper that speaks it (such as cntlm) as the proxy, or except the venue from it"
         ),

@@ -39,7 +39,7 @@ impl Words {
     }
 
     /// What to do about an error is what to do about its cause, if it has one.
-    fn as_of(self, cause: Option<&super::Error>) -> Self {
+    fn because_of(self, cause: Option<&super::Error>) -> Self {
         let Some(Self { remedy, advice, .. }) = cause.map(super::Error::words) else {
             return self;
         };
@@ -60,6 +60,7 @@ impl ErrorKind {
         };
         let phase = at.phase.map_or("none", Phase::name);
         let endpoint = at.stream.as_ref().map(|stream| stream.endpoint());
+        let url = endpoint.map_or_else(String::new, |it| it.to_string().replacen("ws", "http", 1));
         let host = endpoint.map_or_else(|| "the host".to_owned(), |it| format!("`{}`", it.host()));
         match self {
             Self::InvalidCredentials { fault } => Words::new(
@@ -134,7 +135,7 @@ impl ErrorKind {
                     format!("timed out {doing} (phase {phase}{missing}{next})"),
                 )
                 .advising("wait again: the stream goes on by itself")
-                .as_of(cause.as_ref())
+                .because_of(cause.as_ref())
             }
             Self::Rejected { rejection } => Words::new(
                 "rejected",
@@ -161,15 +162,13 @@ impl ErrorKind {
             )
             .advising(hint(rejection, "close the other program, or give it a key of its own: the stream comes back by itself")),
             Self::Refused { rejection } => {
-                let words = Words::new(
-                    "refused",
-                    rejection.kind.remedy(),
-                    format!("request refused: {rejection}"),
-                );
-                match rejection.advice() {
-                    Some(advice) => words.advising(advice),
-                    None => words,
-                }
+                let remedy = rejection.kind.remedy();
+                let advice = match rejection.advice() {
+                    Some(advice) => advice.into(),
+                    None => Cow::from(remedy.to_string()),
+                };
+                Words::new("refused", remedy, format!("request refused: {rejection}"))
+                    .advising(advice)
             }
             Self::OverBudget {
                 limit,
@@ -245,13 +244,24 @@ impl ErrorKind {
                     if is_network { CheckNetwork } else { kind.remedy() },
                     format!("the server answered the WebSocket upgrade with HTTP {status}{location}{wait}{network}"),
                 );
-                let path = endpoint.map_or_else(|| "the path".to_owned(), |it| format!("the path `{}`", it.path()));
+                let path = endpoint.map_or("", |it| it.path());
                 match (kind, status) {
-                    (RejectionKind::BadRequest, 300..400) => words.advising("if that is the venue's new address, open it instead; if not, a proxy or a login page answers here"),
-                    (RejectionKind::BadRequest, 404 | 410) => words.advising(format!("check {path} of the endpoint: {host} has no stream there")),
-                    (RejectionKind::BadRequest, 200..300) => words.advising(format!("check host and path of the endpoint: at {host} an ordinary web page answers")),
-                    (RejectionKind::BadRequest, _) => words.advising(format!("see who answers: `curl -v` to {host}; look for a proxy, a firewall, a VPN or a wrong host in the endpoint")),
-                    _ => words,
+                    _ if is_network => words.advising(format!(
+                        "see who answers (`curl -v {url}`): look for a proxy, a firewall or a VPN, and for a wrong host in the endpoint"
+                    )),
+                    (RejectionKind::BadRequest, 300..400) => words.advising(
+                        "if that is the venue's new address, open it instead; if not, a proxy or a login page answers here",
+                    ),
+                    (RejectionKind::BadRequest, 404 | 410) => words.advising(format!(
+                        "check the endpoint's path `{path}`: {host} has nothing there"
+                    )),
+                    (RejectionKind::BadRequest, _) => words.advising(format!(
+                        "check the endpoint's host and path: a web server answers at {host}, and no WebSocket at `{path}`"
+                    )),
+                    _ => {
+                        let advice = words.remedy.to_string();
+                        words.advising(advice)
+                    }
                 }
             }
             Self::Protocol { why } => Words::new(
@@ -286,7 +296,7 @@ impl ErrorKind {
                 RetryLater,
                 format!("given up after {}", times(*failures)),
             )
-            .as_of(Some(cause)),
+            .because_of(Some(cause)),
             Self::Closed => Words::new(
                 "closed",
                 OpenAgain,
@@ -294,7 +304,14 @@ impl ErrorKind {
             )
             .advising("open it again: `Manager::open`"),
             Self::NotFresh { missing } => {
-                Words::new("not_fresh", RetryLater, missing.to_string()).lacking(missing)
+                let text = match &missing.lack {
+                    // Which is the cause.
+                    Lack::Refused(_) => {
+                        format!("nothing fresh of {}: the venue refused it", missing.symbol)
+                    }
+                    _ => missing.to_string(),
+                };
+                Words::new("not_fresh", RetryLater, text).lacking(missing)
             }
             Self::NoPrice {
                 missing,
@@ -306,7 +323,7 @@ impl ErrorKind {
                 format!("timed out waiting for a price: {missing}; {obstacle} (phase {phase})"),
             )
             .lacking(missing)
-            .as_of(cause.as_ref()),
+            .because_of(cause.as_ref()),
             Self::StillShared { leases } => {
                 let others = match leases {
                     1 => "1 other handle or subscription".to_owned(),
@@ -387,7 +404,7 @@ impl Words {
                     missing.symbol
                 ))
             },
-            Lack::Refused(refusal) => self.as_of(refusal.get().downcast_ref()),
+            Lack::Refused(refusal) => self.because_of(refusal.get().downcast_ref()),
             _ => self.advising("ask again later, or wait for it: the book goes on by itself"),
         }
     }
@@ -400,6 +417,10 @@ fn hint(rejection: &Rejection, otherwise: &'static str) -> &'static str {
 
 fn proxy_advice(fault: &ProxyFault, proxy: &str) -> (Remedy, Cow<'static, str>) {
     match fault {
+        ProxyFault::LoginWanted { .. } if !fault.speaks_login() => (
+            Remedy::FixProxy,
+            "name such a helper as the proxy, or go without one: put the host into `NO_PROXY`, or set `Config::proxy` to `Proxy::Never`".into(),
+        ),
         ProxyFault::LoginWanted { .. } | ProxyFault::LoginRefused(_) => (
             Remedy::FixProxy,
             "write user and password into the proxy's URL, `http://user:password@host:port`, or use `ProxyServer::login`; ask whoever runs the proxy for them".into(),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    MarketEvent, OrderUpdate, Quote, Remedy, TRADES,
+    Declared, MarketEvent, OrderUpdate, Quote, Remedy, TRADES,
     alpaca::{self, Feed},
     credentials::Credentials,
     error::{Rejection, RejectionKind},
@@ -28,25 +28,27 @@ fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
 
+fn told<T: Attributed>(what: T) -> Declared<T> {
+    Declared::new(what, &stream(), None)
+}
+
 fn gap<T>() -> Update<T> {
-    Update::Gap(Gap {
+    Update::Gap(told(Gap {
         topics: Box::default(),
         since: None,
         last: Some(at("2026-03-17T14:30:05Z")),
         cause: lost(),
         epoch: 1,
         breaks: 1,
-        correlation: None,
-    })
+    }))
 }
 
 fn unparsed<T>(concerns: Concerns) -> Update<T> {
     let unparsed = Unparsed {
         at: Some(at("2026-03-17T14:30:05Z")),
-        stream: Some(stream()),
         ..Unparsed::new(b"{}", "no price")
     };
-    Update::Notice(Notice::Unparsed(unparsed.concerning(concerns)))
+    Update::Notice(told(Notice::Unparsed(unparsed.concerning(concerns))))
 }
 
 fn refusal() -> Error {
@@ -71,19 +73,16 @@ fn displacement() -> Error {
 /// Each update there is, and the code of the error that it is a loss by, if it is one.
 fn table() -> Vec<(Update<Quote>, Option<&'static str>)> {
     let topics = || vec![Topic::new(QUOTES, "KO")];
-    let notice = Update::Notice;
-    let correlation = None;
+    let notice = |notice| Update::Notice(told(notice));
     vec![
         (gap(), Some("missed")),
         (
-            Update::Dropped(Dropped {
+            Update::Dropped(told(Dropped {
                 count: 3,
                 capacity: 10,
                 capacity_bytes: 1 << 20,
                 since: None,
-                stream: stream(),
-                correlation: None,
-            }),
+            })),
             Some("missed"),
         ),
         (
@@ -97,7 +96,6 @@ fn table() -> Vec<(Update<Quote>, Option<&'static str>)> {
             notice(Notice::Refused {
                 topics: topics(),
                 error: refusal(),
-                correlation: None,
             }),
             Some("refused"),
         ),
@@ -105,7 +103,6 @@ fn table() -> Vec<(Update<Quote>, Option<&'static str>)> {
             notice(Notice::LeftOut {
                 count: 3,
                 error: Some(refusal()),
-                correlation: None,
             }),
             Some("refused"),
         ),
@@ -113,7 +110,6 @@ fn table() -> Vec<(Update<Quote>, Option<&'static str>)> {
             notice(Notice::LeftOut {
                 count: 3,
                 error: None,
-                correlation: None,
             }),
             None,
         ),
@@ -121,22 +117,14 @@ fn table() -> Vec<(Update<Quote>, Option<&'static str>)> {
             notice(Notice::Displaced {
                 topics: topics(),
                 error: displacement(),
-                correlation: None,
             }),
             Some("displaced"),
         ),
-        (
-            notice(Notice::Confirmed {
-                topics: topics(),
-                correlation: None,
-            }),
-            None,
-        ),
+        (notice(Notice::Confirmed { topics: topics() }), None),
         (
             notice(Notice::Resumed {
                 epoch: 2,
                 at: at("2026-03-17T14:30:05Z"),
-                correlation: None,
             }),
             None,
         ),
@@ -144,15 +132,13 @@ fn table() -> Vec<(Update<Quote>, Option<&'static str>)> {
         (
             notice(Notice::Unmatched {
                 topic: Topic::new(QUOTES, "BTCUSD"),
-                correlation,
             }),
             None,
         ),
         (
-            Update::Ended(Ended {
+            Update::Ended(told(Ended {
                 reason: EndReason::Closed,
-                correlation: None,
-            }),
+            })),
             None,
         ),
     ]
@@ -172,13 +158,12 @@ fn every_update_says_whether_it_is_a_loss_and_strict_says_the_same() {
 
 #[test]
 fn the_error_of_a_loss_says_since_when_and_what_to_do() {
-    let text = |error: &Error| format!("{error} / {}", error.remedy());
     let market = gap::<Quote>().strict().unwrap_err();
     assert_eq!(
-        text(&market),
+        market.to_string(),
         format!(
-            "{}: events may be missing since 2026-03-17T14:30:05Z: the connection broke / ask the venue's REST \
-             interface for what is missing, if you need it, then go on reading",
+            "{}: events may be missing since 2026-03-17T14:30:05Z: the connection broke: connection lost (phase live): \
+             reset; what to do: ask the venue's REST interface for what is missing, if you need it, then go on reading",
             stream()
         )
     );
@@ -186,8 +171,8 @@ fn the_error_of_a_loss_says_since_when_and_what_to_do() {
     assert_eq!(orders.remedy(), Remedy::Reconcile);
     assert!(!orders.is_retryable(), "the subscription goes on by itself");
     assert!(
-        text(&orders).ends_with(
-            "/ a fill may be missing: ask the venue's REST interface for open orders and positions, then go on reading"
+        orders.to_string().ends_with(
+            "; what to do: a fill may be missing: ask the venue's REST interface for open orders and positions, then go on reading"
         ),
         "{orders:?}"
     );
@@ -198,11 +183,9 @@ fn the_error_of_a_loss_says_since_when_and_what_to_do() {
     let topic = Topic::new(TRADE_UPDATES, "*");
     let orders = unparsed::<OrderUpdate>(Concerns::Topic(topic)).strict();
     assert_eq!(
-        orders.unwrap_err().to_string(),
-        format!(
-            "{}: events may be missing since 2026-03-17T14:30:05Z: the venue sent what could not be read (no price)",
-            stream()
-        )
+        orders.unwrap_err().for_record(),
+        "events may be missing since 2026-03-17T14:30:05Z: the venue sent what could not be read (no price); what to do: a \
+         fill may be missing: ask the venue's REST interface for open orders and positions, then go on reading"
     );
 }
 
@@ -220,7 +203,15 @@ fn what_could_not_be_read_is_shown_to_those_whose_events_it_may_have_held() {
     macro_rules! told {
         ($subscription:expr) => {
             std::iter::from_fn(|| $subscription.try_recv().ok())
-                .filter(|update| matches!(update, Update::Notice(Notice::Unparsed(_))))
+                .filter(|update| {
+                    matches!(
+                        update,
+                        Update::Notice(Declared {
+                            what: Notice::Unparsed(_),
+                            ..
+                        })
+                    )
+                })
                 .map(|update| update.strict().is_err())
                 .collect::<Vec<_>>()
         };

@@ -489,7 +489,7 @@ impl Symbols {
         if let Some(topic) = topics(QUOTES, &symbols).find(Topic::is_wildcard) {
             return Err(Error::invalid_topic(
                 &topic,
-                "a price book names its symbols",
+                "a price book has no `*`: name its symbols",
             ));
         }
         Ok(Self(symbols))

@@ -586,7 +586,7 @@ fn a_wait_in_vain_says_what_stands_in_the_way() {
         text.starts_with(
             "timed out waiting for a price: nothing fresh of A: the venue has not confirmed it yet; the line is not \
              live, next attempt in "
-        ) && text.ends_with("s (phase waiting)"),
+        ) && text.ends_with("s (phase waiting): connection lost (phase live): cut"),
         "{text}"
     );
     let error = book.wait_fresh("A", SECOND, Duration::ZERO).unwrap_err();

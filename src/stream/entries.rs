@@ -165,10 +165,10 @@ impl<E> Scratch<E> {
 /// What stands in front, taken out.
 pub(super) enum Taken<'a, E> {
     Event(&'a E, Origin),
-    Declared(Declared),
+    Declared(Declaration),
 }
 
-pub(super) enum Declared {
+pub(super) enum Declaration {
     Gap(Gap),
     Dropped(Hole),
     Notice(Notice),
@@ -561,17 +561,17 @@ impl<E> Entries<E> {
     }
 
     #[cold]
-    fn take_declared(&mut self) -> Option<Declared> {
+    fn take_declared(&mut self) -> Option<Declaration> {
         match self.entries.pop_front() {
-            Some(Entry::Gap(gap)) => Some(Declared::Gap(gap)),
-            Some(Entry::Dropped(hole)) => Some(Declared::Dropped(hole)),
+            Some(Entry::Gap(gap)) => Some(Declaration::Gap(gap)),
+            Some(Entry::Dropped(hole)) => Some(Declaration::Dropped(hole)),
             Some(Entry::Notice(notice)) => {
                 self.unparsed -= usize::from(matches!(notice, Notice::Unparsed(_)));
                 self.notices = self.notices.saturating_sub(weight(&notice));
-                Some(Declared::Notice(notice))
+                Some(Declaration::Notice(notice))
             }
             Some(Entry::Shared(..) | Entry::One(_)) | None => {
-                self.ended.take().map(|reason| Declared::Ended(*reason))
+                self.ended.take().map(|reason| Declaration::Ended(*reason))
             }
         }
     }
@@ -715,7 +715,6 @@ fn and_left_out(notice: &Notice, behind: Option<Notice>) -> Notice {
     Notice::LeftOut {
         count,
         error: error.cloned(),
-        correlation: None,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::{
     clock,
     correlation::CorrelationId,
     error::{At, Doing, Error, ErrorKind, Result},
-    event::EndReason,
+    event::{Attributed as _, EndReason},
     health::Health,
     key::StreamKey,
     phase::Phase,

@@ -202,7 +202,6 @@ impl<V: Venue> InMemoryStream<V> {
             epoch: self.epoch(),
             topics: Box::default(),
             breaks,
-            correlation: None,
         }
     }
 

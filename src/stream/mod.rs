@@ -263,8 +263,8 @@ impl<V: Venue> Stream<V> {
     /// Starts the thread of a stream that was just claimed, if it is `admitted`.
     ///
     /// # Errors
-    /// [`ErrorKind::Spawn`], why it is not admitted, or [`ErrorKind::InvalidConfig`] for a proxy of the environment that makes no
-    /// sense. The claim is given up then, and whoever joined in the meantime is told.
+    /// [`ErrorKind::Spawn`], why it is not admitted, or [`ErrorKind::InvalidConfig`] for a proxy of the environment that makes
+    /// no sense. The claim is given up then, and whoever joined in the meantime is told.
     pub(crate) fn start(
         self: &Arc<Self>,
         admitted: Result<()>,

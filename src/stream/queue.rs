@@ -59,13 +59,13 @@ use std::{
 
 use super::{
     batch::{Batch, Slice},
-    entries::{Declared, Entries, Entry, Hole, One, Room, Scratch, Taken},
+    entries::{Declaration, Entries, Entry, Hole, One, Room, Scratch, Taken},
 };
 use crate::{
     clock,
     correlation::CorrelationId,
     error::{At, Error, ErrorKind},
-    event::{Dropped, EndReason, Ended, Event, Gap, Notice, Update},
+    event::{Declared, Dropped, EndReason, Ended, Event, Gap, Notice, Update},
     health::SubscriptionHealth,
     key::StreamKey,
     phase::Phase,
@@ -549,7 +549,7 @@ impl<E: Routed> Reader<E> {
                     }
                 }
                 Some(Taken::Declared(declared)) => {
-                    front.over |= matches!(declared, Declared::Ended(_));
+                    front.over |= matches!(declared, Declaration::Ended(_));
                     return wrap(self.declare(declared));
                 }
             }
@@ -558,31 +558,31 @@ impl<E: Routed> Reader<E> {
 
     /// Whatever is not an event, as this subscription is told it.
     #[cold]
-    fn declare<T>(&self, declared: Declared) -> Update<T> {
+    fn declare<T>(&self, declared: Declaration) -> Update<T> {
         let queue = &self.queue;
         let (stream, correlation) = (&queue.stream, queue.correlation.as_ref());
         match declared {
-            Declared::Gap(gap) => Update::Gap(gap.told(stream, correlation)),
-            Declared::Dropped(hole) => Update::Dropped(Dropped {
-                count: hole.count,
-                capacity: queue.room.events,
-                capacity_bytes: queue.room.bytes,
-                since: hole.since.map(clock::utc_of),
-                stream: stream.clone(),
-                correlation: correlation.cloned(),
-            }),
-            Declared::Notice(notice) => Update::Notice(notice.told(stream, correlation)),
-            Declared::Ended(reason) => {
+            Declaration::Gap(gap) => Update::Gap(Declared::new(gap, stream, correlation)),
+            Declaration::Dropped(hole) => {
+                let dropped = Dropped {
+                    count: hole.count,
+                    capacity: queue.room.events,
+                    capacity_bytes: queue.room.bytes,
+                    since: hole.since.map(clock::utc_of),
+                };
+                Update::Dropped(Declared::new(dropped, stream, correlation))
+            }
+            Declaration::Notice(notice) => {
+                Update::Notice(Declared::new(notice, stream, correlation))
+            }
+            Declaration::Ended(reason) => {
                 // The last token that was sent: the channel is silent from here on.
                 match self.in_child.get() {
                     Some(channel) => channel.silence(),
                     None if queue.process.is_parent() => {}
                     None => queue.channel.silence(),
                 }
-                Update::Ended(Ended {
-                    reason: reason.told(stream, correlation),
-                    correlation: correlation.cloned(),
-                })
+                Update::Ended(Declared::new(Ended { reason }, stream, correlation))
             }
         }
     }

@@ -476,7 +476,6 @@ impl<E: Routed> Router<E> {
             Announced::Resumed => member.sink.notice(|| Notice::Resumed {
                 epoch: telling.epoch,
                 at: telling.now,
-                correlation: None,
             }),
             Announced::Fate(fate) => {
                 member.sink.notice(|| fate.clone().notice(topics.clone()));

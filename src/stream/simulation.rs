@@ -1770,7 +1770,7 @@ impl<P: Personality> Simulation<P> {
                 }
                 Update::Notice(notice) => {
                     if let Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. } =
-                        &notice
+                        &notice.what
                     {
                         self.trace.number(set_of(topics).into());
                     }

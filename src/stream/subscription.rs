@@ -155,7 +155,8 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     ///
     /// # Errors
     /// [`ErrorKind::Refused`](crate::ErrorKind::Refused) (or another refusal) as soon as the venue refuses a topic,
-    /// [`ErrorKind::Displaced`](crate::ErrorKind::Displaced) if one had to make room, [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) with the stream's last cause, or the error the stream ended with.
+    /// [`ErrorKind::Displaced`](crate::ErrorKind::Displaced) if one had to make room,
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut) with the stream's last cause, or the error the stream ended with.
     pub fn wait_confirmed(&self, timeout: Duration) -> Result<()> {
         let waited = self.wait_answered(timeout);
         waited.map_err(|error| self.lease.told(error))
@@ -177,8 +178,8 @@ impl<T: Payload<Source: Routed>> Subscription<T> {
     /// [`wait_confirmed`](Self::wait_confirmed).
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidTopic`](crate::ErrorKind::InvalidTopic) if the venue has no such topic, and nothing is added then; or
-    /// the end of the stream.
+    /// [`ErrorKind::InvalidTopic`](crate::ErrorKind::InvalidTopic) if the venue has no such topic, and nothing is added then;
+    /// or the end of the stream.
     pub fn add<U: Payload<Source = T::Source>>(&self, topics: Topics<U>) -> Result<()> {
         let Parts {
             topics,

@@ -25,8 +25,8 @@ use super::{
     subscriptions::DesiredTopics,
 };
 use crate::{
-    Config, Credentials, EndReason, Error, ErrorKind, Gap, Notice, Phase, Proxy, Quote, Topics,
-    Update,
+    Config, Credentials, Declared, EndReason, Error, ErrorKind, Notice, Phase, Proxy, Quote,
+    Topics, Update,
     alpaca::{self, Feed, MarketData},
     attempts::Attempts,
     clock,
@@ -211,21 +211,48 @@ fn words(subscription: &Subscription<Quote>) -> Vec<String> {
     std::iter::from_fn(|| subscription.try_recv().ok())
         .map(|update| match update {
             Update::Event(quote) => format!("{}@{}", quote.symbol, quote.bid_price),
-            Update::Gap(Gap { epoch, breaks, .. }) => format!("gap{epoch}x{breaks}"),
+            Update::Gap(gap) => format!("gap{}x{}", gap.epoch, gap.breaks),
             Update::Dropped(dropped) => format!("dropped{}", dropped.count),
-            Update::Notice(Notice::Confirmed { topics, .. }) => format!("confirmed{topics:?}"),
-            Update::Notice(Notice::Refused { topics, .. }) => format!("refused{topics:?}"),
-            Update::Notice(Notice::Displaced { topics, .. }) => format!("displaced{topics:?}"),
-            Update::Notice(Notice::Resumed { epoch, .. }) => format!("resumed{epoch}"),
-            Update::Notice(Notice::Unparsed(unparsed)) => {
+            Update::Notice(Declared {
+                what: Notice::Confirmed { topics, .. },
+                ..
+            }) => format!("confirmed{topics:?}"),
+            Update::Notice(Declared {
+                what: Notice::Refused { topics, .. },
+                ..
+            }) => format!("refused{topics:?}"),
+            Update::Notice(Declared {
+                what: Notice::Displaced { topics, .. },
+                ..
+            }) => format!("displaced{topics:?}"),
+            Update::Notice(Declared {
+                what: Notice::Resumed { epoch, .. },
+                ..
+            }) => format!("resumed{epoch}"),
+            Update::Notice(Declared {
+                what: Notice::Unparsed(unparsed),
+                ..
+            }) => {
                 format!("unparsed:{}+{}", unparsed.raw, unparsed.more)
             }
-            Update::Notice(Notice::Unmatched { topic, .. }) => format!("unmatched{topic}"),
-            Update::Notice(Notice::Behind { by, .. }) => format!("behind{}", by.as_secs()),
-            Update::Notice(Notice::NotLive { attempt, cause, .. }) => {
+            Update::Notice(Declared {
+                what: Notice::Unmatched { topic, .. },
+                ..
+            }) => format!("unmatched{topic}"),
+            Update::Notice(Declared {
+                what: Notice::Behind { by, .. },
+                ..
+            }) => format!("behind{}", by.as_secs()),
+            Update::Notice(Declared {
+                what: Notice::NotLive { attempt, cause, .. },
+                ..
+            }) => {
                 format!("not live {attempt} {}", cause.code())
             }
-            Update::Notice(Notice::LeftOut { count, .. }) => format!("leftout{count}"),
+            Update::Notice(Declared {
+                what: Notice::LeftOut { count, .. },
+                ..
+            }) => format!("leftout{count}"),
             Update::Ended(ended) => format!("ended:{ended}"),
         })
         .collect()

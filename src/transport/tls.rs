@@ -22,7 +22,7 @@ use crate::{
 /// Checks the certificates of a configuration, before anything depends on them.
 ///
 /// # Errors
-/// [`Error::InvalidConfig`] if `extra_roots` is not PEM.
+/// [`ErrorKind::InvalidConfig`](crate::ErrorKind::InvalidConfig) if `extra_roots` is not PEM.
 pub(crate) fn validate(config: &Config) -> Result<()> {
     let mut store = RootCertStore::empty();
     add_extra(&mut store, &config.extra_roots)
@@ -153,11 +153,12 @@ fn is_unset(clock: UnixTime) -> bool {
     clock.as_secs() < NOT_SET_BEFORE
 }
 
-/// rustls says what is wrong; here it is said what to do, where that is known.
+/// What rustls says, in plain words where it is known.
 fn words(error: &TlsError, spoke_tls: bool) -> String {
     match error {
         TlsError::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "the server's certificate is from an authority that is not among the trusted roots. Where a proxy or an authority of your own signs: `Roots::Platform` trusts whom this machine trusts, and `extra_roots` adds single certificates".to_owned()
+            "the server's certificate is from an authority that is not among the trusted roots"
+                .to_owned()
         }
         TlsError::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
             format!(

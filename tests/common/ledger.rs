@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use trunkline::{
-    EndReason, ErrorKind, Notice, Overflow, SubscriptionHealth, Symbol, TradeEvent, Update,
+    Declared, EndReason, ErrorKind, Notice, Overflow, SubscriptionHealth, Symbol, TradeEvent,
+    Update,
 };
 
 /// What one subscription to trades has read.
@@ -88,11 +89,20 @@ impl Ledger {
                 self.dropped += dropped.count;
                 self.excuse(|_| true);
             }
-            Update::Notice(Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. }) => {
+            Update::Notice(Declared {
+                what: Notice::Confirmed { topics, .. } | Notice::Refused { topics, .. },
+                ..
+            }) => {
                 self.excuse(|symbol| topics.iter().any(|topic| topic.symbol == *symbol));
             }
-            Update::Notice(Notice::Resumed { .. }) => self.resumed += 1,
-            Update::Notice(Notice::Unparsed(unparsed)) => self.unparsed += 1 + unparsed.more,
+            Update::Notice(Declared {
+                what: Notice::Resumed { .. },
+                ..
+            }) => self.resumed += 1,
+            Update::Notice(Declared {
+                what: Notice::Unparsed(unparsed),
+                ..
+            }) => self.unparsed += 1 + unparsed.more,
             Update::Notice(_) => {}
             Update::Ended(ended) => self.ended = Some(ended.reason.clone()),
         }

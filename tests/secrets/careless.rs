@@ -48,6 +48,11 @@ impl Venue for Careless {
         credentials.expose(|key, secret| format!("the account of {key}, with {secret}"))
     }
 
+    fn settings(&self) -> Vec<(&'static str, String)> {
+        let is_labelled = self.1 == Carelessness::Label;
+        vec![("login", format!("{} {is_labelled}", PLAIN.secret))]
+    }
+
     fn headers(&self) -> Vec<(&'static str, String)> {
         match self.1 {
             Carelessness::Header => {
@@ -134,8 +139,12 @@ fn be_careless(server: &Server, canary: Canary) {
     let labelled = Careless(endpoint.clone(), Carelessness::Label);
     let feed = manager.open(&labelled, &credentials).unwrap();
     feed.wait_live(WAIT).unwrap();
-    feed.close(WAIT).unwrap();
     let unguarded = Careless(endpoint.clone(), Carelessness::Message);
+    let conflict = manager.open(&unguarded, &credentials).unwrap_err();
+    let text = conflict.to_string();
+    assert!(text.contains(" true, asked for *"), "{text}");
+    capture.error(&conflict);
+    feed.close(WAIT).unwrap();
     let feed = manager.open(&unguarded, &credentials).unwrap();
     let error = feed.wait_live(WAIT).unwrap_err();
     assert!(

@@ -2,7 +2,9 @@
 
 use std::{io, net::TcpListener};
 
-use trunkline::{Credentials, EndReason, ErrorKind, Manager, RejectionKind, Update, alpaca};
+use trunkline::{
+    Credentials, Declared, EndReason, ErrorKind, Manager, RejectionKind, Update, alpaca,
+};
 
 use crate::{
     canary::{Canary, ODD, PLAIN, assert_clean},
@@ -155,9 +157,19 @@ fn live_a_whole_life(server: &Server, canary: Canary) {
     capture.stream(&feed, &manager);
 
     let unparsed = read_until(capture, &trades, |update| {
-        matches!(update, Update::Notice(trunkline::Notice::Unparsed(_)))
+        matches!(
+            update,
+            Update::Notice(Declared {
+                what: trunkline::Notice::Unparsed(_),
+                ..
+            })
+        )
     });
-    let Update::Notice(trunkline::Notice::Unparsed(unparsed)) = unparsed else {
+    let Update::Notice(Declared {
+        what: trunkline::Notice::Unparsed(unparsed),
+        ..
+    }) = unparsed
+    else {
         unreachable!()
     };
     assert!(unparsed.raw.contains("memo"), "{unparsed}");
@@ -172,7 +184,13 @@ fn live_a_whole_life(server: &Server, canary: Canary) {
     );
     capture.error(&error);
     read_until(capture, &refused, |update| {
-        matches!(update, Update::Notice(trunkline::Notice::Refused { .. }))
+        matches!(
+            update,
+            Update::Notice(Declared {
+                what: trunkline::Notice::Refused { .. },
+                ..
+            })
+        )
     });
     drop(refused);
     capture.stream(&feed, &manager);

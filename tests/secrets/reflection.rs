@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use trunkline::{Credentials, Error, ErrorKind, Manager, Update, alpaca};
+use trunkline::{Credentials, Declared, Error, ErrorKind, Manager, Update, alpaca};
 
 use crate::{
     canary::{Canary, ODD, PLAIN, assert_clean, base64, inside},
@@ -338,7 +338,10 @@ fn an_unparsed_item_that_is_cut_shows_no_beginning_of_a_secret() {
         sim.send_raw(format!(r#"[{before}{padding}{}"}}]"#, PLAIN.secret));
         let unparsed = loop {
             match trades.recv_timeout(WAIT).unwrap() {
-                Update::Notice(trunkline::Notice::Unparsed(unparsed)) => break unparsed,
+                Update::Notice(Declared {
+                    what: trunkline::Notice::Unparsed(unparsed),
+                    ..
+                }) => break unparsed,
                 Update::Notice(_) => {}
                 other => panic!("{other:?}"),
             }

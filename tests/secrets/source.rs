@@ -54,15 +54,21 @@ fn the_environment_is_read_and_errors_say_what_is_missing() {
     assert_clean(PLAIN, &read);
     let spaced = format!("{} ", PLAIN.secret);
     for (variables, says) in [
-        (&[][..], "APCA_API_KEY_ID is not set\n"),
-        (&[(KEY, PLAIN.key)], "APCA_API_SECRET_KEY is not set\n"),
+        (
+            &[][..],
+            "APCA_API_KEY_ID is not set; what to do: `export APCA_API_KEY_ID=…`, or read",
+        ),
+        (
+            &[(KEY, PLAIN.key)],
+            "APCA_API_SECRET_KEY is not set; what to do: `export APCA_API_SECRET_KEY=…`, or read",
+        ),
         (
             &[("ALPACA_API_KEY", PLAIN.key)],
-            "APCA_API_KEY_ID is not set (ALPACA_API_KEY is: did you mean that one?)",
+            "APCA_API_KEY_ID is not set (ALPACA_API_KEY is); what to do: `export APCA_API_KEY_ID=\"$ALPACA_API_KEY\"`",
         ),
         (
             &[(KEY, PLAIN.key), ("ALPACA_SECRET_KEY", PLAIN.secret)],
-            "APCA_API_SECRET_KEY is not set (ALPACA_SECRET_KEY is: did you mean that one?)",
+            "APCA_API_SECRET_KEY is not set (ALPACA_SECRET_KEY is); what to do: `export APCA_API_SECRET_KEY=\"$ALPACA_SECRET_KEY\"`",
         ),
         (&[(KEY, PLAIN.key), (SECRET, "")], "the secret is empty"),
         (
@@ -72,7 +78,7 @@ fn the_environment_is_read_and_errors_say_what_is_missing() {
     ] {
         let read = from_env(variables);
         assert!(read.contains(says), "{says}: {read}");
-        assert!(read.contains("fix the credentials"), "{read}");
+        assert!(read.contains("what to do: "), "{read}");
         assert_clean(PLAIN, &read);
     }
 }

@@ -38,6 +38,7 @@ impl Shown {
 
     fn error(&mut self, error: &Error) {
         self.add(error);
+        self.add(error.kind());
         self.add(&error.remedy());
         if let ErrorKind::Rejected { rejection } = error.kind() {
             self.add(error.at());
@@ -54,6 +55,9 @@ impl Shown {
             self.add(doing);
             cause.iter().for_each(|cause| self.error(cause));
         }
+        if let ErrorKind::SettingsConflict { differences } = error.kind() {
+            differences.iter().for_each(|setting| self.add(setting));
+        }
         if let ErrorKind::GaveUp { cause, .. } = error.kind() {
             self.error(cause);
         }
@@ -68,17 +72,18 @@ impl Shown {
             }
             Update::Gap(gap) => {
                 self.add(gap);
+                self.add(&gap.what);
                 self.error(&gap.cause);
             }
-            Update::Dropped(dropped) => self.add(dropped),
+            Update::Dropped(dropped) => self.add(&dropped.what),
             Update::Notice(notice) => {
-                self.add(notice);
-                if let Notice::Unparsed(unparsed) = notice {
+                self.add(&notice.what);
+                if let Notice::Unparsed(unparsed) = &notice.what {
                     self.add(unparsed);
                 }
             }
             Update::Ended(ended) => {
-                self.add(ended);
+                self.add(&ended.what);
                 self.add(&ended.reason);
             }
         }
@@ -278,6 +283,13 @@ fn errors(shown: &mut Shown, canary: Canary) {
     let feed = manager
         .open(&venue("ws://hangs.test/v2/iex"), &credentials)
         .unwrap();
+    // What it is open with and what was asked for is shown, and a proxy may have a login.
+    let proxy: ProxyServer = "socks5h://proxy.test".parse().unwrap();
+    let mut config = quick();
+    config.proxy = Proxy::At(proxy.login(canary.key, canary.secret).unwrap());
+    let other = Manager::with_config(config).unwrap();
+    let conflict = other.open(&venue("ws://hangs.test/v2/iex"), &credentials);
+    shown.error(&conflict.unwrap_err());
     shown.error(&feed.wait_live(Duration::ZERO).unwrap_err());
     eventually("the lookup runs", || !manager.health().lookups.is_empty());
     manager

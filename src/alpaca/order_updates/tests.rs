@@ -129,6 +129,19 @@ fn unpacked(bytes: &[u8]) -> String {
         .to_string()
 }
 
+/// It would be asked again for ever, with another protocol.
+#[test]
+fn a_server_that_greets_as_market_data_does_is_left_with_the_right_path() {
+    let mut told = Told::opened("PKTEST");
+    told.said();
+    let said = told.hears(r#"[{"T":"success","msg":"connected"}]"#);
+    assert_eq!(
+        said,
+        ["down BadRequest: market data is served at this path"]
+    );
+    assert!(told.hears(AUTHORIZED).is_empty(), "it is over");
+}
+
 #[test]
 fn a_whole_conversation_in_messagepack() {
     let packed = |json: &str| {

@@ -324,7 +324,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
             epoch: self.epoch,
             topics: Box::default(),
             breaks: 1,
-            correlation: None,
         });
         if gap.is_some() {
             self.meter.lost(now);

@@ -328,7 +328,6 @@ impl<V: Venue, T: Transport> Driver<V, T> {
                 epoch: self.epoch,
                 topics: Box::default(),
                 breaks: 0,
-                correlation: None,
             },
             epoch: self.epoch,
             at: self.ambient.now(),

@@ -34,7 +34,6 @@ fn gap(epoch: u64) -> Gap {
         epoch,
         topics: Box::default(),
         breaks: 1,
-        correlation: None,
     }
 }
 
@@ -42,14 +41,12 @@ fn resumed(epoch: u64) -> Notice {
     Notice::Resumed {
         epoch,
         at: Timestamp::from_nanos(0),
-        correlation: None,
     }
 }
 
 fn confirmed(topics: impl IntoIterator<Item = Topic>) -> Notice {
     Notice::Confirmed {
         topics: topics.into_iter().collect(),
-        correlation: None,
     }
 }
 
@@ -58,7 +55,6 @@ fn not_live(attempt: u32) -> Notice {
         attempt,
         cause: error(),
         retry_in: Duration::ZERO,
-        correlation: None,
     }
 }
 
@@ -137,13 +133,15 @@ impl Unread {
         while let Some(taken) = self.entries.take() {
             words.push(match taken {
                 Taken::Event(event, _) => event.to_string(),
-                Taken::Declared(Declared::Gap(gap)) => format!("gap{}x{}", gap.epoch, gap.breaks),
-                Taken::Declared(Declared::Dropped(hole)) => format!("dropped{}", hole.count),
-                Taken::Declared(Declared::Notice(Notice::Resumed { epoch, .. })) => {
+                Taken::Declared(Declaration::Gap(gap)) => {
+                    format!("gap{}x{}", gap.epoch, gap.breaks)
+                }
+                Taken::Declared(Declaration::Dropped(hole)) => format!("dropped{}", hole.count),
+                Taken::Declared(Declaration::Notice(Notice::Resumed { epoch, .. })) => {
                     format!("resumed{epoch}")
                 }
-                Taken::Declared(Declared::Notice(notice)) => notice.to_string(),
-                Taken::Declared(Declared::Ended(_)) => "ended".to_owned(),
+                Taken::Declared(Declaration::Notice(notice)) => notice.to_string(),
+                Taken::Declared(Declaration::Ended(_)) => "ended".to_owned(),
             });
         }
         words
@@ -229,16 +227,13 @@ fn notices_of_ever_new_topics_are_a_bounded_number() {
         ("refused", |number| Notice::Refused {
             topics: vec![topic(number)],
             error: error(),
-            correlation: None,
         }),
         ("displaced", |number| Notice::Displaced {
             topics: vec![topic(number)],
             error: error(),
-            correlation: None,
         }),
         ("unmatched", |number| Notice::Unmatched {
             topic: topic(number),
-            correlation: None,
         }),
     ];
     let policies = [
@@ -262,11 +257,11 @@ fn notices_of_ever_new_topics_are_a_bounded_number() {
         let (mut told, mut left_out) = (0, 0);
         while let Some(taken) = queue.entries.take() {
             match taken {
-                Taken::Declared(Declared::Notice(Notice::LeftOut { count, error, .. })) => {
+                Taken::Declared(Declaration::Notice(Notice::LeftOut { count, error, .. })) => {
                     left_out += count;
                     assert_eq!(error.is_some(), is_loss, "{kind}");
                 }
-                Taken::Declared(Declared::Notice(_)) => told += 1,
+                Taken::Declared(Declaration::Notice(_)) => told += 1,
                 _ => {}
             }
         }
@@ -366,7 +361,7 @@ fn unparsed_items_are_counted_where_they_were_lost() {
     while let Some(taken) = queue.entries.take() {
         match taken {
             Taken::Event(..) => assert!(since_event.replace(0).is_none_or(|lost| lost == 1_000)),
-            Taken::Declared(Declared::Notice(Notice::Unparsed(unparsed))) => {
+            Taken::Declared(Declaration::Notice(Notice::Unparsed(unparsed))) => {
                 *since_event.as_mut().unwrap() += 1 + unparsed.more;
             }
             _ => panic!("nothing else was said"),

@@ -47,22 +47,10 @@ pub(crate) enum TopicFate {
 impl TopicFate {
     /// For a queue, which says whose it is when it is read.
     pub(super) fn notice(self, topics: Vec<Topic>) -> Notice {
-        let correlation = None;
         match self {
-            Self::Confirmed => Notice::Confirmed {
-                topics,
-                correlation,
-            },
-            Self::Refused(error) => Notice::Refused {
-                topics,
-                error,
-                correlation,
-            },
-            Self::Displaced(error) => Notice::Displaced {
-                topics,
-                error,
-                correlation,
-            },
+            Self::Confirmed => Notice::Confirmed { topics },
+            Self::Refused(error) => Notice::Refused { topics, error },
+            Self::Displaced(error) => Notice::Displaced { topics, error },
         }
     }
 }
@@ -173,7 +161,6 @@ impl Outage {
             attempt: self.attempt,
             cause: self.cause.clone(),
             retry_in: self.retry_at.saturating_duration_since(now),
-            correlation: None,
         });
     }
 }

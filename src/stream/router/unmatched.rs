@@ -23,7 +23,6 @@ pub(super) fn tell<E: Routed>(topic: &Topic, readers: &Readers, members: &mut Me
         member.told_unmatched.push(topic.channel);
         member.sink.notice(|| Notice::Unmatched {
             topic: topic.clone(),
-            correlation: None,
         });
     }
 }

@@ -187,9 +187,8 @@ fn a_line_that_answers_pings_and_brings_nothing_is_mute_while_the_market_trades(
         Update::Gap(gap) => Some(gap),
         _ => None,
     });
-    let cause = gap
-        .expect("every subscription of the line hears of it")
-        .cause;
+    let gap = gap.expect("every subscription of the line hears of it");
+    let cause = &gap.cause;
     assert!(matches!(cause.kind(), ErrorKind::Mute), "{cause:?}");
 }
 
@@ -574,10 +573,13 @@ fn a_busy_line_that_falls_silent_is_asked_again_and_then_given_up() {
         let gap =
             std::iter::from_fn(|| subscription.try_recv().ok()).find_map(|update| match update {
                 Update::Gap(gap) => Some(gap),
-                Update::Notice(Notice::Refused { .. }) => panic!("nothing was refused"),
+                Update::Notice(Declared {
+                    what: Notice::Refused { .. },
+                    ..
+                }) => panic!("nothing was refused"),
                 _ => None,
             });
-        let cause = gap.expect("the line broke").cause;
+        let cause = gap.expect("the line broke").what.cause;
         assert!(matches!(cause.kind(), ErrorKind::Mute), "{cause:?}");
         // The next connection has brought nothing yet, so nothing is expected of it.
         answer_login(&mut bench, AUTHENTICATED);

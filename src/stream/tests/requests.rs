@@ -360,7 +360,7 @@ fn a_refusal_of_a_topic_that_nobody_asked_for_is_shown_as_one_of_a_request_is() 
         bench.say(refusal);
         let updates = updates(&subscription);
         assert!(
-            matches!(&updates[..], [Update::Notice(Notice::Unparsed(unparsed))]
+            matches!(&updates[..], [Update::Notice(Declared { what: Notice::Unparsed(unparsed), .. })]
                 if unparsed.raw.contains(shown)),
             "{refusal}: {updates:?}"
         );

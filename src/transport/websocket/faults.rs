@@ -64,6 +64,9 @@ pub(super) fn fault(error: WsError) -> Fault {
         WsError::AttackAttempt => Fault::Protocol(
             "the upgrade response is too long or comes in too small pieces".to_owned(),
         ),
+        WsError::Protocol(error @ ProtocolError::HttparseError(_)) => {
+            Fault::Protocol(format!("what answers there does not speak HTTP: {error}"))
+        }
         other => Fault::Protocol(other.to_string()),
     }
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use crate::{
-    Counts, ErrorKind, MarketEvent, Notice, QUOTES, Subscription, SymbolBudget, TRADES, Topic,
-    Topics, Update,
+    Counts, Declared, ErrorKind, MarketEvent, Notice, QUOTES, Subscription, SymbolBudget, TRADES,
+    Topic, Topics, Update,
     alpaca::{
         self, Feed,
         wire::server::{ClientMessage, RequestLists, json as server},
@@ -116,21 +116,30 @@ impl Reader {
     fn read(&mut self) {
         while let Ok(update) = self.subscription.try_recv() {
             let (topics, told) = match update {
-                Update::Notice(Notice::Confirmed { topics, .. }) => (topics, Told::Confirmed),
-                Update::Notice(Notice::Refused { topics, error, .. })
-                    if error.to_string().contains(NO_WILDCARDS)
-                        && matches!(error.kind(), ErrorKind::Refused { .. }) =>
+                Update::Notice(Declared {
+                    what: Notice::Confirmed { topics, .. },
+                    ..
+                }) => (topics, Told::Confirmed),
+                Update::Notice(Declared {
+                    what: Notice::Refused { topics, error, .. },
+                    ..
+                }) if error.to_string().contains(NO_WILDCARDS)
+                    && matches!(error.kind(), ErrorKind::Refused { .. }) =>
                 {
                     assert!(topics.iter().all(Topic::is_wildcard), "{error}");
                     (topics, Told::Refused)
                 }
                 // Four lines in a row broke before a topic was answered for, which is taken for the topic's fault.
-                Update::Notice(Notice::Refused { topics, error, .. })
-                    if error.to_string().contains("2 connections in a row ended") =>
-                {
+                Update::Notice(Declared {
+                    what: Notice::Refused { topics, error, .. },
+                    ..
+                }) if error.to_string().contains("2 connections in a row ended") => {
                     (topics, Told::Refused)
                 }
-                Update::Notice(Notice::Refused { topics, error, .. }) => {
+                Update::Notice(Declared {
+                    what: Notice::Refused { topics, error, .. },
+                    ..
+                }) => {
                     let ErrorKind::OverBudget {
                         limit,
                         holders,
@@ -152,7 +161,10 @@ impl Reader {
                     }));
                     (topics, Told::Refused)
                 }
-                Update::Notice(Notice::Displaced { topics, error, .. }) => {
+                Update::Notice(Declared {
+                    what: Notice::Displaced { topics, error, .. },
+                    ..
+                }) => {
                     let ErrorKind::Displaced { by, priority, .. } = error.kind() else {
                         panic!("displaced for {error}")
                     };
@@ -164,7 +176,10 @@ impl Reader {
                     }
                     (topics, Told::Displaced)
                 }
-                Update::Notice(Notice::Resumed { .. }) => {
+                Update::Notice(Declared {
+                    what: Notice::Resumed { .. },
+                    ..
+                }) => {
                     self.gap = false;
                     continue;
                 }
@@ -541,8 +556,16 @@ fn an_equal_or_lower_one_is_refused_and_told_who_holds_the_budget() {
     let one = story.subscribe("order-7", 1, quotes(&["A", "B"]));
     let two = story.subscribe("order-8", 1, quotes(&["B", "C"]));
     let late = story.subscribe("order-9", 1, quotes(&["A", "D"]));
-    assert_eq!(words(&late)[0], "confirmed: quotes:A (correlation order-9)");
+    let confirmed = late.try_recv().unwrap().to_string();
+    assert_eq!(confirmed, "confirmed: quotes:A (correlation order-9)");
+    // Whoever waits, and whoever reads, is told which topic it was.
+    let strict = late.try_recv().unwrap().strict().unwrap_err();
     let error = late.wait_confirmed(std::time::Duration::ZERO).unwrap_err();
+    for error in [&error, &strict] {
+        let text = error.to_string();
+        let says = "quotes:D: refused: the plan allows 3 symbols on a connection, and all are in use: order-7 (2";
+        assert!(text.contains(says), "{text}");
+    }
     let ErrorKind::OverBudget {
         limit: 3,
         counts: Counts::Symbols,
@@ -850,7 +873,7 @@ fn a_learned_limit_is_asked_again_after_ten_minutes() {
     assert!(told[1].starts_with("displaced: quotes:B"), "{told:?}");
     let late = story.subscribe("late", 0, quotes(&["D"]));
     let told = words(&late);
-    assert!(told[0].contains("2 symbols are all, held by high (1, priority 1), low (1, priority 0); the venue said: symbol limit exceeded (405)"), "{told:?}");
+    assert!(told[0].contains("the plan allows 2 symbols on a connection, and all are in use: high (1, priority 1), low (1, priority 0); the venue said: symbol limit exceeded (405)"), "{told:?}");
     story.0.market.limit = 9;
     let refused = story.0.market.refused;
     let mut passed = std::time::Duration::ZERO;
