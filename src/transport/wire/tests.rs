@@ -81,3 +81,29 @@ fn a_secret_frame_waits_behind_another_that_the_socket_did_not_take() {
         assert_eq!(server.join().unwrap(), ["a secret", "another secret"]);
     });
 }
+
+/// What a server compresses is inflated first: in compressed bytes no mask finds a secret.
+#[cfg(feature = "compression")]
+#[test]
+fn a_secret_that_a_server_compresses_is_masked_all_the_same() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    let head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+    // "Hello", and "Hello" again by what is in the window (RFC 7692, 7.2.3).
+    let frames = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\xc1\x05\xf2\x00\x11\x00\x00";
+    peer.write_all(&[&head[..], frames].concat()).unwrap();
+    drop(peer);
+    let secrets = Credentials::new("PKEY", "Hello").unwrap();
+    let mut wire = Wire::new(Arc::new(TcpStream::from_std(socket)), &secrets);
+    wire.offer_compression(1 << 20);
+    let mut buffer = [0; 256];
+    let read = wire.read(&mut buffer).unwrap();
+    assert_eq!(&buffer[..read], head);
+    let answer = [&b"permessage-deflate"[..]].into_iter();
+    wire.begin_frames(crate::transport::inflate::agreement(answer).unwrap());
+    let mut frames = Vec::new();
+    wire.read_to_end(&mut frames).unwrap();
+    assert_eq!(frames, b"\x81\x05*****\x81\x05*****");
+    assert_eq!(wire.bytes_read(), head.len() as u64 + 16, "as they came");
+}
