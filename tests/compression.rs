@@ -27,6 +27,7 @@ use trunkline::{
     sim::{Sim, SimConfig},
     venue::Venue as _,
 };
+use tungstenite::Message;
 
 fn compressing(mut config: Config) -> Config {
     config.compression = true;
@@ -157,24 +158,28 @@ fn a_message_that_cannot_be_inflated_costs_a_gap_and_the_line_comes_back() {
     let mut giant = vec![0xc1, 127];
     giant.extend((bomb.len() as u64).to_be_bytes());
     giant.extend(&bomb);
-    for (name, frames) in [
-        ("no deflate", vec![0xc1, 1, 7]),
-        ("broken off", vec![0xc1, 3, 0xf2, 0x48, 0xcd]),
+    for (name, code, frames) in [
+        ("no deflate", 1007, vec![0xc1, 1, 7]),
+        ("broken off", 1007, vec![0xc1, 3, 0xf2, 0x48, 0xcd]),
         (
             "another between its fragments",
+            1002,
             vec![0x41, 2, 0xf2, 0x48, 0x81, 2, b'[', b']'],
         ),
-        ("a compressed ping", vec![0xc9, 1, 0]),
+        ("a compressed ping", 1002, vec![0xc9, 1, 0]),
         (
             "a compressed continuation",
+            1002,
             vec![0x41, 2, 0xf2, 0x48, 0xc0, 1, 0],
         ),
         (
             "announced too large",
+            1009,
             vec![0xc1, 127, 0, 0, 1, 0, 0, 0, 0, 0],
         ),
-        ("a bomb", giant),
+        ("a bomb", 1009, giant),
     ] {
+        let (codes, closed) = crossbeam_channel::unbounded();
         let peer = Peer::start(move |mut line| {
             let mut venue = upgrade(&mut line, "permessage-deflate");
             venue.log_in();
@@ -182,7 +187,11 @@ fn a_message_that_cannot_be_inflated_costs_a_gap_and_the_line_comes_back() {
             venue.say(format!("[{}]", trade(2 * line.number as i64 + 1)));
             if line.number == 0 {
                 line.write(&frames);
-                line.drain();
+                while let Ok(message) = venue.0.read() {
+                    if let Message::Close(Some(frame)) = message {
+                        codes.send(u16::from(frame.code)).unwrap();
+                    }
+                }
             } else {
                 venue.serve();
             }
@@ -203,6 +212,7 @@ fn a_message_that_cannot_be_inflated_costs_a_gap_and_the_line_comes_back() {
         assert_eq!(ids, [1, 3], "{name}");
         let codes: Vec<_> = causes.iter().map(Error::code).collect();
         assert_eq!(codes, ["protocol"], "{name}: {causes:?}");
+        assert_eq!(closed.recv_timeout(GENEROUS), Ok(code), "{name}");
         drop((trades, handle));
         until_no_thread(&credentials);
     }
