@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 pub(super) use self::agreement::{Agreement, OFFER, agreement};
 
 /// Where the bytes come from, and what one turn may still do with them.
-pub(super) trait Source {
+pub(super) trait Input {
     fn fetch(&mut self, buffer: &mut [u8]) -> io::Result<usize>;
 
     /// Inflated bytes count as if they had been read: a peer decides how many a read makes.
@@ -38,7 +38,7 @@ pub(super) trait Source {
 }
 
 pub(super) struct Inflater {
-    place: Place,
+    part: Part,
     /// What was read is in its first `filled` bytes, and was looked at before `at`.
     fresh: Zeroizing<Vec<u8>>,
     filled: usize,
@@ -47,7 +47,7 @@ pub(super) struct Inflater {
     ready: Zeroizing<Vec<u8>>,
     handed: usize,
     /// The compressed message that is being read.
-    message: Option<Message>,
+    message: Option<Unfinished>,
     /// What it came to so far, behind room for a header.
     inflated: Zeroizing<Vec<u8>>,
     /// The largest message, in bytes, both as it comes and inflated.
@@ -59,9 +59,9 @@ pub(super) struct Inflater {
     keeps_window: bool,
 }
 
-/// Where in the stream the next byte stands.
+/// Of what the next byte is a part.
 #[derive(Clone, Copy)]
-enum Place {
+enum Part {
     /// In the response to the upgrade. Nothing behind its end is handed on before it is known what was agreed upon.
     Upgrade { at_line_start: bool },
     /// In the header of a frame, of which so many bytes were read.
@@ -76,7 +76,7 @@ enum Place {
     Rest,
 }
 
-struct Message {
+struct Unfinished {
     opcode: u8,
     /// Bytes as they came.
     compressed: u64,
@@ -86,7 +86,7 @@ impl Inflater {
     /// Waits for the end of the upgrade.
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            place: Place::Upgrade {
+            part: Part::Upgrade {
                 at_line_start: false,
             },
             fresh: Zeroizing::new(vec![0; READ]),
@@ -106,44 +106,40 @@ impl Inflater {
 
     /// The upgrade is over. Without an agreement everything passes.
     pub(super) fn begin(&mut self, agreement: Option<Agreement>) {
-        self.place = match agreement {
+        self.part = match agreement {
             Some(agreement) => {
                 self.keeps_window = agreement.keeps_window;
-                Place::BETWEEN
+                Part::BETWEEN
             }
-            None => Place::Rest,
+            None => Part::Rest,
         };
     }
 
     /// Whether it has nothing more to do.
     pub(super) fn is_done(&self) -> bool {
-        matches!(self.place, Place::Rest) && self.at == self.filled && self.ready.is_empty()
+        matches!(self.part, Part::Rest) && self.at == self.filled && self.ready.is_empty()
     }
 
     /// Reads what the layer above is to see.
-    pub(super) fn read(
-        &mut self,
-        buffer: &mut [u8],
-        source: &mut impl Source,
-    ) -> io::Result<usize> {
+    pub(super) fn read(&mut self, buffer: &mut [u8], input: &mut impl Input) -> io::Result<usize> {
         loop {
             if !self.ready.is_empty() {
                 return Ok(self.hand_on(buffer));
             }
-            if let Place::Tail { at } = self.place {
-                self.finish(at, source)?;
+            if let Part::Tail { at } = self.part {
+                self.finish(at, input)?;
                 continue;
             }
             if self.at == self.filled {
                 (self.at, self.filled) = (0, 0);
-                self.filled = source.fetch(&mut self.fresh)?;
+                self.filled = input.fetch(&mut self.fresh)?;
                 if self.filled == 0 {
                     return Ok(0);
                 }
             }
             let fresh = &self.fresh[self.at..self.filled];
-            match &mut self.place {
-                Place::Upgrade { at_line_start } => {
+            match &mut self.part {
+                Part::Upgrade { at_line_start } => {
                     let mut passed = 0;
                     let mut is_over = false;
                     while passed < fresh.len().min(buffer.len()) && !is_over {
@@ -154,7 +150,7 @@ impl Inflater {
                     }
                     return Ok(self.pass(buffer, passed));
                 }
-                Place::Header { bytes, len } => {
+                Part::Header { bytes, len } => {
                     bytes[*len] = fresh[0];
                     *len += 1;
                     let (bytes, len) = (*bytes, *len);
@@ -163,31 +159,31 @@ impl Inflater {
                         self.enter(bytes, len)?;
                     }
                 }
-                Place::Plain { left } => {
+                Part::Plain { left } => {
                     let here = fresh.len().min(buffer.len());
                     let here = usize::try_from(*left).map_or(here, |left| here.min(left));
                     *left -= here as u64;
                     if *left == 0 {
-                        self.place = Place::BETWEEN;
+                        self.part = Part::BETWEEN;
                     }
                     return Ok(self.pass(buffer, here));
                 }
-                Place::Compressed { left, is_last } => {
+                Part::Compressed { left, is_last } => {
                     let here = usize::try_from(*left).map_or(fresh.len(), |l| l.min(fresh.len()));
                     let (left, is_last) = (*left, *is_last);
                     let bytes = mem::take(&mut *self.fresh);
                     let done = self.inflate(&bytes[self.at..self.at + here]);
                     *self.fresh = bytes;
-                    let Step { read, written, .. } = done?;
+                    let Progress { read, written, .. } = done?;
                     self.at += read;
-                    self.place = Place::in_compressed(left - read as u64, is_last);
-                    source.spend(written)?;
+                    self.part = Part::in_compressed(left - read as u64, is_last);
+                    input.spend(written)?;
                 }
-                Place::Rest => {
+                Part::Rest => {
                     let here = fresh.len().min(buffer.len());
                     return Ok(self.pass(buffer, here));
                 }
-                Place::Tail { .. } => {}
+                Part::Tail { .. } => {}
             }
         }
     }
@@ -232,7 +228,7 @@ impl Inflater {
             }
             (Some(_), 1 | 2) => return Err(Broken::Interleaved),
             (None, 1 | 2) if reserved == RSV1 => {
-                self.message = Some(Message {
+                self.message = Some(Unfinished {
                     opcode,
                     compressed: length,
                 });
@@ -243,10 +239,10 @@ impl Inflater {
             _ => {}
         }
         self.ready.extend_from_slice(&bytes[..len]);
-        self.place = match length {
-            _ if is_masked => Place::Rest,
-            0 => Place::BETWEEN,
-            left => Place::Plain { left },
+        self.part = match length {
+            _ if is_masked => Part::Rest,
+            0 => Part::BETWEEN,
+            left => Part::Plain { left },
         };
         Ok(())
     }
@@ -259,28 +255,28 @@ impl Inflater {
         {
             return Err(Broken::TooLarge(self.limit));
         }
-        self.place = Place::in_compressed(length, is_last);
+        self.part = Part::in_compressed(length, is_last);
         Ok(())
     }
 
     /// Goes on in what the sender left out.
-    fn finish(&mut self, at: usize, source: &mut impl Source) -> io::Result<()> {
+    fn finish(&mut self, at: usize, input: &mut impl Input) -> io::Result<()> {
         let step = self.inflate(&TAIL[at..])?;
         let at = at + step.read;
-        self.place = Place::Tail { at };
+        self.part = Part::Tail { at };
         if at == TAIL.len() && step.status != Status::HasMoreOutput {
             // The last block of the tail is one that ends a stream: anything else says that the message broke off.
             if step.status != Status::Done {
                 return Err(Broken::Data.into());
             }
-            self.place = Place::BETWEEN;
+            self.part = Part::BETWEEN;
             self.complete();
         }
-        source.spend(step.written)
+        input.spend(step.written)
     }
 
     /// Inflates up to the end of the window.
-    fn inflate(&mut self, bytes: &[u8]) -> Result<Step, Broken> {
+    fn inflate(&mut self, bytes: &[u8]) -> Result<Progress, Broken> {
         let (status, read, written) = decompress(
             &mut self.decompressor,
             bytes,
@@ -300,7 +296,7 @@ impl Inflater {
         self.inflated
             .extend_from_slice(&self.window[self.end..self.end + written]);
         self.end = (self.end + written) % WINDOW;
-        Ok(Step {
+        Ok(Progress {
             status,
             read,
             written,
@@ -340,7 +336,7 @@ impl Inflater {
     }
 }
 
-impl Place {
+impl Part {
     const BETWEEN: Self = Self::Header {
         bytes: [0; 10],
         len: 0,
@@ -356,7 +352,7 @@ impl Place {
 }
 
 /// What one call of the decompressor came to.
-struct Step {
+struct Progress {
     status: Status,
     read: usize,
     written: usize,

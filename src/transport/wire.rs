@@ -16,7 +16,7 @@ use mio::net::TcpStream;
 use zeroize::Zeroizing;
 
 #[cfg(feature = "compression")]
-use super::inflate::{Agreement, Inflater, Source};
+use super::inflate::{Agreement, Inflater, Input};
 use super::{
     TURN,
     mask::{self, Mask},
@@ -394,7 +394,7 @@ impl Write for Wire {
 }
 
 #[cfg(feature = "compression")]
-impl Source for Wire {
+impl Input for Wire {
     fn fetch(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.read_stamped(buffer)
     }

@@ -19,7 +19,7 @@ struct Script<'a> {
     budget: usize,
 }
 
-impl Source for Script<'_> {
+impl Input for Script<'_> {
     fn fetch(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.piece.min(buffer.len()).min(self.rest.len());
         let (now, rest) = self.rest.split_at(count);
@@ -360,7 +360,7 @@ fn read(bytes: Vec<u8>) -> Result<WsMessage, WsError> {
     impl io::Read for Through {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             struct Bytes<'a>(&'a mut io::Cursor<Vec<u8>>);
-            impl Source for Bytes<'_> {
+            impl Input for Bytes<'_> {
                 fn fetch(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
                     io::Read::read(self.0, buffer)
                 }
