@@ -260,6 +260,10 @@ fn what_cannot_be_inflated_is_an_error() {
             "broken off in a stored block",
             b"\x00\x05\x00\xfa\xff\x48\x65",
         ),
+        (
+            "broken off where the tail passes for content",
+            b"\x00\x64\x00\x9b\xff\x48",
+        ),
         ("broken off in a code", b"\xf2\x48\xcd"),
         ("a distance beyond the window", b"\x0b\x03\xff\xff\xff"),
         ("text", b"[{\"T\":\"success\"}]"),
