@@ -404,9 +404,11 @@ impl Transport for WebSocketTransport {
                             self.more = websocket.get_ref().is_spent();
                             return false;
                         }
-                        Err(
-                            WsError::ConnectionClosed | WsError::AlreadyClosed | WsError::Io(_),
-                        ) => return true,
+                        Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => return true,
+                        // Of bytes that make no sense a socket says nothing: it is not at its end then.
+                        Err(WsError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                            return true;
+                        }
                         Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
                             return true;
                         }
