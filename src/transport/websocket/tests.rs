@@ -110,6 +110,7 @@ fn what_cannot_be_inflated_is_no_end_of_a_connection_that_is_closing() {
         let (socket, _) = listener.accept().unwrap();
         socket.set_read_timeout(Some(WAIT)).unwrap();
         let mut raw = socket.try_clone().unwrap();
+        #[expect(clippy::result_large_err, reason = "the signature is not ours")]
         let agree = |_: &tungstenite::handshake::server::Request, mut answer: Response| {
             let headers = answer.headers_mut();
             let agreed = "permessage-deflate".parse().unwrap();
@@ -123,8 +124,10 @@ fn what_cannot_be_inflated_is_no_end_of_a_connection_that_is_closing() {
     };
     thread::scope(move |scope| {
         let server = scope.spawn(serve);
-        let mut config = Config::default();
-        config.compression = true;
+        let config = Config {
+            compression: true,
+            ..Config::default()
+        };
         let mut transport = open_with(&config, &Rules::new().compresses(true), address);
         transport.close();
         let deadline = clock::now() + WAIT;
