@@ -20,6 +20,9 @@ struct Arguments {
     base_url: Endpoint,
     /// What the report calls this client.
     agent: String,
+    /// Offer the server to compress.
+    #[arg(long)]
+    compress: bool,
 }
 
 /// One URL of the server. A URL is a stream, so each case is a stream of its own.
@@ -44,7 +47,7 @@ impl Venue for Echo {
     }
 
     fn rules(&self) -> Rules {
-        Rules::new().message_size(64 << 20)
+        Rules::new().message_size(64 << 20).compresses(true)
     }
 
     fn session(&self, _credentials: Credentials) -> EchoSession {
@@ -103,6 +106,7 @@ fn main() -> anyhow::Result<()> {
     // A case is one connection: one that fails is not tried again within the life of this program.
     config.backoff.initial = Duration::from_secs(86_400);
     config.backoff.cap = config.backoff.initial;
+    config.compression = arguments.compress;
     let manager = Manager::with_config(config)?;
 
     // The server says it once and closes: on a busy machine that may be over before this program has subscribed.

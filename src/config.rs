@@ -70,6 +70,11 @@ pub struct Config {
     pub resolver: Resolver,
     /// Through which proxy to connect. Default: the one that the environment names. Its handshake is part of the set-up.
     pub proxy: Proxy,
+    /// Whether to offer the server to compress what it sends (permessage-deflate, RFC 7692), where the venue takes it
+    /// ([`Rules::compresses`](crate::venue::Rules::compresses)). It saves traffic, and costs time for each message:
+    /// see the crate's [features](crate#features). Nothing that is sent is compressed. Default false.
+    #[cfg(feature = "compression")]
+    pub compression: bool,
     /// Which certificates to trust for `wss://`.
     pub roots: Roots,
     /// Further certificates to trust, PEM.
@@ -93,6 +98,8 @@ impl Default for Config {
             queue: QueueLimit::new(65_536, Overflow::DropOldest),
             resolver: Resolver::default(),
             proxy: Proxy::default(),
+            #[cfg(feature = "compression")]
+            compression: false,
             roots: Roots::default(),
             extra_roots: Vec::new(),
         }
@@ -157,6 +164,8 @@ impl Config {
             linger,
             resolver,
             proxy,
+            #[cfg(feature = "compression")]
+            compression,
             roots,
             extra_roots,
         } = self;
@@ -181,6 +190,8 @@ impl Config {
             Of::between("linger", linger, &other.linger),
             Of::between("resolver", resolver, &other.resolver),
             Of::between("proxy", proxy, &other.proxy),
+            #[cfg(feature = "compression")]
+            Of::between("compression", compression, &other.compression),
             Of::between("roots", roots, &other.roots),
             roots_differ.then_some(extra),
         ];

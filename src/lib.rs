@@ -185,6 +185,8 @@
 //! - `sim`: [`sim`], the simulator.
 //! - `serde`: `Serialize` for events, updates and health; `Deserialize` for events of the market, orders and order updates.
 //! - `metrics`: counters, gauges and histograms, for any exporter.
+//! - `compression`: `Config::compression`, by which a server may compress what it sends (permessage-deflate, RFC 7692). A
+//!   message takes about 2 µs longer; the simulator's come in a quarter of their bytes.
 //!
 //! # Versions
 //! The minimum supported Rust version is 1.95, and is raised in minor releases only. Semantic versioning covers all

@@ -133,12 +133,19 @@ struct Kind {
     has_rules: bool,
 }
 
-/// `run` starts the proxy on a port, and lets it through to the two others.
-fn judge(kind: &Kind, run: impl FnOnce(u16, [u16; 2]) -> Running) {
+/// `run` starts the proxy on a port, and lets it through to the three others.
+fn judge(kind: &Kind, run: impl FnOnce(u16, [u16; 3]) -> Running) {
     let sim = quiet_sim();
+    let (root, server) = certificate();
+    let behind_tls = Peer::start(move |line| {
+        let mut venue = Venue::new(line.secure(&server));
+        venue.log_in();
+        venue.serve();
+    });
+    let secure = behind_tls.address().port();
     let nobody = free_port();
     let port = free_port();
-    let _running = run(port, [sim.local_addr().port(), nobody]);
+    let _running = run(port, [sim.local_addr().port(), secure, nobody]);
     let with = |login: &str| through(&format!("{}://{login}127.0.0.1:{port}", kind.scheme));
     let config = with(if kind.has_login { "me:hunter2@" } else { "" });
 
@@ -153,6 +160,14 @@ fn judge(kind: &Kind, run: impl FnOnce(u16, [u16; 2]) -> Running) {
     until_live(&feed, 2);
     feed.close(GENEROUS).unwrap();
     assert_eq!(sim.stats().connections_opened, 2);
+
+    let mut trusting = config.clone();
+    trusting.extra_roots = root;
+    let venue = stocks_at(&format!("wss://localhost:{secure}/v2/iex")).with_rules(hurried);
+    let feed = open(&trusting, &venue, &credentials());
+    until_live(&feed, 1);
+    feed.close(GENEROUS).unwrap();
+    assert_eq!(behind_tls.accepted().len(), 1);
 
     let (fault, error) = refusal(&config, nobody);
     assert!(
@@ -187,12 +202,12 @@ fn tinyproxy() {
         has_login: true,
         has_rules: true,
     };
-    judge(&kind, |port, [open, nobody]| {
+    judge(&kind, |port, [open, secure, nobody]| {
         let file = folder.file(
             "tinyproxy.conf",
             &format!(
                 "Port {port}\nListen 127.0.0.1\nTimeout 60\nMaxClients 20\nAllow 127.0.0.1\n\
-                 BasicAuth me hunter2\nConnectPort {open}\nConnectPort {nobody}\n"
+                 BasicAuth me hunter2\nConnectPort {open}\nConnectPort {secure}\nConnectPort {nobody}\n"
             ),
         );
         start(Command::new(program).args(["-d", "-c"]).arg(file), port)
@@ -210,7 +225,7 @@ fn squid() {
         has_login: true,
         has_rules: true,
     };
-    judge(&kind, |port, [open, nobody]| {
+    judge(&kind, |port, [open, secure, nobody]| {
         // `openssl passwd -apr1 -salt trunkline hunter2`
         let users = folder.file("users", "me:$apr1$trunklin$kVBQPlW8RUeNvhdhB/b3f1\n");
         let file = folder.file(
@@ -218,7 +233,7 @@ fn squid() {
             &format!(
                 "http_port 127.0.0.1:{port}\nvisible_hostname localhost\n\
                  auth_param basic program /usr/lib/squid/basic_ncsa_auth {}\n\
-                 acl users proxy_auth REQUIRED\nacl venue port {open} {nobody}\n\
+                 acl users proxy_auth REQUIRED\nacl venue port {open} {secure} {nobody}\n\
                  http_access deny !venue\nhttp_access allow users\nhttp_access deny all\n\
                  cache deny all\naccess_log none\ncache_log /dev/null\npid_filename none\n\
                  shutdown_lifetime 0 seconds\n",
@@ -240,7 +255,7 @@ fn dante() {
         has_login: false,
         has_rules: true,
     };
-    judge(&kind, |port, [open, nobody]| {
+    judge(&kind, |port, [open, secure, nobody]| {
         let rule = |port| {
             format!(
                 "socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 port = {port} command: connect }}\n"
@@ -251,9 +266,10 @@ fn dante() {
             &format!(
                 "logoutput: /dev/null\ninternal: 127.0.0.1 port = {port}\nexternal: lo\n\
                  clientmethod: none\nsocksmethod: none\n\
-                 client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n{}{}\
+                 client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n{}{}{}\
                  socks block {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}\n",
                 rule(open),
+                rule(secure),
                 rule(nobody)
             ),
         );

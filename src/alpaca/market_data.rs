@@ -68,7 +68,8 @@ impl MarketData {
             account: None,
             calendar: feed.calendar(),
             budget: None,
-            rules: RULES,
+            // "WebSocket compression" in the venue's documentation of its market data. Of order updates it says nothing.
+            rules: RULES.compresses(true),
         }
     }
 

@@ -60,6 +60,9 @@ pub struct SimConfig {
     pub pong_timeout: Duration,
     /// Whether order updates come in binary frames, as those of paper accounts do, or as text. Default binary.
     pub orders_in_binary: bool,
+    /// Whether what is sent to clients that offer it is compressed (permessage-deflate, RFC 7692). Default false.
+    #[cfg(feature = "compression")]
+    pub compression: bool,
     /// Makes the markets and the faults. Default 1.
     pub seed: u64,
     /// Events per second in each of the markets (stocks, crypto, perpetual futures, options, news) that anybody has
@@ -98,6 +101,8 @@ impl Default for SimConfig {
             ping_interval: None,
             pong_timeout: Duration::from_secs(20),
             orders_in_binary: true,
+            #[cfg(feature = "compression")]
+            compression: false,
             seed: 1,
             rate: 100,
             incidents: 0,

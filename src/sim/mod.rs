@@ -6,7 +6,7 @@
 //! JSON or, where the upgrade request says `Content-Type: application/msgpack`, in MessagePack. Beside them, at `/stream`,
 //! come the updates of an account's orders, which place themselves. A client of market data may authenticate by message or by
 //! the headers of its upgrade (`APCA-API-KEY-ID` and `APCA-API-SECRET-KEY`, or `Authorization: Basic`). Messages are
-//! not compressed, whatever a client offers.
+//! not compressed, whatever a client offers, unless `SimConfig::compression`, of the feature `compression`, says so.
 //!
 //! It is on one thread, reads no environment and needs no network beyond loopback. A seed makes the markets and the
 //! faults; the trade ids of each stock are 1, 2, 3, …, those of each crypto pair count from 2^53 + 1, and the bid sizes

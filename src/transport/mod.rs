@@ -7,6 +7,8 @@ mod addresses;
 #[cfg(feature = "tls")]
 mod certificate;
 mod connecting;
+#[cfg(feature = "compression")]
+mod inflate;
 mod mask;
 #[cfg(test)]
 #[cfg(not(loom))]

@@ -3,6 +3,7 @@
 
 use std::{
     collections::{HashMap, hash_map::Entry},
+    io,
     net::{IpAddr, SocketAddr},
     sync::{Arc, LazyLock, Weak},
     time::Instant,
@@ -78,13 +79,16 @@ impl Lookup {
             }
         };
         if !is_running {
-            let helper = Helper(question);
             let resolver = resolver.clone();
-            // A helper that cannot be started is dropped with the closure, and says so.
-            drop(thread::spawn("tl-resolve".to_owned(), move || {
-                let answer = resolver.resolve(&helper.0.0, helper.0.1);
-                helper.finish(answer.map_err(Source::new));
-            }));
+            let asked = question.clone();
+            let spawned = thread::spawn("tl-resolve".to_owned(), move || {
+                let (host, port, _) = asked.clone();
+                let mut helper = Helper(Some(asked));
+                helper.finish(resolver.resolve(&host, port));
+            });
+            if let Err(error) = spawned {
+                Helper(Some(question)).finish(Err(error));
+            }
         }
         Self { answer }
     }
@@ -115,13 +119,18 @@ pub(crate) fn pending() -> Vec<PendingLookup> {
     pending
 }
 
-/// The helper thread's duty to answer, which it has even if the resolver panics or the thread never ran.
-struct Helper(Question);
+/// The helper thread's duty to answer, which it has even if the resolver panics.
+struct Helper(Option<Question>);
 
 impl Helper {
-    /// Tells everybody who waits. The entry goes first: whoever asks from here on gets a lookup of their own.
-    fn finish(&self, answer: Answer) {
-        let running = RUNNING.lock().remove(&self.0);
+    /// Tells everybody who waits, once: somebody may have asked again by the time that this is dropped. The entry goes
+    /// first: whoever asks from here on gets a lookup of their own.
+    fn finish(&mut self, answer: io::Result<Vec<SocketAddr>>) {
+        let Some(question) = self.0.take() else {
+            return;
+        };
+        let answer = answer.map_err(Source::new);
+        let running = RUNNING.lock().remove(&question);
         for waiter in running.into_iter().flat_map(|running| running.waiters) {
             if let Some(slot) = waiter.answer.upgrade() {
                 *slot.lock() = Some(answer.clone());
@@ -133,9 +142,7 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // After a `finish`, nobody is left to tell.
-        let failed = std::io::Error::other("the lookup's thread could not be started, or panicked");
-        self.finish(Err(Source::new(failed)));
+        self.finish(Err(io::Error::other("the lookup panicked")));
     }
 }
 

@@ -55,6 +55,9 @@ pub(crate) struct WebSocketTransport {
     waker: Arc<PollWaker>,
     linger: Duration,
     limits: WebSocketConfig,
+    /// Up to which size a message may be compressed, where compression is offered.
+    #[cfg(feature = "compression")]
+    inflates: Option<usize>,
     resolver: Resolver,
     known: KnownAddresses,
     #[cfg(feature = "tls")]
@@ -121,6 +124,8 @@ impl WebSocketTransport {
                 .max_frame_size(Some(rules.message_size))
                 .write_buffer_size(0)
                 .max_write_buffer_size(MAX_UNSENT.max(rules.message_size.saturating_mul(2))),
+            #[cfg(feature = "compression")]
+            inflates: (config.compression && rules.compresses).then_some(rules.message_size),
             resolver: config.resolver.clone(),
             known: KnownAddresses::default(),
             #[cfg(feature = "tls")]
@@ -399,9 +404,11 @@ impl Transport for WebSocketTransport {
                             self.more = websocket.get_ref().is_spent();
                             return false;
                         }
-                        Err(
-                            WsError::ConnectionClosed | WsError::AlreadyClosed | WsError::Io(_),
-                        ) => return true,
+                        Err(WsError::ConnectionClosed | WsError::AlreadyClosed) => return true,
+                        // Of bytes that make no sense a socket says nothing: it is not at its end then.
+                        Err(WsError::Io(error)) if error.kind() != io::ErrorKind::InvalidData => {
+                            return true;
+                        }
                         Err(WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake)) => {
                             return true;
                         }

@@ -1,8 +1,8 @@
 //! The byte stream under the WebSocket: TCP, with or without TLS.
 //!
-//! It stamps each read, masks secrets in what arrives until the connection is authenticated or for as long as it is
-//! logged, and is where a secret
-//! frame goes out, below everything that would keep or log a copy.
+//! It stamps each read, inflates what the server compressed, masks secrets in what arrives until the connection is
+//! authenticated or for as long as it is logged, and is where a secret frame goes out, below everything that would keep or
+//! log a copy.
 
 use std::{
     collections::VecDeque,
@@ -15,6 +15,8 @@ use std::{
 use mio::net::TcpStream;
 use zeroize::Zeroizing;
 
+#[cfg(feature = "compression")]
+use super::inflate::{Agreement, Inflater, Input};
 use super::{
     TURN,
     mask::{self, Mask},
@@ -28,6 +30,9 @@ pub(super) struct Wire {
     /// What broke in a record of the peer's.
     #[cfg(feature = "tls")]
     tls_error: Option<rustls::Error>,
+    /// Where compression was offered.
+    #[cfg(feature = "compression")]
+    inflater: Option<Box<Inflater>>,
     mask: Option<Mask>,
     /// In order.
     secrets: VecDeque<Secret>,
@@ -125,6 +130,8 @@ impl Wire {
             tls: None,
             #[cfg(feature = "tls")]
             tls_error: None,
+            #[cfg(feature = "compression")]
+            inflater: None,
             mask: (!secrets.is_none()).then(|| Mask::new(secrets)),
             secrets: VecDeque::new(),
             allowance: Allowance::default(),
@@ -175,6 +182,20 @@ impl Wire {
     pub(super) fn speaks_tls(&self) -> bool {
         let tls = self.tls.as_ref();
         tls.is_some_and(|tls| tls.protocol_version().is_some())
+    }
+
+    /// Before the upgrade: compression is offered in it. No message may be larger than `limit` bytes.
+    #[cfg(feature = "compression")]
+    pub(super) fn offer_compression(&mut self, limit: usize) {
+        self.inflater = Some(Box::new(Inflater::new(limit)));
+    }
+
+    /// The upgrade is over, and this is what was agreed upon.
+    #[cfg(feature = "compression")]
+    pub(super) fn begin_frames(&mut self, agreement: Option<Agreement>) {
+        if let Some(inflater) = &mut self.inflater {
+            inflater.begin(agreement);
+        }
     }
 
     /// From here on the next turn may read as much again.
@@ -270,13 +291,30 @@ impl Wire {
         Metered(&self.socket, &mut self.allowance).read(buffer)
     }
 
+    /// Reads from the connection, and stamps what it brought.
+    fn read_stamped(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.read_plain(buffer)?;
+        self.read_at = clock::now();
+        self.bytes_read += read as u64;
+        Ok(read)
+    }
+
+    /// The same, inflated where it is compressed.
+    fn read_inflated(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        #[cfg(feature = "compression")]
+        if let Some(mut inflater) = self.inflater.take() {
+            let read = inflater.read(buffer, self);
+            self.inflater = (!inflater.is_done()).then_some(inflater);
+            return read;
+        }
+        self.read_stamped(buffer)
+    }
+
     /// Reads until the mask has something to hand on, or the stream has ended.
     fn fill(&mut self, mask: &mut Mask) -> io::Result<()> {
         while mask.is_on() && !mask.has_clear() {
             let mut fresh = Zeroizing::new([0; mask::READ]);
-            let read = self.read_plain(&mut fresh[..])?;
-            self.read_at = clock::now();
-            self.bytes_read += read as u64;
+            let read = self.read_inflated(&mut fresh[..])?;
             mask.take_in(&fresh[..read])?;
             if read == 0 {
                 break;
@@ -319,10 +357,7 @@ impl Wire {
 impl Read for Wire {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(mut mask) = self.mask.take() else {
-            let read = self.read_plain(buffer)?;
-            self.read_at = clock::now();
-            self.bytes_read += read as u64;
-            return Ok(read);
+            return self.read_inflated(buffer);
         };
         let filled = self.fill(&mut mask);
         let handed = mask.hand_on(buffer);
@@ -353,6 +388,21 @@ impl Write for Wire {
             while tls.wants_write() {
                 tls.write_tls(&mut Quiet(&self.socket))?;
             }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "compression")]
+impl Input for Wire {
+    fn fetch(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_stamped(buffer)
+    }
+
+    fn spend(&mut self, bytes: usize) -> io::Result<()> {
+        self.allowance.bytes = self.allowance.bytes.saturating_sub(bytes);
+        if self.allowance.is_spent() {
+            return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(())
     }

@@ -28,6 +28,7 @@ pub struct Rules {
     pub(crate) attempts: AttemptBudget,
     pub(crate) reaping: (Duration, Duration),
     pub(crate) ping_interval: Option<Duration>,
+    pub(crate) compresses: bool,
 }
 
 /// A bound on the failed attempts at a host.
@@ -62,10 +63,11 @@ impl Rules {
             },
             reaping: (Duration::from_secs(9), Duration::from_secs(12)),
             ping_interval: None,
+            compresses: false,
         }
     }
 
-    /// The largest message that it sends, in bytes. A larger one costs the connection. From 1 KiB to 1 GiB; by default
+    /// The largest message that it sends, in bytes, inflated where it is compressed. A larger one costs the connection. From 1 KiB to 1 GiB; by default
     /// 4 MiB.
     #[must_use]
     pub const fn message_size(mut self, bytes: usize) -> Self {
@@ -136,6 +138,14 @@ impl Rules {
         } else {
             most
         });
+        self
+    }
+
+    /// Whether it compresses what it sends where a client offers that (permessage-deflate, RFC 7692). Only then
+    /// `Config::compression`, of the feature `compression`, does anything. By default it does not.
+    #[must_use]
+    pub const fn compresses(mut self, does: bool) -> Self {
+        self.compresses = does;
         self
     }
 }

@@ -436,6 +436,12 @@ impl<S: Read + Write> Venue<S> {
         )
     }
 
+    /// Behind an upgrade that the script has answered itself.
+    pub fn upgraded(stream: S) -> Self {
+        let role = tungstenite::protocol::Role::Server;
+        Self(WebSocket::from_raw_socket(stream, role, None))
+    }
+
     /// Sends a text frame.
     pub fn say(&mut self, text: impl Into<String>) {
         let _ = self.0.send(Message::text(text.into()));

@@ -16,10 +16,15 @@ use tungstenite::{
     protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
 };
 
+#[cfg(feature = "compression")]
+use super::deflate::Deflater;
 use super::{LOST, upgrade::Route, would_block};
-use crate::sim::{
-    exchange::{Arrival, Breakage},
-    gate::Gate,
+use crate::{
+    sim::{
+        exchange::{Arrival, Breakage},
+        gate::Gate,
+    },
+    venue,
 };
 
 /// One client's socket.
@@ -27,6 +32,12 @@ pub(super) struct Connection {
     pub(super) stage: Stage,
     /// What the upgrade request says, once it was read.
     pub(super) arrival: Arc<OnceLock<Arrival>>,
+    /// Where it may compress: set once the client has offered it.
+    #[cfg(feature = "compression")]
+    pub(super) offer: Option<Arc<OnceLock<()>>>,
+    /// Where both do.
+    #[cfg(feature = "compression")]
+    pub(super) deflater: Option<Deflater>,
     pub(super) peer: SocketAddr,
     /// Messages read in another connection's turn.
     pub(super) backlog: VecDeque<Bytes>,
@@ -88,6 +99,8 @@ impl Connection {
                 let route = Route {
                     arrival: Arc::clone(&self.arrival),
                     answer: self.answer,
+                    #[cfg(feature = "compression")]
+                    offer: self.offer.clone(),
                 };
                 self.upgrade(tungstenite::accept_hdr_with_config(
                     gate,
@@ -122,6 +135,14 @@ impl Connection {
     ) -> Step {
         match (result, self.arrival.get()) {
             (Ok(socket), Some(arrival)) => {
+                #[cfg(feature = "compression")]
+                if self
+                    .offer
+                    .as_ref()
+                    .is_some_and(|offer| offer.get().is_some())
+                {
+                    self.deflater = Some(Deflater::new());
+                }
                 self.stage = Stage::Open(Box::new(socket));
                 Step::Upgraded(Box::new(arrival.clone()))
             }
@@ -132,6 +153,18 @@ impl Connection {
                 Step::Blocked
             }
             (Err(HandshakeError::Failure(error)), _) => Step::NotUpgraded(error.to_string()),
+        }
+    }
+
+    /// A message as it is sent to this client.
+    pub(super) fn sent(&mut self, message: venue::Message) -> Message {
+        #[cfg(feature = "compression")]
+        if let Some(deflater) = &mut self.deflater {
+            return deflater.message(&message);
+        }
+        match message {
+            venue::Message::Text(text) => Message::text(text),
+            venue::Message::Binary(bytes) => Message::binary(bytes),
         }
     }
 

@@ -5,6 +5,8 @@
 //! have received is read, so that an end of stream that has arrived is an end of stream that counts.
 
 mod connection;
+#[cfg(feature = "compression")]
+mod deflate;
 mod outgoing;
 mod upgrade;
 
@@ -46,6 +48,8 @@ pub(super) struct Server {
     /// Connections whose next piece is due in the next turn of the loop.
     in_pieces: BTreeSet<ConnectionId>,
     websocket: WebSocketConfig,
+    #[cfg(feature = "compression")]
+    compresses: bool,
     at: Moment,
     shared: Arc<Shared>,
     events: Option<Sender<SimEvent>>,
@@ -77,6 +81,8 @@ impl Server {
                 .max_write_buffer_size(config.output_limit)
                 .max_message_size(Some(LARGEST_MESSAGE))
                 .max_frame_size(Some(LARGEST_MESSAGE)),
+            #[cfg(feature = "compression")]
+            compresses: config.compression,
             at,
             shared,
             events: config.events.clone(),
@@ -209,6 +215,10 @@ impl Server {
                         _ => None,
                     },
                     breakage: None,
+                    #[cfg(feature = "compression")]
+                    offer: self.compresses.then(Arc::default),
+                    #[cfg(feature = "compression")]
+                    deflater: None,
                     arrival: Arc::default(),
                     peer,
                     backlog: VecDeque::new(),

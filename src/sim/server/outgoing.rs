@@ -15,7 +15,6 @@ use super::{
 use crate::{
     clock,
     sim::exchange::{Breakage, ConnectionId, Effect},
-    venue,
 };
 
 impl Server {
@@ -23,7 +22,12 @@ impl Server {
     pub(super) fn carry_out(&mut self) {
         while let Some(effect) = self.exchange.next_effect() {
             match effect {
-                Effect::Send { to, message } => self.send(to, sent(message)),
+                Effect::Send { to, message } => {
+                    if let Some(connection) = self.connections.get_mut(&to) {
+                        let message = connection.sent(message);
+                        self.send(to, message);
+                    }
+                }
                 Effect::Ping { to } => self.send(to, Message::Ping(Bytes::new())),
                 Effect::Close { to, code, why } => {
                     if let Some(connection) = self.ending(to, why)
@@ -49,8 +53,8 @@ impl Server {
                 Effect::Dismiss { to, message } => {
                     if let Some(connection) = self.ending(to, "too slow") {
                         connection.finish();
+                        let message = connection.sent(message);
                         if let Stage::Finishing(socket) = &mut connection.stage {
-                            let message = sent(message);
                             let room = message.len() + 16;
                             socket.set_config(|config| config.max_write_buffer_size += room);
                             // Best effort: if it cannot be written now, flushing will try until the client is given up.
@@ -184,13 +188,6 @@ impl Server {
             socket.get_mut().clear();
         }
         Some(connection)
-    }
-}
-
-fn sent(message: venue::Message) -> Message {
-    match message {
-        venue::Message::Text(text) => Message::text(text),
-        venue::Message::Binary(bytes) => Message::binary(bytes),
     }
 }
 

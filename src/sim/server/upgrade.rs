@@ -1,7 +1,7 @@
 //! What an upgrade request asks for, and what it is answered.
 //!
-//! A client may offer to compress (`Sec-WebSocket-Extensions: permessage-deflate`): an answer that does not name the
-//! extension declines it, and the client goes on without (RFC 7692, section 5).
+//! A client may offer to compress (`Sec-WebSocket-Extensions: permessage-deflate`). Where the simulator does not, its answer
+//! does not name the extension, and the client goes on without (RFC 7692, section 5).
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,15 +18,28 @@ use crate::{
         path::Path,
     },
 };
+#[cfg(feature = "compression")]
+use tungstenite::http::HeaderValue;
 
 /// Finds out from the upgrade request what the client wants, or answers 404; or answers what the fault script says.
 pub(super) struct Route {
     pub(super) arrival: Arc<OnceLock<Arrival>>,
     pub(super) answer: Option<(u16, Option<u32>)>,
+    /// Where it may compress: set once the client has offered it.
+    #[cfg(feature = "compression")]
+    pub(super) offer: Option<Arc<OnceLock<()>>>,
 }
 
 impl Callback for Route {
-    fn on_request(self, request: &Request, response: Response) -> Result<Response, ErrorResponse> {
+    fn on_request(
+        self,
+        request: &Request,
+        #[cfg_attr(
+            not(feature = "compression"),
+            expect(unused_mut, reason = "only compression changes it")
+        )]
+        mut response: Response,
+    ) -> Result<Response, ErrorResponse> {
         if let Some((status, retry_after)) = self.answer {
             return Err(refusal(status, retry_after));
         }
@@ -39,6 +52,15 @@ impl Callback for Route {
             codec: codec(headers),
             login: login(headers),
         });
+        #[cfg(feature = "compression")]
+        if let Some(offer) = self.offer
+            && super::deflate::is_offered(headers)
+        {
+            offer.get_or_init(|| ());
+            let answer = HeaderValue::from_static(super::deflate::ANSWER);
+            let headers = response.headers_mut();
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, answer);
+        }
         Ok(response)
     }
 }

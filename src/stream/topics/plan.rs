@@ -56,7 +56,7 @@ impl Plan {
 
     pub(super) fn limit(&self) -> Option<usize> {
         let learned = self.learned.as_ref().map(|learned| learned.limit);
-        learned.or(self.given.limit())
+        learned.or_else(|| self.given.limit())
     }
 
     /// What the venue said when it refused more, where the limit was learned from that.

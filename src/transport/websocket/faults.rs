@@ -1,5 +1,8 @@
 //! What the WebSocket library says of an end or a failure, in this crate's terms.
 
+#[cfg(feature = "compression")]
+use std::io;
+
 use tungstenite::{
     Error as WsError,
     error::ProtocolError,
@@ -8,6 +11,8 @@ use tungstenite::{
 };
 
 use super::DOES_NOT_READ;
+#[cfg(feature = "compression")]
+use crate::transport::inflate::Broken;
 use crate::{
     clock,
     error::Source,
@@ -49,6 +54,10 @@ pub(super) fn fault(error: WsError) -> Fault {
                 .get(header::RETRY_AFTER)
                 .and_then(|value| retry_after::wait(value.as_bytes(), clock::utc())),
         },
+        #[cfg(feature = "compression")]
+        WsError::Io(error) if let Some(broken) = broken(&error) => {
+            Fault::Protocol(broken.to_string())
+        }
         WsError::Io(error) => Fault::Lost {
             why: "the socket failed".to_owned(),
             source: Some(Source::new(error)),
@@ -78,8 +87,20 @@ pub(super) fn failure(error: &WsError) -> Option<CloseCode> {
         WsError::Protocol(_) => Some(CloseCode::Protocol),
         WsError::Capacity(_) => Some(CloseCode::Size),
         WsError::Utf8(_) => Some(CloseCode::Invalid),
+        #[cfg(feature = "compression")]
+        WsError::Io(error) => broken(error).map(|broken| match broken {
+            Broken::Data => CloseCode::Invalid,
+            Broken::Interleaved => CloseCode::Protocol,
+            Broken::TooLarge(_) => CloseCode::Size,
+        }),
         _ => None,
     }
+}
+
+/// What is wrong with a compressed message, if that is what failed.
+#[cfg(feature = "compression")]
+fn broken(error: &io::Error) -> Option<Broken> {
+    error.get_ref()?.downcast_ref().copied()
 }
 
 /// Where a redirect leads, without what may be secret: a query, a fragment, a user's name and password.

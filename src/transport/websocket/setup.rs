@@ -11,10 +11,12 @@ use tungstenite::{
     Error as WsError, HandshakeError, WebSocket,
     client::IntoClientRequest as _,
     handshake::{MidHandshake, client::ClientHandshake},
-    http::{HeaderName, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
 };
 
 use super::{SOCKET, State, WebSocketTransport, faults};
+#[cfg(feature = "compression")]
+use crate::transport::inflate;
 use crate::{
     clock,
     error::{ProxyFault, Source},
@@ -326,7 +328,15 @@ impl WebSocketTransport {
         }
     }
 
-    fn ask_for_upgrade(&self, wire: Wire, target: &Target) -> Result<Step, Fault> {
+    fn ask_for_upgrade(
+        &self,
+        #[cfg_attr(
+            not(feature = "compression"),
+            expect(unused_mut, reason = "only compression changes it")
+        )]
+        mut wire: Wire,
+        target: &Target,
+    ) -> Result<Step, Fault> {
         let protocol = |error: WsError| Fault::Protocol(error.to_string());
         let mut request = target
             .endpoint
@@ -339,6 +349,13 @@ impl WebSocketTransport {
             {
                 request.headers_mut().insert(name, value);
             }
+        }
+        #[cfg(feature = "compression")]
+        if let Some(limit) = self.inflates {
+            let offer = HeaderValue::from_static(inflate::OFFER);
+            let headers = request.headers_mut();
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, offer);
+            wire.offer_compression(limit);
         }
         let middle = ClientHandshake::start(wire, request, Some(self.limits)).map_err(protocol)?;
         Ok(Step::Next(SetUp::Upgrading {
@@ -356,16 +373,14 @@ impl WebSocketTransport {
             Ok((websocket, response)) => {
                 // Straight after the upgrade frames may lie in the buffers already.
                 self.more = true;
-                if response
-                    .headers()
-                    .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
-                {
-                    self.state = State::Open(Box::new(websocket));
-                    return Err(Fault::Protocol(
-                        "the server uses an extension that nobody offered".to_owned(),
-                    ));
+                let mut websocket = Box::new(websocket);
+                match self.take_extensions(response.headers(), websocket.get_mut()) {
+                    Ok(()) => Ok(Step::Open(websocket)),
+                    Err(why) => {
+                        self.state = State::Open(websocket);
+                        Err(Fault::Protocol(why))
+                    }
                 }
-                Ok(Step::Open(Box::new(websocket)))
             }
             Err(HandshakeError::Interrupted(middle)) => {
                 self.more = middle.get_ref().get_ref().is_spent();
@@ -378,6 +393,26 @@ impl WebSocketTransport {
                 self.state = State::HalfClosed;
                 Err(behind_proxy(faults::fault(error), proxy.as_deref()))
             }
+        }
+    }
+
+    /// Takes what the server says of extensions, and says what is wrong with it.
+    fn take_extensions(&self, answer: &HeaderMap, wire: &mut Wire) -> Result<(), String> {
+        let answers = answer.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+        #[cfg(feature = "compression")]
+        if self.inflates.is_some() {
+            let agreement = inflate::agreement(answers.map(HeaderValue::as_bytes));
+            wire.begin_frames(
+                agreement.map_err(|why| {
+                    format!("the server's answer to the offer to compress: {why}")
+                })?,
+            );
+            return Ok(());
+        }
+        let _ = wire;
+        match answers.count() {
+            0 => Ok(()),
+            _ => Err("the server uses an extension that nobody offered".to_owned()),
         }
     }
 

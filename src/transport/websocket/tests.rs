@@ -1,5 +1,8 @@
 use std::net::SocketAddr;
 
+#[cfg(feature = "compression")]
+use tungstenite::handshake::server::Response;
+
 use super::*;
 use crate::{credentials::Credentials, venue::Piece};
 
@@ -61,7 +64,11 @@ fn secret(text: &str) -> SecretMessage {
 }
 
 fn open(address: SocketAddr) -> WebSocketTransport {
-    let mut transport = WebSocketTransport::new(&Config::default(), &Rules::new()).unwrap();
+    open_with(&Config::default(), &Rules::new(), address)
+}
+
+fn open_with(config: &Config, rules: &Rules, address: SocketAddr) -> WebSocketTransport {
+    let mut transport = WebSocketTransport::new(config, rules).unwrap();
     transport.connect(Target {
         endpoint: format!("ws://{address}").parse().unwrap(),
         headers: Vec::new(),
@@ -90,6 +97,52 @@ fn messages_behind_a_secret_that_a_peer_does_not_read_are_bounded() {
         transport.write(WsMessage::text("after")),
         Err(Fault::Lost { why, .. }) if why == DOES_NOT_READ
     ));
+}
+
+/// A server that breaks the rules while its connection is closed has not ended it.
+#[cfg(feature = "compression")]
+#[test]
+fn what_cannot_be_inflated_is_no_end_of_a_connection_that_is_closing() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (end, may_end) = crossbeam_channel::bounded::<()>(1);
+    let serve = move || {
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_read_timeout(Some(WAIT)).unwrap();
+        let mut raw = socket.try_clone().unwrap();
+        #[expect(clippy::result_large_err, reason = "the signature is not ours")]
+        let agree = |_: &tungstenite::handshake::server::Request, mut answer: Response| {
+            let headers = answer.headers_mut();
+            let agreed = "permessage-deflate".parse().unwrap();
+            headers.insert("Sec-WebSocket-Extensions", agreed);
+            Ok(answer)
+        };
+        let mut peer = tungstenite::accept_hdr(socket, agree).unwrap();
+        assert!(peer.read().unwrap().is_close());
+        io::Write::write_all(&mut raw, b"\xc1\x01\x07").unwrap();
+        may_end.recv().unwrap();
+    };
+    thread::scope(move |scope| {
+        let server = scope.spawn(serve);
+        let config = Config {
+            compression: true,
+            ..Config::default()
+        };
+        let mut transport = open_with(&config, &Rules::new().compresses(true), address);
+        transport.close();
+        let deadline = clock::now() + WAIT;
+        while !matches!(transport.state, State::HalfClosed) {
+            assert!(!transport.is_closed() && clock::now() < deadline);
+            transport.wait(Some(deadline));
+        }
+        assert!(!transport.is_closed());
+        end.send(()).unwrap();
+        while !transport.is_closed() && clock::now() < deadline {
+            transport.wait(Some(deadline));
+        }
+        server.join().unwrap();
+        assert!(transport.is_closed());
+    });
 }
 
 const WAIT: Duration = Duration::from_secs(60);

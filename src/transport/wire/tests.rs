@@ -81,3 +81,74 @@ fn a_secret_frame_waits_behind_another_that_the_socket_did_not_take() {
         assert_eq!(server.join().unwrap(), ["a secret", "another secret"]);
     });
 }
+
+/// What a server compresses is inflated first: in compressed bytes no mask finds a secret.
+#[cfg(feature = "compression")]
+#[test]
+fn a_secret_that_a_server_compresses_is_masked_all_the_same() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    let head = b"HTTP/1.1 101 Switching Protocols\r\n\r\n";
+    // "Hello", and "Hello" again by what is in the window (RFC 7692, 7.2.3).
+    let frames = b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00\xc1\x05\xf2\x00\x11\x00\x00";
+    peer.write_all(&[&head[..], frames].concat()).unwrap();
+    drop(peer);
+    let secrets = Credentials::new("PKEY", "Hello").unwrap();
+    let mut wire = Wire::new(Arc::new(TcpStream::from_std(socket)), &secrets);
+    wire.offer_compression(1 << 20);
+    let mut buffer = [0; 256];
+    let read = wire.read(&mut buffer).unwrap();
+    assert_eq!(&buffer[..read], head);
+    let answer = [&b"permessage-deflate"[..]].into_iter();
+    wire.begin_frames(crate::transport::inflate::agreement(answer).unwrap());
+    let mut frames = Vec::new();
+    wire.read_to_end(&mut frames).unwrap();
+    assert_eq!(frames, b"\x81\x05*****\x81\x05*****");
+    assert_eq!(wire.bytes_read(), head.len() as u64 + 16, "as they came");
+}
+
+/// Inflated bytes count: one read of the socket may come to megabytes.
+#[cfg(feature = "compression")]
+#[test]
+fn a_turn_that_has_inflated_enough_reads_no_more_until_the_next() {
+    const MESSAGE: usize = 700_000;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let socket = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut peer, _) = listener.accept().unwrap();
+    let mut payload = miniz_oxide::deflate::compress_to_vec(&vec![b' '; MESSAGE], 9);
+    // It ends a stream of its own (RFC 7692, 7.2.3.4).
+    payload.push(0);
+    let mut message = vec![0xc2, 126];
+    message.extend((payload.len() as u16).to_be_bytes());
+    message.extend(payload);
+    peer.write_all(&message.repeat(6)).unwrap();
+    drop(peer);
+    let mut wire = Wire::new(Arc::new(TcpStream::from_std(socket)), &Credentials::none());
+    wire.offer_compression(1 << 20);
+    let answer = [&b"permessage-deflate"[..]].into_iter();
+    wire.begin_frames(crate::transport::inflate::agreement(answer).unwrap());
+    let (mut all, mut turns, mut buffer) = (0, 0, vec![0; 1 << 16]);
+    loop {
+        wire.begin_turn();
+        let begun = all;
+        let over = loop {
+            match wire.read(&mut buffer) {
+                Ok(0) => break true,
+                Ok(read) => all += read,
+                Err(error) => {
+                    assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                    assert!(wire.is_spent(), "the poller would not tell of the rest");
+                    break false;
+                }
+            }
+        };
+        turns += 1;
+        assert!(all - begun <= 3 * MESSAGE, "{}", all - begun);
+        if over {
+            break;
+        }
+    }
+    assert_eq!(all, 6 * (MESSAGE + 10));
+    assert!(turns >= 4, "{turns}");
+}
