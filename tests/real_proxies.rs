@@ -1,8 +1,11 @@
 //! Through proxies that are not ours: Tinyproxy, Squid, Dante and microsocks as Debian has them, and mitmproxy, which opens
 //! the TLS that goes through it, as the proxies of companies do.
 //!
-//! Where one is not installed its test says so and passes, unless `TRUNKLINE_REQUIRE_PROXIES` is set, or for mitmproxy
-//! `TRUNKLINE_REQUIRE_PYTHON`.
+//! Alpaca's SDK for Python goes through the first four to the simulator, too: what a proxy makes of the simulator's frames
+//! is then judged by a client that is not ours.
+//!
+//! Where one is not installed its test says so and passes, unless `TRUNKLINE_REQUIRE_PROXIES` is set, or for mitmproxy and
+//! the SDK `TRUNKLINE_REQUIRE_PYTHON`.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -18,7 +21,7 @@ mod example;
 mod foreign;
 
 use std::{
-    fs,
+    fs::{self, File},
     net::{TcpListener, TcpStream},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -30,11 +33,16 @@ use common::{
     GENEROUS, Peer, Venue, alone_with, brisk, certificate, credentials, failure, hurried, open,
     patient, quiet_sim, stocks_at, until,
 };
-use example::Running;
+use example::{Running, run};
 use trunkline::{
     Config, Error, ErrorKind, Phase, Proxy, ProxyFault, Remedy, Resolver, Roots, StreamHandle,
     alpaca::MarketData,
+    crossbeam_channel,
+    sim::{Sim, SimConfig},
 };
+
+/// Far more than a session takes.
+const SESSION: Duration = Duration::from_secs(60);
 
 /// A folder that is gone after the test, and that every user may read: some of the programs give their rights away.
 struct Folder(PathBuf);
@@ -44,7 +52,16 @@ impl Folder {
         let path = std::env::temp_dir().join(format!("trunkline-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
-        Self(path)
+        let folder = Self(path);
+        // Squid opens it after it has become another user.
+        let log = folder.file("log", "");
+        fs::set_permissions(log, fs::Permissions::from_mode(0o666)).unwrap();
+        folder
+    }
+
+    /// What the program writes.
+    fn log(&self) -> PathBuf {
+        self.0.join("log")
     }
 
     fn file(&self, name: &str, text: &str) -> PathBuf {
@@ -86,13 +103,7 @@ fn free_port() -> u16 {
 }
 
 fn start(command: &mut Command, port: u16) -> Running {
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let running = Running(child);
+    let running = Running(command.stdin(Stdio::null()).spawn().unwrap());
     until("the proxy listens", || {
         TcpStream::connect(("127.0.0.1", port)).is_ok()
     });
@@ -126,15 +137,72 @@ fn until_live(feed: &StreamHandle<MarketData>, epoch: u64) {
     });
 }
 
-/// What a proxy can be asked to do, and to refuse.
+/// A program, and what it can be asked to do, and to refuse.
 struct Kind {
+    program: &'static str,
     scheme: &'static str,
     has_login: bool,
     has_rules: bool,
+    /// Adds the arguments with which it listens on a port of loopback, and lets through to the three others, if it has
+    /// rules. Its configuration goes to the folder, and what it writes of connections to `Folder::log`, or to its output.
+    arguments: fn(&mut Command, &Folder, u16, [u16; 3]),
+    /// What a line of its has that tells of a connection, and the word in it that names the venue, up to the port.
+    connected: [&'static str; 2],
 }
 
-/// `run` starts the proxy on a port, and lets it through to the three others.
-fn judge(kind: &Kind, run: impl FnOnce(u16, [u16; 3]) -> Running) {
+/// A proxy that runs.
+struct Server {
+    kind: &'static Kind,
+    port: u16,
+    _running: Running,
+    folder: Folder,
+}
+
+impl Server {
+    /// Lets through to these ports.
+    fn start(kind: &'static Kind, test: &str, ports: [u16; 3]) -> Option<Self> {
+        let program = program(kind.program)?;
+        let folder = Folder::new(&format!("{}-{test}", kind.program));
+        let port = free_port();
+        let mut command = Command::new(program);
+        (kind.arguments)(&mut command, &folder, port, ports);
+        let log = File::options().append(true).open(folder.log()).unwrap();
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        Some(Self {
+            kind,
+            port,
+            _running: start(&mut command, port),
+            folder,
+        })
+    }
+
+    fn url(&self, login: &str) -> String {
+        format!("{}://{login}127.0.0.1:{}", self.kind.scheme, self.port)
+    }
+
+    fn right_url(&self) -> String {
+        self.url(if self.kind.has_login {
+            "me:hunter2@"
+        } else {
+            ""
+        })
+    }
+
+    /// How often it says that it has connected to a port of `localhost`.
+    fn connected(&self, port: u16) -> usize {
+        let [mark, host] = self.kind.connected;
+        let venue = format!("{host}{port}");
+        fs::read_to_string(self.folder.log())
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains(mark))
+            .filter(|line| line.split_whitespace().any(|word| word == venue))
+            .count()
+    }
+}
+
+/// Our client goes through, and what the proxy refuses is told.
+fn judge(kind: &'static Kind) {
     let sim = quiet_sim();
     let (root, server) = certificate();
     let behind_tls = Peer::start(move |line| {
@@ -144,10 +212,11 @@ fn judge(kind: &Kind, run: impl FnOnce(u16, [u16; 3]) -> Running) {
     });
     let secure = behind_tls.address().port();
     let nobody = free_port();
-    let port = free_port();
-    let _running = run(port, [sim.local_addr().port(), secure, nobody]);
-    let with = |login: &str| through(&format!("{}://{login}127.0.0.1:{port}", kind.scheme));
-    let config = with(if kind.has_login { "me:hunter2@" } else { "" });
+    let ports = [sim.local_addr().port(), secure, nobody];
+    let Some(proxy) = Server::start(kind, "client", ports) else {
+        return;
+    };
+    let config = through(&proxy.right_url());
 
     let venue = stocks_at(&format!(
         "ws://localhost:{}/v2/iex",
@@ -181,28 +250,76 @@ fn judge(kind: &Kind, run: impl FnOnce(u16, [u16; 3]) -> Running) {
         assert_eq!(error.remedy(), Remedy::AllowInProxy);
     }
     if kind.has_login {
-        let (fault, error) = refusal(&with("me:wrong@"), nobody);
+        let (fault, error) = refusal(&through(&proxy.url("me:wrong@")), nobody);
         assert!(matches!(fault, ProxyFault::LoginRefused(_)), "{error:?}");
         assert_eq!(error.remedy(), Remedy::FixProxy);
-        let (fault, error) = refusal(&with(""), nobody);
+        let (fault, error) = refusal(&through(&proxy.url("")), nobody);
         assert!(matches!(fault, ProxyFault::LoginWanted { .. }), "{error:?}");
         assert_eq!(error.remedy(), Remedy::FixProxy);
     }
     assert_eq!(sim.stats().connections_opened, 2);
 }
 
-#[test]
-fn tinyproxy() {
-    let Some(program) = program("tinyproxy") else {
+/// Alpaca's SDK for Python goes through to the simulator, with TLS and without. The proxy's word is what shows that it
+/// did: the SDK would reach the simulator without it.
+fn judge_the_sdk(kind: &'static Kind) {
+    let Some(python) = foreign::python() else {
         return;
     };
-    let folder = Folder::new("tinyproxy");
-    let kind = Kind {
-        scheme: "http",
-        has_login: true,
-        has_rules: true,
+    let (events, seen) = crossbeam_channel::unbounded();
+    let mut config = SimConfig::default();
+    config.rate = 1_000;
+    config.incidents = 50;
+    config.events = Some(events);
+    let sim = Sim::start(config).unwrap();
+    let venue = sim.local_addr();
+    let (root, server) = certificate();
+    let behind_tls = Peer::start(move |line| line.relay_secure(&server, venue));
+    let ports = [venue.port(), behind_tls.address().port(), free_port()];
+    let Some(proxy) = Server::start(kind, "sdk", ports) else {
+        return;
     };
-    judge(&kind, |port, [open, secure, nobody]| {
+    let root = proxy
+        .folder
+        .file("root.pem", &String::from_utf8(root).unwrap());
+    for (scheme, port) in ["ws", "wss"].into_iter().zip(ports) {
+        let ran = run(
+            Command::new(&python)
+                .arg(foreign::script("market_data.py"))
+                .args(["proxied", &format!("{scheme}://localhost:{port}")])
+                .arg(proxy.right_url())
+                .env("SSL_CERT_FILE", &root),
+            SESSION,
+        );
+        assert_eq!(ran.code(), Some(0), "{scheme}: {ran:?}");
+        let mut said = Vec::new();
+        while !said.iter().any(|line: &String| line.contains(" closed: ")) {
+            said.push(seen.recv_timeout(GENEROUS).unwrap().to_string());
+        }
+        let [opened, authenticated, closed] = said.as_slice() else {
+            panic!("{scheme}: {said:#?}")
+        };
+        assert!(
+            opened.contains(" opened /v2/iex ") && opened.ends_with("msgpack"),
+            "{opened}"
+        );
+        assert!(authenticated.contains(" authenticated "), "{authenticated}");
+        assert!(closed.ends_with("closed by the client"), "{closed}");
+        until("the proxy has written it down", || {
+            proxy.connected(port) > 0
+        });
+    }
+    let [open, secure, _] = ports.map(|port| proxy.connected(port));
+    assert_eq!((open, secure), (1, 1));
+    assert_eq!(sim.stats().connections_opened, 2);
+}
+
+static TINYPROXY: Kind = Kind {
+    program: "tinyproxy",
+    scheme: "http",
+    has_login: true,
+    has_rules: true,
+    arguments: |command, folder, port, [open, secure, nobody]| {
         let file = folder.file(
             "tinyproxy.conf",
             &format!(
@@ -210,22 +327,17 @@ fn tinyproxy() {
                  BasicAuth me hunter2\nConnectPort {open}\nConnectPort {secure}\nConnectPort {nobody}\n"
             ),
         );
-        start(Command::new(program).args(["-d", "-c"]).arg(file), port)
-    });
-}
+        command.args(["-d", "-c"]).arg(file);
+    },
+    connected: ["Request (file descriptor", "localhost:"],
+};
 
-#[test]
-fn squid() {
-    let Some(program) = program("squid") else {
-        return;
-    };
-    let folder = Folder::new("squid");
-    let kind = Kind {
-        scheme: "http",
-        has_login: true,
-        has_rules: true,
-    };
-    judge(&kind, |port, [open, secure, nobody]| {
+static SQUID: Kind = Kind {
+    program: "squid",
+    scheme: "http",
+    has_login: true,
+    has_rules: true,
+    arguments: |command, folder, port, [open, secure, nobody]| {
         // `openssl passwd -apr1 -salt trunkline hunter2`
         let users = folder.file("users", "me:$apr1$trunklin$kVBQPlW8RUeNvhdhB/b3f1\n");
         let file = folder.file(
@@ -235,72 +347,94 @@ fn squid() {
                  auth_param basic program /usr/lib/squid/basic_ncsa_auth {}\n\
                  acl users proxy_auth REQUIRED\nacl venue port {open} {secure} {nobody}\n\
                  http_access deny !venue\nhttp_access allow users\nhttp_access deny all\n\
-                 cache deny all\naccess_log none\ncache_log /dev/null\npid_filename none\n\
+                 cache deny all\naccess_log stdio:{}\ncache_log /dev/null\npid_filename none\n\
                  shutdown_lifetime 0 seconds\n",
-                users.display()
+                users.display(),
+                folder.log().display()
             ),
         );
-        start(Command::new(program).args(["-N", "-f"]).arg(file), port)
-    });
+        command.args(["-N", "-f"]).arg(file);
+    },
+    connected: ["TCP_TUNNEL/200", "localhost:"],
+};
+
+static DANTE: Kind = Kind {
+    program: "danted",
+    scheme: "socks5",
+    has_login: false,
+    has_rules: true,
+    arguments: |command, folder, port, ports| {
+        let rules = ports.map(|port| {
+            format!(
+                "socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 port = {port} command: connect\nlog: connect }}\n"
+            )
+        });
+        let file = folder.file(
+            "danted.conf",
+            &format!(
+                "logoutput: stdout\ninternal: 127.0.0.1 port = {port}\nexternal: lo\n\
+                 clientmethod: none\nsocksmethod: none\n\
+                 client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n{}\
+                 socks block {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}\n",
+                rules.concat()
+            ),
+        );
+        command.arg("-f").arg(file);
+    },
+    connected: [": tcp/connect [", "127.0.0.1."],
+};
+
+static MICROSOCKS: Kind = Kind {
+    program: "microsocks",
+    scheme: "socks5h",
+    has_login: true,
+    has_rules: false,
+    arguments: |command, _, port, _| {
+        command
+            .args(["-i", "127.0.0.1", "-p", &port.to_string()])
+            .args(["-u", "me", "-P", "hunter2"]);
+    },
+    connected: ["connected to", "localhost:"],
+};
+
+#[test]
+fn tinyproxy() {
+    judge(&TINYPROXY);
+}
+
+#[test]
+fn squid() {
+    judge(&SQUID);
 }
 
 #[test]
 fn dante() {
-    let Some(program) = program("danted") else {
-        return;
-    };
-    let folder = Folder::new("dante");
-    let kind = Kind {
-        scheme: "socks5",
-        has_login: false,
-        has_rules: true,
-    };
-    judge(&kind, |port, [open, secure, nobody]| {
-        let rule = |port| {
-            format!(
-                "socks pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 port = {port} command: connect }}\n"
-            )
-        };
-        let file = folder.file(
-            "danted.conf",
-            &format!(
-                "logoutput: /dev/null\ninternal: 127.0.0.1 port = {port}\nexternal: lo\n\
-                 clientmethod: none\nsocksmethod: none\n\
-                 client pass {{ from: 127.0.0.0/8 to: 0.0.0.0/0 }}\n{}{}{}\
-                 socks block {{ from: 0.0.0.0/0 to: 0.0.0.0/0 }}\n",
-                rule(open),
-                rule(secure),
-                rule(nobody)
-            ),
-        );
-        start(Command::new(program).arg("-f").arg(file), port)
-    });
+    judge(&DANTE);
 }
 
 #[test]
 fn microsocks() {
-    let Some(program) = program("microsocks") else {
-        return;
-    };
-    let kind = Kind {
-        scheme: "socks5h",
-        has_login: true,
-        has_rules: false,
-    };
-    judge(&kind, |port, _| {
-        let port_text = port.to_string();
-        let arguments = [
-            "-i",
-            "127.0.0.1",
-            "-p",
-            &port_text,
-            "-u",
-            "me",
-            "-P",
-            "hunter2",
-        ];
-        start(Command::new(program).args(arguments), port)
-    });
+    judge(&MICROSOCKS);
+}
+
+#[test]
+fn the_sdk_for_python_goes_through_tinyproxy() {
+    judge_the_sdk(&TINYPROXY);
+}
+
+#[test]
+fn the_sdk_for_python_goes_through_squid() {
+    judge_the_sdk(&SQUID);
+}
+
+#[test]
+fn the_sdk_for_python_goes_through_dante() {
+    judge_the_sdk(&DANTE);
+}
+
+#[test]
+fn the_sdk_for_python_goes_through_microsocks() {
+    judge_the_sdk(&MICROSOCKS);
 }
 
 /// The root of such a proxy is trusted where it was installed: in a file that `SSL_CERT_FILE` names, or in the settings.
@@ -332,6 +466,8 @@ fn mitmproxy() {
         let port = free_port();
         let _running = start(
             Command::new(python.with_file_name("mitmdump"))
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
                 .args(["-q", "--listen-host", "127.0.0.1", "-p", &port.to_string()])
                 .args(["--proxyauth", "me:hunter2", "--set"])
                 .arg(format!("confdir={}", home.display()))

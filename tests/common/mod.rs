@@ -271,6 +271,53 @@ impl Line {
         let _ = behind.join();
     }
 
+    /// The same, where the client speaks TLS and the venue does not.
+    pub fn relay_secure(mut self, server: &Arc<ServerConfig>, to: SocketAddr) {
+        let Ok(mut venue) = TcpStream::connect(to) else {
+            return;
+        };
+        let tls = Arc::new(Mutex::new(
+            ServerConnection::new(Arc::clone(server)).unwrap(),
+        ));
+        let behind = {
+            let (mut venue, tls) = (venue.try_clone().unwrap(), Arc::clone(&tls));
+            let mut client = self.stream.try_clone().unwrap();
+            spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(read @ 1..) = venue.read(&mut bytes) {
+                    let mut tls = tls.lock();
+                    tls.writer().write_all(&bytes[..read]).unwrap();
+                    flush(&mut tls, &mut client);
+                }
+                let mut tls = tls.lock();
+                tls.send_close_notify();
+                flush(&mut tls, &mut client);
+                let _ = client.shutdown(Shutdown::Write);
+            })
+        };
+        // No lock is held while one side is read: the other may have something to say.
+        let mut bytes = [0; 4096];
+        while let Ok(read @ 1..) = self.stream.read(&mut bytes) {
+            let mut plain = Vec::new();
+            let mut tls = tls.lock();
+            let mut rest = &bytes[..read];
+            while !rest.is_empty() && tls.read_tls(&mut rest).is_ok() {
+                if tls.process_new_packets().is_err() {
+                    break;
+                }
+                // Nothing more is there, or the client has ended.
+                let _ = tls.reader().read_to_end(&mut plain);
+            }
+            flush(&mut tls, &mut self.stream);
+            drop(tls);
+            if !rest.is_empty() || venue.write_all(&plain).is_err() {
+                break;
+            }
+        }
+        let _ = venue.shutdown(Shutdown::Both);
+        let _ = behind.join();
+    }
+
     /// Writes, whether or not the client is still there.
     pub fn write(&mut self, bytes: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(bytes.as_ref());
@@ -392,6 +439,11 @@ impl Drop for Peer {
             assert!(outcome.is_ok() || thread::panicking());
         }
     }
+}
+
+/// Sends what TLS has to say, whether or not the client is still there.
+fn flush(tls: &mut ServerConnection, client: &mut TcpStream) {
+    while tls.wants_write() && tls.write_tls(client).is_ok() {}
 }
 
 /// A server's side of TLS for `localhost`, and the certificate that its clients have to trust.

@@ -1,6 +1,7 @@
 """Alpaca's own SDK for Python, pointed at a simulator by its URL and by nothing else.
 
-Usage: market_data.py everything|refused URL. Prints what came in JSON, and exits 0 if that is all that should.
+Usage: market_data.py everything|refused URL, or market_data.py proxied URL PROXY. Prints what came in JSON, and exits 0
+if that is all that should.
 """
 
 import datetime
@@ -8,9 +9,11 @@ import json
 import logging
 import sys
 import threading
+import urllib.parse
 
 from alpaca.data.live import CryptoDataStream, NewsDataStream, OptionDataStream, StockDataStream
 from alpaca.data.models import Bar, News, Orderbook, Quote, Trade, TradeCancel, TradeCorrection, TradingStatus
+from python_socks.sync import Proxy
 
 BOUND = 30
 ENOUGH = 3
@@ -118,12 +121,28 @@ def unsubscribe(judge, name):
             judge.stream._unsubscribe({"trading_statuses": "statuses"}[method], symbols)
 
 
-def judged(url, records, names):
+def through(proxy, url):
+    """The SDK's settings for one connection through a proxy, which looks up the host's name.
+
+    The SDK has no setting for a proxy, and the client of `websockets` that it is built on takes neither `proxy=` nor the
+    variables of the environment: it would go straight to the host. What it takes is a socket that is connected already.
+    """
+    venue = urllib.parse.urlsplit(url)
+    # The package has no word for SOCKS 5 with names looked up by the proxy, but a setting.
+    proxy = proxy.replace("socks5h:", "socks5:")
+    sock = Proxy.from_url(proxy, rdns=True).connect(venue.hostname, venue.port, timeout=BOUND)
+    # They replace the SDK's own, which are these.
+    return {"ping_interval": 10, "ping_timeout": 180, "max_queue": 1024, "sock": sock}
+
+
+def judged(url, records, names, proxy=None):
     """What is wrong with these streams, or nothing; and what came."""
     judges = {}
     for name in names:
         kind, path = STREAMS[name]
-        judge = judges[name] = Judge(kind("PKPYTHON", "python-secret", url_override=url + path))
+        line = through(proxy, url) if proxy else None
+        stream = kind("PKPYTHON", "python-secret", url_override=url + path, websocket_params=line)
+        judge = judges[name] = Judge(stream)
         for method, check, symbols in SUBSCRIPTIONS[name]:
             getattr(judge.stream, f"subscribe_{method}")(judge.handler(method, check), *symbols)
         if name == "stocks":
@@ -135,7 +154,8 @@ def judged(url, records, names):
             return f"not enough of {name}: {judge.seen}"
         if judge.wrong:
             return f"{name}: {judge.wrong[:3]}"
-    for name, judge in judges.items():
+    # A proxied one is stopped while it reads: this SDK notices a stop with the next event, or after five seconds.
+    for name, judge in judges.items() if proxy is None else []:
         unsubscribe(judge, name)
         # The reply in which every list is empty.
         if not records.states.acquire(timeout=BOUND):
@@ -156,6 +176,11 @@ def everything(url, records):
     return wrong or (f"the SDK says {records.troubles[:3]}" if records.troubles else None)
 
 
+def proxied(url, records, proxy):
+    wrong = judged(url, records, ["stocks"], proxy)
+    return wrong or (f"the SDK says {records.troubles[:3]}" if records.troubles else None)
+
+
 def refused(url, records):
     """A feed that is not in the plan: this SDK stops for good, if it is told so in the right words."""
     judge = Judge(StockDataStream("PKPYTHON", "python-secret", url_override=url + "/v2/sip"))
@@ -166,11 +191,11 @@ def refused(url, records):
     return "it goes on" if judge.thread.is_alive() else None
 
 
-def main(what, url):
+def main(what, url, *proxy):
     records = Records()
     logging.getLogger("alpaca").setLevel(logging.INFO)
     logging.getLogger("alpaca").addHandler(records)
-    return {"everything": everything, "refused": refused}[what](url, records)
+    return {"everything": everything, "proxied": proxied, "refused": refused}[what](url, records, *proxy)
 
 
 if __name__ == "__main__":
