@@ -1,14 +1,15 @@
 //! Runs the examples as programs, for tests.
 
 use std::{
-    env,
+    env, fs,
     io::{self, Read},
-    path::PathBuf,
+    path::Path,
     process::{Child, Command, ExitStatus, Stdio},
     thread,
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use trunkline::crossbeam_channel as channel;
 
 /// What a program wrote, and how it ended.
@@ -25,7 +26,8 @@ impl Ran {
     }
 }
 
-/// An example, built if it is not there: `cargo test` builds all of them, `cargo test --test NAME` builds none.
+/// An example, built if it is not there or its sources have changed since: `cargo test` builds all of them, `cargo test
+/// --test NAME` builds none, and a test that ran the one of yesterday would pass whatever was broken today.
 ///
 /// It gets no credentials and no log settings from this process's environment.
 pub(crate) fn example(name: &str) -> Command {
@@ -39,8 +41,13 @@ pub(crate) fn example(name: &str) -> Command {
         .join("examples")
         .join(name)
         .with_extension(env::consts::EXE_EXTENSION);
-    if !program.exists() {
-        build(name, profile.file_name() == Some("release".as_ref()));
+    {
+        static BUILDING: Mutex<()> = Mutex::new(());
+        // Nobody runs what is being replaced.
+        let _one_at_a_time = BUILDING.lock();
+        if !is_up_to_date(&program) {
+            build(name, profile.file_name() == Some("release".as_ref()));
+        }
     }
     assert!(program.exists(), "there is no {}", program.display());
     let mut command = Command::new(program);
@@ -51,10 +58,34 @@ pub(crate) fn example(name: &str) -> Command {
     command
 }
 
+/// Whether no source of a program is younger than it. Cargo lists them beside it.
+fn is_up_to_date(program: &Path) -> bool {
+    let modified = |path: &Path| fs::metadata(path).and_then(|file| file.modified());
+    let Ok(built) = modified(program) else {
+        return false;
+    };
+    let listed = fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+    let mut sources = listed.split_whitespace().skip(1).map(Path::new).peekable();
+    // A folder that was copied from another one has programs of that one's sources.
+    let is_from_here = sources
+        .peek()
+        .is_some_and(|source| source.starts_with(env!("CARGO_MANIFEST_DIR")));
+    is_from_here && sources.all(|source| modified(source).is_ok_and(|at| at <= built))
+}
+
 fn build(name: &str, release: bool) {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--example", name]);
-    cargo.current_dir(PathBuf::from(env!("CARGO_MANIFEST_DIR")));
+    cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
+    // Cargo tells its tests of the package. The build scripts of some dependencies look at that, and are run anew with all
+    // that depends on them.
+    for (name, _) in env::vars_os() {
+        let told = ["CARGO_PKG_", "CARGO_MANIFEST_", "OUT_DIR"];
+        let text = name.to_string_lossy();
+        if told.iter().any(|told| text.starts_with(told)) {
+            cargo.env_remove(&name);
+        }
+    }
     if release {
         cargo.arg("--release");
     }
