@@ -21,8 +21,9 @@ use support::{
 };
 use trunkline::{
     Declared, EndReason, Error, Manager, MarketEvent, Notice, Overflow, Phase, StreamHandle,
-    Subscription, TradeEvent, Update,
+    Subscription, Update,
     alpaca::{self, Account, MarketData},
+    market::TradeEvent,
     sim::Accept,
     testing,
 };

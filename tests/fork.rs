@@ -18,11 +18,12 @@ use std::{
 
 use fork::{Fork, fork, waitpid_nohang};
 use trunkline::{
-    EndReason, Error, ErrorKind, Manager, Phase, Phases, PriceBook, Quote, RecvTimeoutError,
-    StreamHandle, Subscription, Update,
+    EndReason, Error, ErrorKind, Manager, Phase, PriceBook, Quote, RecvTimeoutError, StreamHandle,
+    Subscription, Update,
     alpaca::{self, MarketData},
     crossbeam_channel::{self, select},
     sim::{Sim, SimConfig},
+    stream::Phases,
 };
 
 const LONG: Duration = Duration::from_secs(20);

@@ -21,11 +21,12 @@ use common::{
 };
 use parking_lot::Mutex;
 use trunkline::{
-    Channel, Config, Credentials, Doing, EndReason, Endpoint, Error, ErrorKind, Manager, Payload,
-    Phase, Proxy, RecvTimeoutError, Remedy, Resolver, StreamHandle, Subscription, Symbol, Topic,
-    Topics, Update,
+    Channel, Config, Credentials, EndReason, Endpoint, Error, ErrorKind, Manager, Phase, Proxy,
+    RecvTimeoutError, StreamHandle, Subscription, Symbol, Topic, Topics, Update,
     alpaca::{self, MarketData},
-    venue::{self, Context, Frame, Request, Routed},
+    config::Resolver,
+    error::{Doing, Remedy},
+    venue::{self, Context, Frame, Payload, Request, Routed},
 };
 use tungstenite::Message;
 
@@ -376,7 +377,7 @@ const STALLS: [Stall; 16] = [
 
 type Held = (
     StreamHandle<MarketData>,
-    Option<Subscription<trunkline::TradeEvent>>,
+    Option<Subscription<trunkline::market::TradeEvent>>,
 );
 
 /// A way to end a stream that is the only one of its manager.

@@ -21,10 +21,12 @@ use std::{
 
 use common::{GENEROUS, Peer, credentials, patient, quiet_sim, until, until_no_thread};
 use trunkline::{
-    BARS, Channel, Concerns, Config, Credentials, Decimal, EndReason, Endpoint, Error, ErrorKind,
-    Lack, Manager, MarketEvent, Notice, Obstacle, Phase, PriceBook, PriceSource, QUOTES, Reading,
-    StreamHandle, TRADES, Topic, Trade, Unparsed,
+    Channel, Config, Credentials, Decimal, EndReason, Endpoint, Error, ErrorKind, Manager,
+    MarketEvent, Notice, Phase, PriceBook, StreamHandle, Topic, Trade,
     alpaca::{self, Feed, MarketData},
+    event::{Concerns, Unparsed},
+    market::{BARS, QUOTES, TRADES},
+    price::{Lack, Obstacle, PriceSource, Reading},
     sim::{Sim, SimConfig},
     testing,
     venue::{Context, Frame, Request, Session, Venue},

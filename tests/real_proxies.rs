@@ -32,8 +32,10 @@ use common::{
 };
 use example::Running;
 use trunkline::{
-    Config, Error, ErrorKind, Phase, Proxy, ProxyFault, Remedy, Resolver, Roots, StreamHandle,
+    Config, Error, ErrorKind, Phase, Proxy, StreamHandle,
     alpaca::MarketData,
+    config::{Resolver, Roots},
+    error::{ProxyFault, Remedy},
 };
 
 /// A folder that is gone after the test, and that every user may read: some of the programs give their rights away.

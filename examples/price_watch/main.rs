@@ -16,8 +16,11 @@ use std::{
 use clap::Parser;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use trunkline::{
-    EndReason, ErrorKind, Manager, Obstacle, Phase, PriceBook, Reading, StreamHandle,
-    alpaca::MarketData, crossbeam_channel as channel, select,
+    EndReason, ErrorKind, Manager, Phase, PriceBook, StreamHandle,
+    alpaca::MarketData,
+    crossbeam_channel as channel,
+    price::{Obstacle, Reading},
+    select,
 };
 
 use self::screen::Row;

@@ -48,13 +48,13 @@ use crate::{
 /// old without saying so. So nothing here is read without saying how old it may be, and what comes back says what it
 /// is: see [`Reading`].
 ///
-/// Clones are the same book. It keeps its stream alive; the last clone that is dropped (every [`Price`] holds one)
+/// Clones are the same book. It keeps its stream alive; the last clone that is dropped (every [`SymbolPrice`] holds one)
 /// unsubscribes what nobody else wants, and if that was the last hold on the stream, waits for its end like a
 /// [`Subscription`](crate::Subscription).
 ///
 /// # What a reading costs
 /// No lock, no allocation, and the stream's thread is never held up: a reader copies a few words and looks whether they
-/// were replaced meanwhile. By name that takes a hash and a walk down a small tree; a [`Price`] goes without, for hot
+/// were replaced meanwhile. By name that takes a hash and a walk down a small tree; a [`SymbolPrice`] goes without, for hot
 /// loops.
 ///
 /// # Memory
@@ -81,7 +81,7 @@ use crate::{
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use trunkline::{Manager, Reading, sim::{Sim, SimConfig}};
+/// use trunkline::{Manager, price::Reading, sim::{Sim, SimConfig}};
 ///
 /// let sim = Sim::start(SimConfig::default())?;
 /// let feed = Manager::new().open(&sim.stocks(), &sim.credentials())?;
@@ -204,9 +204,9 @@ impl PriceBook {
 
     /// One symbol of the book, to be read without looking it up again. `None` if the book does not have it.
     #[must_use]
-    pub fn symbol(&self, symbol: &str) -> Option<Price> {
+    pub fn symbol(&self, symbol: &str) -> Option<SymbolPrice> {
         let cell = self.cell(symbol).ok()?;
-        cell.is_member().then(|| Price {
+        cell.is_member().then(|| SymbolPrice {
             book: self.clone(),
             cell: Arc::clone(cell),
         })
@@ -417,12 +417,12 @@ impl fmt::Debug for PriceBook {
 ///
 /// Once the symbol is removed from the book there is nothing to read, until it is added again.
 #[derive(Clone)]
-pub struct Price {
+pub struct SymbolPrice {
     book: PriceBook,
     cell: Arc<Cell>,
 }
 
-impl Price {
+impl SymbolPrice {
     /// The symbol.
     #[must_use]
     pub fn symbol(&self) -> &Symbol {
@@ -469,9 +469,11 @@ impl Price {
     }
 }
 
-impl fmt::Debug for Price {
+impl fmt::Debug for SymbolPrice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Price").field(&self.cell.symbol).finish()
+        f.debug_tuple("SymbolPrice")
+            .field(&self.cell.symbol)
+            .finish()
     }
 }
 

@@ -11,8 +11,10 @@ use std::{
 
 use super::*;
 use crate::{
-    EndReason, Phase, PriceSource, Sides,
+    EndReason, Phase,
     clock::Moment,
+    market::Sides,
+    price::PriceSource,
     stream::tests::{AUTHENTICATED, Bench, CONNECTED, quote},
     transport::memory::Dice,
 };
@@ -688,7 +690,7 @@ fn a_slot_that_the_venue_still_counts_is_named_with_the_next_attempt() {
     );
     let cause = cause.as_ref().map(Error::kind);
     assert!(matches!(cause, Some(ErrorKind::ConnectionLimit { .. })));
-    assert_eq!(error.remedy(), crate::Remedy::CloseOthers);
+    assert_eq!(error.remedy(), crate::error::Remedy::CloseOthers);
 }
 
 /// The two orders in which somebody can come to wait and the stream can end.

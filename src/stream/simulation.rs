@@ -51,11 +51,13 @@ use super::{
     wind_up,
 };
 use crate::{
-    Config, Credentials, EndReason, ErrorKind, MarketEvent, Notice, Overflow, Phase, QUOTES,
-    Source, StreamKey, Symbol, TRADES, Topic, Topics, Update,
+    Config, Credentials, EndReason, ErrorKind, MarketEvent, Notice, Overflow, Phase, StreamKey,
+    Symbol, Topic, Topics, Update,
     alpaca::wire::server::json as server,
     backoff::KEPT,
     clock::{self, SUSPEND},
+    error::Source,
+    market::{QUOTES, TRADES},
     transport::{
         Fault,
         memory::{Deed, Dice, MemoryTransport, Peer},

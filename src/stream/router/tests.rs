@@ -5,14 +5,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::{
-    Bar, Code, Conditions, Decimal, EndReason, Error, ErrorKind, Interval, MarketEvent, Overflow,
-    Phase, QUOTES, Quote, Reading, Subscription, SymbolBudget, Timestamp, Topic, Topics, Trade,
-    Update,
+    Bar, Decimal, EndReason, Error, ErrorKind, MarketEvent, Overflow, Phase, Quote, Subscription,
+    SymbolBudget, Timestamp, Topic, Topics, Trade, Update,
     alpaca::{self, Feed},
     error::At,
     event::Concerns,
     health::SubscriptionHealth,
-    market::{BARS, TRADES},
+    market::{BARS, Code, Conditions, Interval, QUOTES, TRADES},
+    price::Reading,
     stream::{
         Batch, SharedStream, Slice,
         sink::{Fold, TopicNews},

@@ -8,12 +8,13 @@ use std::{
 };
 
 use crate::{
-    Counts, Declared, ErrorKind, MarketEvent, Notice, QUOTES, Subscription, SymbolBudget, TRADES,
-    Topic, Topics, Update,
+    Counts, Declared, ErrorKind, MarketEvent, Notice, Subscription, SymbolBudget, Topic, Topics,
+    Update,
     alpaca::{
         self, Feed,
         wire::server::{ClientMessage, RequestLists, json as server},
     },
+    market::{QUOTES, TRADES},
     stream::{
         simulation::seeds,
         tests::{AUTHENTICATED, Bench, CONNECTED},
@@ -585,7 +586,7 @@ fn an_equal_or_lower_one_is_refused_and_told_who_holds_the_budget() {
         ]
     );
     assert_eq!(error.correlation(), Some("order-9"));
-    assert_eq!(error.remedy(), crate::Remedy::ReduceSymbols);
+    assert_eq!(error.remedy(), crate::error::Remedy::ReduceSymbols);
     drop((one, two));
 }
 
@@ -737,7 +738,10 @@ fn what_was_learned_of_symbols_says_nothing_of_pairs() {
 fn a_limit_is_found_in_a_few_requests_however_much_is_wanted() {
     for limit in [1, 2, 3, 30, 999] {
         let mut plan = super::Plan::new(SymbolBudget::learned());
-        let said = crate::Rejection::new(crate::RejectionKind::SymbolLimit, "405".to_owned());
+        let said = crate::error::Rejection::new(
+            crate::error::RejectionKind::SymbolLimit,
+            "405".to_owned(),
+        );
         let (mut used, mut requests) = (0, 0);
         loop {
             let asked = plan.room(used).min(1_000 - used);
