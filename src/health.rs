@@ -12,6 +12,7 @@ use crate::{
     correlation::{CorrelationId, Note},
     key::StreamKey,
     phase::{NextAttempt, Phase},
+    plural::Plural,
     topic::{Bytes, Overflow, Topic, list},
 };
 pub use crate::{resolver::PendingLookup, symbol_budget::BudgetUse};
@@ -191,13 +192,13 @@ impl fmt::Display for Health {
         }
         write!(
             f,
-            "; connection {}, {} leases, {} of {} topics confirmed, {} messages, {} events",
+            "; connection {}, {}, {} of {} confirmed, {}, {}",
             self.epoch,
-            self.leases,
+            Plural::of(self.leases, "lease"),
             self.topics_confirmed,
-            self.topics_wanted,
-            self.counters.messages,
-            self.counters.events
+            Plural::of(self.topics_wanted, "topic"),
+            Plural(self.counters.messages, "message"),
+            Plural(self.counters.events, "event"),
         )?;
         if !self.topics_missing.is_empty() {
             write!(f, ", missing {}", list(&self.topics_missing))?;
@@ -246,7 +247,8 @@ impl fmt::Display for SubscriptionHealth {
             self.lag
         )?;
         if self.topics_pending > 0 {
-            write!(f, ", {} topics unanswered", self.topics_pending)?;
+            let topics = Plural::of(self.topics_pending, "topic");
+            write!(f, ", {topics} unanswered")?;
         }
         Ok(())
     }

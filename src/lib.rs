@@ -220,6 +220,7 @@ pub mod market;
 mod names;
 pub mod order;
 mod phase;
+mod plural;
 pub mod price;
 mod price_book;
 mod process;

@@ -579,7 +579,7 @@ fn a_thread_that_waits_for_a_stream_does_not_wake_up_either() {
     trades.wait_confirmed(GENEROUS).unwrap();
     let told = trades.recv_timeout(GENEROUS);
     assert!(matches!(told, Ok(Update::Notice(_))), "{told:?}");
-    let book = live.prices(["MSFT"]).unwrap();
+    let book = live.price_book(["MSFT"]).unwrap();
     let failing = open(&patient(), &refusing(), &credentials());
     let unconfirmed = failing.subscribe(alpaca::trades(["AAPL"])).unwrap();
 

@@ -176,6 +176,7 @@ const ORDER: &[&[&str]] = &[
         "invalid",
         "names",
         "phase",
+        "plural",
         "process",
         "remedy",
         "resolver",

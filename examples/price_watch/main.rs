@@ -51,7 +51,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (venue, credentials, _sim) = arguments.stocks.open()?;
     let feed = Manager::new().open(&venue, &credentials)?;
     let watch = Watch {
-        book: feed.prices(&symbols)?,
+        book: feed.price_book(&symbols)?,
         feed,
         symbols,
         max_age: Duration::from_millis(arguments.max_age),

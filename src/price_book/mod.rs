@@ -42,7 +42,7 @@ use crate::{
     venue::Venue,
 };
 
-/// The newest quote and the last trade of each of its symbols, with their ages. Made by [`StreamHandle::prices`].
+/// The newest quote and the last trade of each of its symbols, with their ages. Made by [`StreamHandle::price_book`].
 ///
 /// Most bots do not want a stream, they want the price now, and the worst orders are those priced from a quote that was
 /// old without saying so. So nothing here is read without saying how old it may be, and what comes back says what it
@@ -85,7 +85,7 @@ use crate::{
 ///
 /// let sim = Sim::start(SimConfig::default())?;
 /// let feed = Manager::new().open(&sim.stocks(), &sim.credentials())?;
-/// let book = feed.prices(["AAPL", "MSFT"])?;
+/// let book = feed.price_book(["AAPL", "MSFT"])?;
 ///
 /// let (second, patience) = (Duration::from_secs(1), Duration::from_secs(10));
 /// let price = book.wait_price("AAPL", second, patience)?;
@@ -118,7 +118,7 @@ impl<V: Venue<Event = MarketEvent>> StreamHandle<V> {
     /// # Errors
     /// [`ErrorKind::InvalidTopic`] if the venue has no such symbols, for `*` (a book names its symbols), or the error the
     /// stream ended with.
-    pub fn prices<S: Into<Symbol>>(
+    pub fn price_book<S: Into<Symbol>>(
         &self,
         symbols: impl IntoIterator<Item = S>,
     ) -> Result<PriceBook> {
@@ -248,7 +248,7 @@ impl PriceBook {
     /// [`Reading::Cut`]. The venue is asked again for what it had refused.
     ///
     /// # Errors
-    /// Those of [`StreamHandle::prices`]; nothing is added then.
+    /// Those of [`StreamHandle::price_book`]; nothing is added then.
     pub fn add<S: Into<Symbol>>(&self, symbols: impl IntoIterator<Item = S>) -> Result<()> {
         let attached = &self.0.attached;
         // Before the table's own locks: a symbol that another thread was about to insert at the fork never comes.

@@ -649,7 +649,7 @@ fn who_was_told_of_the_end_gets_its_error_from_every_call() {
         let calls = [
             handle.wait_live(Duration::ZERO),
             handle.subscribe(alpaca::quotes(["A"])).map(drop),
-            handle.prices(["A"]).map(drop),
+            handle.price_book(["A"]).map(drop),
             quotes.add(alpaca::quotes(["B"])),
             quotes.remove(alpaca::quotes(["A"])),
             quotes.resubscribe(),

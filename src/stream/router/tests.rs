@@ -117,7 +117,7 @@ fn whatever_folds_is_told_of_a_loss_before_any_queue_is() {
         let mut bench = Bench::live_on(venue);
         let subscribe = |bench: &Bench| bench.handle().subscribe(alpaca::quotes(["KO"])).unwrap();
         let early = subscribe(&bench);
-        let book = bench.handle().prices(["KO"]).unwrap();
+        let book = bench.handle().price_book(["KO"]).unwrap();
         let witness = Arc::new(Witness {
             queues: Mutex::default(),
             stream: bench.shared(),

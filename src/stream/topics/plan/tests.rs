@@ -648,7 +648,7 @@ fn a_price_book_says_that_it_was_displaced_and_goes_on_when_it_is_back() {
         .bench
         .handle()
         .correlated("book")
-        .prices(["A"])
+        .price_book(["A"])
         .unwrap();
     story.0.settle();
     assert!(book.unconfirmed().is_empty());
@@ -773,7 +773,7 @@ fn a_refused_wildcard_teaches_nothing_in_whatever_order_it_comes() {
     let held = ["A", "B", "C"];
     for before in 0..=held.len() {
         for (budget, limit) in [
-            (SymbolBudget::learned(), "no limit known"),
+            (SymbolBudget::learned(), "plan's limit unknown"),
             (SymbolBudget::of(9), "of 9 symbols"),
         ] {
             for is_kept in [true, false] {
