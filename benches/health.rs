@@ -12,8 +12,9 @@ use std::time::Duration;
 
 use divan::Bencher;
 use trunkline::{
-    Manager, StreamHandle, Subscription, TradeEvent,
+    Manager, StreamHandle, Subscription,
     alpaca::{self, MarketData},
+    market::TradeEvent,
     sim::{Sim, SimConfig},
 };
 

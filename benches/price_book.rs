@@ -55,7 +55,7 @@ fn book(load: Load, symbols: usize) -> (Sim, PriceBook) {
         .unwrap();
     let others = (2..symbols).map(|number| format!("S{number}"));
     let book = feed
-        .prices(
+        .price_book(
             ["AAPL".to_owned(), "MSFT".to_owned()]
                 .into_iter()
                 .chain(others),

@@ -8,9 +8,9 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use clap::Parser;
 use trunkline::{
-    Channel, Config, Credentials, Declared, Endpoint, Manager, Notice, Payload, Phase, Symbol,
-    Topic, Topics, Update, select,
-    venue::{Context, Frame, Message, Request, Routed, Rules, Session, Venue, Verdict},
+    Channel, Config, Credentials, Declared, Endpoint, Manager, Notice, Phase, Symbol, Topic,
+    Topics, Update, select,
+    venue::{Context, Frame, Message, Payload, Request, Routed, Rules, Session, Venue, Verdict},
 };
 
 /// Echoes every message, for each case of an Autobahn fuzzing server.

@@ -6,7 +6,7 @@ use std::{io, io::Write as _, process::ExitCode, time::Duration};
 
 use clap::Parser;
 use trunkline::sim::{Sim, SimConfig};
-use trunkline::{Declared, Manager, Notice, Side, Update, alpaca, alpaca::Account, select};
+use trunkline::{Declared, Manager, Notice, Update, alpaca, alpaca::Account, order::Side, select};
 
 /// A simulator fills an order, cuts the line, and fills another one: what a bot is told, and what it has to do.
 ///

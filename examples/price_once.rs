@@ -34,7 +34,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let symbol = &arguments.symbol;
     let (venue, credentials, _sim) = arguments.source.open(&[symbol])?;
     let feed = Manager::new().open(&venue, &credentials)?;
-    let book = feed.prices([symbol])?;
+    let book = feed.price_book([symbol])?;
 
     let max_age = Duration::from_millis(arguments.max_age);
     let (started, within) = (Instant::now(), Duration::from_secs(arguments.within));

@@ -16,11 +16,12 @@ use clap::{Parser, ValueEnum};
 use serde::Serialize;
 use trunkline::{
     Config, Declared, Dropped, Endpoint, Event, Gap, Manager, MarketEvent, Notice, OrderUpdate,
-    Payload, Phase, StreamHandle, Subscription, Symbol, Topics, Unparsed, Update,
+    Phase, StreamHandle, Subscription, Symbol, Topics, Update,
     alpaca::{self, Account, Codec, CryptoFeed, Feed, MarketData, OptionFeed, OrderUpdates},
     crossbeam_channel::Receiver,
+    event::Unparsed,
     select,
-    venue::{Routed, Venue},
+    venue::{Payload, Routed, Venue},
 };
 
 /// Prints each update of a stream as one JSON object per line, whatever it is: `kind` is event, gap, dropped,

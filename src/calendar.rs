@@ -51,7 +51,7 @@ pub enum TradingSession {
 /// # Examples
 /// The day before Independence Day is a half day, and nothing trades until the evening of the holiday:
 /// ```
-/// use trunkline::{Calendar, Timestamp, TradingSession};
+/// use trunkline::{Timestamp, calendar::{Calendar, TradingSession}};
 ///
 /// let calendar = Calendar::us_equities();
 /// let noon: Timestamp = "2028-07-03T12:00:00-04:00".parse()?;
@@ -106,7 +106,7 @@ impl Calendar {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::{Calendar, Timestamp};
+    /// use trunkline::{Timestamp, calendar::Calendar};
     /// let calendar = Calendar::us_equities().with_holiday(2026, 10, 14)?;
     /// let noon: Timestamp = "2026-10-14T12:00:00-04:00".parse()?;
     /// assert!(!calendar.is_trading_day(noon));
@@ -127,7 +127,7 @@ impl Calendar {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::{Calendar, Timestamp, TradingSession};
+    /// use trunkline::{Timestamp, calendar::{Calendar, TradingSession}};
     /// let calendar = Calendar::us_equities().with_early_close(2026, 10, 14, 14, 30)?;
     /// let close: Timestamp = "2026-10-14T14:30:00-04:00".parse()?;
     /// assert_eq!(calendar.session_at(close), TradingSession::AfterHours);
@@ -160,7 +160,7 @@ impl Calendar {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::{Calendar, Timestamp, TradingSession};
+    /// use trunkline::{Timestamp, calendar::{Calendar, TradingSession}};
     /// let calendar = Calendar::us_equities().with_regular_day(2026, 12, 24)?;
     /// let afternoon: Timestamp = "2026-12-24T15:00:00-05:00".parse()?;
     /// assert_eq!(calendar.session_at(afternoon), TradingSession::Regular);
@@ -179,7 +179,7 @@ impl Calendar {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::{Calendar, Timestamp};
+    /// use trunkline::{Timestamp, calendar::Calendar};
     /// let calendar = Calendar::us_equities()
     ///     .with_holiday(2029, 1, 1)? // and so on
     ///     .with_known_through(2029, 12, 31)?;
@@ -204,7 +204,7 @@ impl Calendar {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::Calendar;
+    /// use trunkline::calendar::Calendar;
     /// let until = Calendar::us_equities().known_until();
     /// assert_eq!(until, Some("2028-12-31T20:00:00-05:00".parse()?));
     /// # Ok::<(), trunkline::Error>(())
@@ -260,7 +260,7 @@ impl Calendar {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::Calendar;
+    /// use trunkline::calendar::Calendar;
     /// let calendar = Calendar::us_equities();
     /// assert!(!calendar.is_trading_day("2025-01-09T12:00:00-05:00".parse()?)); // a day of mourning
     /// assert!(calendar.is_trading_day("2025-01-10T21:00:00-05:00".parse()?));
@@ -308,7 +308,7 @@ impl Calendar {
     /// From Friday 15:59 to Monday 09:31, two minutes of regular trading went by:
     /// ```
     /// use std::time::Duration;
-    /// use trunkline::{Calendar, TradingSession};
+    /// use trunkline::{calendar::{Calendar, TradingSession}};
     ///
     /// let friday = "2026-03-06T15:59:00-05:00".parse()?;
     /// let monday = "2026-03-09T09:31:00-04:00".parse()?;

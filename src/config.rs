@@ -1,12 +1,14 @@
-//! Every knob, its unit and its default.
+//! Settings: each with its meaning, its unit and its default. [`Config`] holds them, and each [`Manager`](crate::Manager) has one.
 
 use std::time::Duration;
 
 use crate::{
     error::{Error, Result, SettingDifference},
-    proxy::Proxy,
-    resolver::Resolver,
     topic::{Overflow, QueueLimit},
+};
+pub use crate::{
+    proxy::{Proxy, ProxyServer},
+    resolver::Resolver,
 };
 
 /// The configuration of a [`Manager`](crate::Manager).

@@ -7,7 +7,6 @@ mod redaction;
 
 use std::{
     borrow::Cow,
-    ffi::OsString,
     fmt,
     io::Read,
     path::{Path, PathBuf},
@@ -63,26 +62,25 @@ impl Credentials {
         Self::store(b"", b"")
     }
 
-    /// Reads `APCA_API_KEY_ID` and `APCA_API_SECRET_KEY` from the environment.
+    /// Reads the key id and the secret from two variables of the environment, by their names.
     ///
     /// The environment keeps its own copy for the life of the process, out of reach of any wiping; where that matters,
     /// use [`from_file`](Self::from_file) or [`from_reader`](Self::from_reader).
     ///
     /// # Errors
-    /// Names the missing variable, and the variable of another SDK if one is set.
-    pub fn from_env() -> Result<Self, CredentialsFault> {
-        let key = variable(
-            KEY_VARIABLE,
-            &["ALPACA_API_KEY", "ALPACA_API_KEY_ID", "APCA_API_KEY"],
-        )?;
-        let secret = variable(
-            SECRET_VARIABLE,
-            &[
-                "ALPACA_SECRET_KEY",
-                "ALPACA_API_SECRET_KEY",
-                "APCA_API_SECRET",
-            ],
-        )?;
+    /// Names the variable that is not set, or says what is wrong with its value.
+    ///
+    /// # Examples
+    /// ```
+    /// use trunkline::Credentials;
+    /// let fault = Credentials::from_env_vars("MY_KEY", "MY_SECRET").unwrap_err();
+    /// assert!(fault.to_string().contains("MY_KEY"));
+    /// ```
+    pub fn from_env_vars(
+        key: &'static str,
+        secret: &'static str,
+    ) -> Result<Self, CredentialsFault> {
+        let (key, secret) = (variable(key)?, variable(secret)?);
         Self::new(key.as_str(), secret.as_str())
     }
 
@@ -474,10 +472,7 @@ fn check(field: &'static str, value: &[u8]) -> Result<(), CredentialsFault> {
     Err(fault)
 }
 
-fn variable(
-    name: &'static str,
-    elsewhere: &[&'static str],
-) -> Result<Zeroizing<String>, CredentialsFault> {
+fn variable(name: &'static str) -> Result<Zeroizing<String>, CredentialsFault> {
     match std::env::var(name) {
         Ok(value) => Ok(Zeroizing::new(value)),
         Err(std::env::VarError::NotUnicode(value)) => {
@@ -488,24 +483,13 @@ fn variable(
                 place: "somewhere",
             })
         }
-        Err(std::env::VarError::NotPresent) => {
-            let found = elsewhere.iter().copied().find(|other| is_set(other));
-            Err(CredentialsFault::NotSet {
-                variable: name,
-                found,
-            })
-        }
+        Err(std::env::VarError::NotPresent) => Err(CredentialsFault::NotSet {
+            variable: name,
+            found: None,
+        }),
     }
 }
 
-/// What it is set to may be a secret, too, and is wiped.
-fn is_set(name: &str) -> bool {
-    let value = std::env::var_os(name).map(OsString::into_encoded_bytes);
-    value.map(Zeroizing::new).is_some()
-}
-
-const KEY_VARIABLE: &str = "APCA_API_KEY_ID";
-const SECRET_VARIABLE: &str = "APCA_API_SECRET_KEY";
 /// A private key of 4,096 bits in PEM has some 3,300 bytes.
 const MAX_LEN: usize = 4_096;
 /// What a file of settings or a word processor puts around values. No venue's keys begin or end so.

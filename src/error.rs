@@ -1,8 +1,17 @@
 //! The one error type: what was being done, to which stream, in which phase, why, and what to do about it.
 //!
-//! `kind.rs` says what can go wrong, `words.rs` what it is called and what to do about it, and this file prints it. Foreign
-//! errors come in through private functions and leave only as [`source`](std::error::Error::source), so that no other crate's
-//! type is part of a variant.
+//! | you ask | by |
+//! |---|---|
+//! | what went wrong, for a decision | [`Error::kind`], an [`ErrorKind`] to match on |
+//! | whether trying again can help | [`Error::is_retryable`] |
+//! | what to do | [`Error::remedy`] for a program, [`Error::advice`] for a person; the text has it, too |
+//! | what to count it as | [`Error::code`]: a short name that stays |
+//! | of which stream, in which phase, for whom | [`Error::at`], [`stream`](Error::stream), [`phase`](Error::phase), [`correlation`](Error::correlation) |
+//! | what a venue said | the [`Rejection`] in the kind |
+//!
+//! Errors of other crates are never part of a kind: they are the [`source`](std::error::Error::source).
+
+// `kind.rs` says what can go wrong, `words.rs` what it is called and what to do about it, and this file prints it.
 
 mod kind;
 mod proxy;
@@ -29,7 +38,7 @@ use crate::{
 };
 pub use crate::{
     credentials::CredentialsFault, invalid::InvalidValue, key::EndpointFault, remedy::Remedy,
-    source::Source,
+    source::Source, symbol_budget::BudgetHolder,
 };
 
 /// `Result` with this crate's [`Error`].

@@ -1,4 +1,14 @@
-//! What a subscriber receives: events, and a declaration for everything that is not there.
+//! What a subscription receives: [`Update`]s. Each is an [`Event`], or declares what is not there.
+//!
+//! | update | means |
+//! |---|---|
+//! | [`Update::Event`] | an event, with the instant at which it was read and the number of its connection |
+//! | [`Update::Gap`] | the connection broke: events may be missing from here on, until [`Notice::Resumed`] |
+//! | [`Update::Dropped`] | this reader was too slow, and so many events of its own were dropped here |
+//! | [`Update::Notice`] | nothing is missing, but something should be known: a topic was confirmed or refused, an item was [`Unparsed`] |
+//! | [`Update::Ended`] | nothing follows, and [`EndReason`] says why |
+//!
+//! All but events come as [`Declared`]: with the stream, and the correlation id of the subscription.
 
 mod origin;
 
@@ -250,9 +260,9 @@ impl<T: fmt::Display> fmt::Display for Event<T> {
 ///
 /// # Examples
 /// ```
-/// let odd: trunkline::OddFields = ["event_id", "order.hwm"].into_iter().collect();
+/// let odd: trunkline::event::OddFields = ["event_id", "order.hwm"].into_iter().collect();
 /// assert_eq!(odd.to_string(), "event_id order.hwm");
-/// assert!(trunkline::OddFields::default().is_empty());
+/// assert!(trunkline::event::OddFields::default().is_empty());
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct OddFields(Option<Arc<[Box<str>]>>);

@@ -1,4 +1,10 @@
-//! Health: plain snapshots, without a secret and without a lock held anywhere.
+//! Health: what a stream is doing, and how it fares. Plain snapshots, without a secret, that cost no stream anything.
+//!
+//! | you have | and get |
+//! |---|---|
+//! | a [`StreamHandle`](crate::StreamHandle) | [`Health`] by [`health`](crate::StreamHandle::health) |
+//! | a [`Subscription`](crate::Subscription) | [`SubscriptionHealth`], and its stream's [`Health`] |
+//! | a [`Manager`](crate::Manager) | [`ManagerHealth`]: all streams of the process |
 
 use std::{fmt, time::Duration};
 
@@ -6,10 +12,10 @@ use crate::{
     correlation::{CorrelationId, Note},
     key::StreamKey,
     phase::{NextAttempt, Phase},
-    resolver::PendingLookup,
-    symbol_budget::BudgetUse,
+    plural::Plural,
     topic::{Bytes, Overflow, Topic, list},
 };
+pub use crate::{resolver::PendingLookup, symbol_budget::BudgetUse};
 
 /// What a stream is doing, and how it fares. Consistent within each group of fields.
 #[derive(Clone, Debug)]
@@ -34,7 +40,7 @@ pub struct Health {
     /// When the next attempt is due.
     pub next_attempt_in: Option<Duration>,
     /// When the stream gives up, if the venue goes on refusing credentials that it accepted before: see
-    /// [`Backoff::credentials_patience`](crate::Backoff::credentials_patience).
+    /// [`Backoff::credentials_patience`](crate::config::Backoff::credentials_patience).
     pub gives_up_in: Option<Duration>,
     /// How many connections became live; the newest is this one.
     pub epoch: u64,
@@ -150,7 +156,7 @@ pub struct SubscriptionHealth {
     /// How many may wait.
     pub capacity: usize,
     /// The bytes of the events that wait. What the reader has taken out counts in whole until it is read to its end. See
-    /// [`QueueLimit::bytes`](crate::QueueLimit::bytes) for what is counted.
+    /// [`QueueLimit::bytes`](crate::stream::QueueLimit::bytes) for what is counted.
     pub bytes_queued: usize,
     /// How many bytes may wait.
     pub capacity_bytes: usize,
@@ -186,13 +192,13 @@ impl fmt::Display for Health {
         }
         write!(
             f,
-            "; connection {}, {} leases, {} of {} topics confirmed, {} messages, {} events",
+            "; connection {}, {}, {} of {} confirmed, {}, {}",
             self.epoch,
-            self.leases,
+            Plural::of(self.leases, "lease"),
             self.topics_confirmed,
-            self.topics_wanted,
-            self.counters.messages,
-            self.counters.events
+            Plural::of(self.topics_wanted, "topic"),
+            Plural(self.counters.messages, "message"),
+            Plural(self.counters.events, "event"),
         )?;
         if !self.topics_missing.is_empty() {
             write!(f, ", missing {}", list(&self.topics_missing))?;
@@ -241,7 +247,8 @@ impl fmt::Display for SubscriptionHealth {
             self.lag
         )?;
         if self.topics_pending > 0 {
-            write!(f, ", {} topics unanswered", self.topics_pending)?;
+            let topics = Plural::of(self.topics_pending, "topic");
+            write!(f, ", {topics} unanswered")?;
         }
         Ok(())
     }

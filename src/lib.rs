@@ -68,9 +68,9 @@
 //! until it ends: never two connections. [`Manager::health`] shows it.
 //!
 //! # Reconnects and gaps
-//! A stream reconnects for ever, with exponential backoff and full jitter ([`Backoff`]). What ends it is what trying
+//! A stream reconnects for ever, with exponential backoff and full jitter ([`config::Backoff`]). What ends it is what trying
 //! again cannot mend: credentials, or a plan without the feed, that the venue never accepted on this stream, or has
-//! refused again for [`Backoff::credentials_patience`]; and, as long as it was never live, a wrong URL or certificate.
+//! refused again for [`config::Backoff::credentials_patience`]; and, as long as it was never live, a wrong URL or certificate.
 //! At a loss every subscription gets [`Update::Gap`] at once, behind what had been read before; when the
 //! venue has answered for all of its topics again, [`Notice::Resumed`]. The venue replays nothing, and neither does
 //! trunkline: between the two, refill by REST if you need to.
@@ -88,7 +88,7 @@
 //! ([`Topics::queue`]), and beside it a bound in bytes ([`Topics::queue_bytes`]). A reader that is too slow loses events
 //! of its own, is told so where the hole is ([`Update::Dropped`]), and delays neither the socket nor another reader. Of order updates none may be lost: their
 //! subscriptions end in place of dropping, and other policies are refused ([`ErrorKind::LossyQueue`]). What sharing costs, and what the knobs
-//! trade, is on the page [`performance`].
+//! trade, is on the page [`guide::performance`].
 //!
 //! # Whose operation it was
 //! A stream is shared, and what happens to it concerns many. `correlated("order-7")` on a [`Manager`], a
@@ -204,23 +204,24 @@ pub mod alpaca;
 mod ambient;
 mod attempts;
 mod backoff;
-mod calendar;
+pub mod calendar;
 mod clock;
-mod config;
+pub mod config;
 mod correlation;
 mod credentials;
-mod error;
-mod event;
-mod health;
+pub mod error;
+pub mod event;
+pub mod guide;
+pub mod health;
 mod invalid;
 mod key;
 mod manager;
-mod market;
+pub mod market;
 mod names;
-mod order;
-pub mod performance;
+pub mod order;
 mod phase;
-mod price;
+mod plural;
+pub mod price;
 mod price_book;
 mod process;
 mod proxy;
@@ -230,7 +231,7 @@ mod resolver;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod source;
-mod stream;
+pub mod stream;
 mod symbol_budget;
 mod sync;
 pub mod testing;
@@ -242,43 +243,22 @@ pub mod venue;
 
 pub(crate) use self::record::record;
 pub use self::{
-    calendar::{Calendar, TradingSession},
-    config::{Backoff, Config, Roots},
+    config::Config,
     correlation::CorrelationId,
     credentials::{Credentials, Fingerprint},
-    error::{
-        At, CredentialsFault, Doing, EndpointFault, Error, ErrorKind, InvalidValue, Missed,
-        ProxyAnswer, ProxyFault, Rejection, RejectionCode, RejectionKind, Remedy, Result,
-        SettingDifference, Source,
-    },
-    event::{
-        Concerns, Declared, Dropped, EndReason, Ended, Event, Gap, Notice, OddFields, Unparsed,
-        Update,
-    },
-    health::{CounterValues, Health, ManagerHealth, SubscriptionHealth},
+    error::{Error, ErrorKind, Result},
+    event::{Declared, Dropped, EndReason, Ended, Event, Gap, Notice, Update},
+    health::Health,
     key::{Endpoint, StreamKey},
     manager::{Manager, ShutdownGuard, StreamShutdown},
-    market::{
-        BARS, Bar, Code, Conditions, DAILY_BARS, IMBALANCES, Imbalance, Interval, LULDS, LuldBand,
-        MarketEvent, NEWS, News, ORDERBOOKS, OrderBookUpdate, PRICING, PerpetualPricing,
-        PriceLevel, QUOTES, Quote, STATUSES, Sides, Symbol, TRADES, Timestamp, TopOfBook, Trade,
-        TradeCancel, TradeCorrection, TradeEvent, TradingStatus, UPDATED_BARS, topics,
-    },
-    order::{
-        Amendment, AssetClass, Fill, LegFill, Order, OrderClass, OrderEvent, OrderStatus,
-        OrderType, OrderUpdate, PositionIntent, Side, TRADE_UPDATES, TimeInForce,
-    },
+    market::{Bar, MarketEvent, Quote, Symbol, Timestamp, Trade},
+    order::OrderUpdate,
     phase::Phase,
-    price::{Aged, BestPrice, Lack, LastTrade, NotFresh, Obstacle, PriceSource, Reading},
-    price_book::{Price, PriceBook},
-    proxy::{Proxy, ProxyServer},
-    resolver::{PendingLookup, Resolver},
-    stream::{
-        Drain, Iter, LineClosed, Phases, Ready, RecvError, RecvTimeoutError, StreamHandle,
-        Subscription, TryRecvError,
-    },
-    symbol_budget::{BudgetHolder, BudgetUse, Counts, SymbolBudget},
-    topic::{Channel, Overflow, Payload, QueueLimit, Topic, Topics},
+    price_book::{PriceBook, SymbolPrice},
+    proxy::Proxy,
+    stream::{RecvError, RecvTimeoutError, StreamHandle, Subscription, TryRecvError},
+    symbol_budget::{Counts, SymbolBudget},
+    topic::{Channel, Overflow, Topic, Topics},
 };
 pub use crossbeam_channel::{self, select};
 pub use rust_decimal::Decimal;

@@ -1,4 +1,8 @@
-//! Orders and what happens to them. Values, which know nothing of how they came here.
+//! Orders and what happens to them.
+//!
+//! A subscription to order updates receives [`OrderUpdate`]s: what happened ([`OrderEvent`], a fill among others), and the whole
+//! [`Order`] after it. The words of an order ([`Side`], [`OrderType`], [`TimeInForce`], [`OrderStatus`] and others) are types
+//! of their own; a word that this version does not know is kept as the venue wrote it.
 //!
 //! Prices and quantities are exact decimals; times are UTC, whatever offset the venue wrote them with.
 

@@ -1,4 +1,12 @@
-//! What a price book answers: values that know their age, or why there is none. No clock and no locks here.
+//! What a [`PriceBook`](crate::PriceBook) answers: values that know their age, or why there is none.
+//!
+//! | you ask for | you get |
+//! |---|---|
+//! | the last trade | [`Reading`] of [`LastTrade`] |
+//! | bid and ask | [`Reading`] of [`TopOfBook`](crate::market::TopOfBook) |
+//! | the best price that there is | [`Aged`] [`BestPrice`], with its [`PriceSource`] |
+//!
+//! A [`Reading`] is fresh, or says why it is not: a [`Lack`], and the [`Obstacle`] behind it. [`NotFresh`] is that as an error.
 
 use std::{
     fmt,
@@ -28,7 +36,7 @@ pub enum Reading<T> {
     /// is. The first value of the new connection ends this.
     Cut(Aged<T>),
     /// Something came after this value that could not be read, and that may have been a later one: see
-    /// [`Unparsed::concerns`](crate::Unparsed::concerns). The next value that can be read ends this.
+    /// [`Unparsed::concerns`](crate::event::Unparsed::concerns). The next value that can be read ends this.
     Missed(Aged<T>),
     /// There is no value, and never was, or the only one was taken back.
     Never(NotFresh),

@@ -37,7 +37,7 @@ pub enum Proxy {
 ///
 /// # Examples
 /// ```
-/// use trunkline::{Config, Proxy, ProxyServer};
+/// use trunkline::{Config, Proxy, config::ProxyServer};
 /// let mut config = Config::default();
 /// let proxy: ProxyServer = "http://proxy.example.com:3128".parse()?;
 /// config.proxy = Proxy::At(proxy.login("me", "not-a-real-password")?);

@@ -15,7 +15,7 @@ use std::{
 /// # Examples
 /// Addresses that are known beforehand:
 /// ```
-/// use trunkline::{Config, Resolver};
+/// use trunkline::{Config, config::Resolver};
 /// let mut config = Config::default();
 /// config.resolver = Resolver::new(|_host, port| Ok(vec![([192, 0, 2, 7], port).into()]));
 /// ```

@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::{correlation::CorrelationId, invalid::InvalidValue};
+use crate::{correlation::CorrelationId, invalid::InvalidValue, plural::Plural};
 
 /// A plan's limit on what one connection may be subscribed to, which a stream keeps to by itself.
 ///
@@ -104,11 +104,11 @@ impl fmt::Display for Counts {
 impl Counts {
     /// So many of them.
     pub(crate) fn number(self, number: usize) -> String {
-        match (self, number) {
-            (Self::Symbols, 1) => "1 symbol".to_owned(),
-            (Self::Topics, 1) => "1 topic".to_owned(),
-            _ => format!("{number} {self}"),
-        }
+        let one = match self {
+            Self::Symbols => "symbol",
+            Self::Topics => "topic",
+        };
+        Plural::of(number, one).to_string()
     }
 }
 
@@ -144,8 +144,12 @@ pub struct BudgetUse {
 impl fmt::Display for BudgetUse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.limit {
-            Some(limit) => write!(f, "{} of {limit} {}", self.used, self.counts),
-            None => write!(f, "{} {}, no limit known", self.used, self.counts),
+            Some(limit) => write!(f, "{} of {}", self.used, self.counts.number(limit)),
+            None => write!(
+                f,
+                "{} in use, plan's limit unknown",
+                self.counts.number(self.used)
+            ),
         }
     }
 }

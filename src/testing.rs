@@ -47,9 +47,8 @@
 //! One that subscribes for itself, by the handle of a stream:
 //! ```
 //! use trunkline::{
-//!     EndReason, Result, StreamHandle, Subscription, TradeEvent,
-//!     alpaca::{self, Feed, MarketData},
-//!     testing,
+//!     EndReason, Result, StreamHandle, Subscription, testing,
+//!     alpaca::{self, Feed, MarketData}, market::TradeEvent,
 //! };
 //!
 //! struct Counter {
@@ -83,7 +82,7 @@
 //! ```
 //! Orders, from the first report to the last fill:
 //! ```
-//! use trunkline::{OrderEvent, Side, alpaca, testing};
+//! use trunkline::{alpaca, testing, order::{OrderEvent, Side}};
 //! let (account, updates) = testing::subscription(alpaca::orders());
 //! let order = testing::order("KO", Side::Buy, 100);
 //! account.event(testing::order_update(&order, OrderEvent::New));
@@ -102,7 +101,7 @@ pub use self::values::{
 };
 #[cfg(doc)]
 use crate::Decimal;
-pub use crate::stream::TestFeed;
+pub use crate::stream::in_memory::TestFeed;
 use crate::{
     credentials::Credentials,
     key::Endpoint,

@@ -160,7 +160,7 @@ pub trait Routed: Clone + Send + Sync + 'static {
     }
 
     /// How many bytes it keeps outside of itself, for the bound in bytes of the queues that it waits in
-    /// ([`QueueLimit::bytes`](crate::QueueLimit::bytes)). Only what may be large has to be counted, such as the levels of an
+    /// ([`QueueLimit::bytes`](crate::stream::QueueLimit::bytes)). Only what may be large has to be counted, such as the levels of an
     /// order book or the text of an article. Asked once for each event, on the stream's thread: add up lengths, and no more.
     /// By default zero, and the event counts with its own size alone.
     fn heap_size(&self) -> usize {
@@ -265,7 +265,7 @@ impl<T: Payload> Topics<T> {
     /// symbol that is named, and on a wildcard as a whole. Whatever other topics bring says nothing of one that is mute. The
     /// line is probed then. If it answers, and the topic stays mute, that topic alone is asked for again, which its readers are
     /// told by a [`Gap`](crate::Gap) that names it. If that does not help, the connection is replaced: once a day for a
-    /// topic of which its successor brings nothing either, and not at all beyond the [calendar's](crate::Calendar) table, since
+    /// topic of which its successor brings nothing either, and not at all beyond the [calendar's](crate::calendar::Calendar) table, since
     /// the market may be closed. By default only what the venue itself expects is, and that topics which were busy go on
     /// ([`Venue::has_rhythm`](crate::venue::Venue::has_rhythm)): for quiet symbols no such time can be named. Less than a second
     /// counts as a second.

@@ -19,8 +19,9 @@
 //! ```
 //! # use std::time::Duration;
 //! use trunkline::{
-//!     Channel, Credentials, Endpoint, Manager, Payload, Symbol, Topic, Topics, Unparsed, Update,
-//!     venue::{Context, Frame, Message, Request, RequestId, Routed, Rules, Session, Venue, Verb},
+//!     Channel, Credentials, Endpoint, Manager, Symbol, Topic, Topics, Update,
+//!     event::Unparsed,
+//!     venue::{Payload, Context, Frame, Message, Request, RequestId, Routed, Rules, Session, Venue, Verb},
 //! };
 //!
 //! const PRICES: Channel = Channel::new("prices");
@@ -142,7 +143,7 @@ pub use self::{
     rules::Rules,
     secret::{Piece, SecretMessage},
 };
-pub use crate::topic::Routed;
+pub use crate::topic::{Payload, Routed};
 use crate::{
     calendar::Calendar,
     credentials::Credentials,

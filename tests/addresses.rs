@@ -24,8 +24,9 @@ use common::{
 use parking_lot::Mutex;
 use support::logger::{install, records, wait_for};
 use trunkline::{
-    Config, ErrorKind, Phase, Resolver, StreamHandle,
+    Config, ErrorKind, Phase, StreamHandle,
     alpaca::MarketData,
+    config::Resolver,
     sim::{Sim, SimConfig},
 };
 

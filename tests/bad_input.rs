@@ -24,8 +24,8 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use trunkline::{
-    Config, Declared, EndReason, Error, ErrorKind, MarketEvent, Notice, Phase, Remedy, Roots,
-    Topics, TradeEvent, Unparsed, Update, alpaca, alpaca::MarketData,
+    Config, Declared, EndReason, Error, ErrorKind, MarketEvent, Notice, Phase, Topics, Update,
+    alpaca, alpaca::MarketData, config::Roots, error::Remedy, event::Unparsed, market::TradeEvent,
 };
 
 /// What every error must tell, and how it must read.

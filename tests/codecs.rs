@@ -16,9 +16,9 @@ use common::{GENEROUS, Line, Peer, credentials, patient};
 use crossbeam_channel::Receiver;
 use serde_json::{Value, json};
 use trunkline::{
-    Decimal, Declared, ErrorKind, Manager, MarketEvent, Notice, Payload, Subscription, Topics,
-    Update,
+    Decimal, Declared, ErrorKind, Manager, MarketEvent, Notice, Subscription, Topics, Update,
     alpaca::{self, Codec, MarketData},
+    venue::Payload,
 };
 use tungstenite::{
     Message,

@@ -21,8 +21,9 @@ use support::{
 };
 use trunkline::{
     Declared, EndReason, Error, Manager, MarketEvent, Notice, Overflow, Phase, StreamHandle,
-    Subscription, TradeEvent, Update,
+    Subscription, Update,
     alpaca::{self, Account, MarketData},
+    market::TradeEvent,
     sim::Accept,
     testing,
 };
@@ -181,7 +182,7 @@ fn each_error_says_whose_operation_got_it() {
         panic!("no refusal");
     };
     is(error, "refused", "second", live);
-    let book = order.prices(["AAPL", "TSLA"]).unwrap();
+    let book = order.price_book(["AAPL", "TSLA"]).unwrap();
     let refused = book.wait_fresh("TSLA", WAIT, WAIT).unwrap_err();
     is(refused, "refused", "order", live);
     let (_, refusal) = book.unconfirmed().swap_remove(0);
@@ -189,7 +190,7 @@ fn each_error_says_whose_operation_got_it() {
     let stale = book.best_price("NVDA", WAIT).unwrap_err();
     is(stale, "not_fresh", "order", None);
     is(book.add(["*"]).unwrap_err(), "invalid_topic", "order", None);
-    let wild = order.prices(["*"]).unwrap_err();
+    let wild = order.price_book(["*"]).unwrap_err();
     is(wild, "invalid_topic", "order", live);
     let held = order.health().subscriptions.pop().unwrap();
     assert_eq!(held.correlation.unwrap().as_str(), "order");

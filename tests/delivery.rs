@@ -16,13 +16,17 @@ use std::{
 
 use support::{WAIT, credentials, eventually, quick, sim};
 use trunkline::{
-    Decimal, Declared, Drain, EndReason, Error, ErrorKind, Event, Iter, Manager, MarketEvent,
-    Notice, Overflow, Payload, Quote, RecvError, RejectionKind, StreamHandle, Subscription, Symbol,
-    Timestamp, Topics, Trade, TradeEvent, TryRecvError, Update,
+    Decimal, Declared, EndReason, Error, ErrorKind, Event, Manager, MarketEvent, Notice, Overflow,
+    Quote, RecvError, StreamHandle, Subscription, Symbol, Timestamp, Topics, Trade, TryRecvError,
+    Update,
     alpaca::{self, MarketData},
+    error::RejectionKind,
+    market::TradeEvent,
     select,
     sim::Sim,
+    stream::{Drain, Iter},
     testing,
+    venue::Payload,
 };
 
 // ------------------------------------------------------------------------------------------------------- what it takes

@@ -13,8 +13,8 @@ use std::{sync::Once, time::Duration};
 
 use common::{GENEROUS, credentials, quiet_sim, trade, until, until_no_thread};
 use trunkline::{
-    BARS, Config, DAILY_BARS, Error, ErrorKind, LULDS, Manager, MarketEvent, Phase, QUOTES,
-    STATUSES, TRADES, Topic, Topics, TradeEvent, Update, alpaca,
+    Config, Error, ErrorKind, Manager, MarketEvent, Phase, Topic, Topics, Update, alpaca,
+    market::{BARS, DAILY_BARS, LULDS, QUOTES, STATUSES, TRADES, TradeEvent},
     sim::{Fault, FaultKind, FaultScript, Sim, SimConfig},
     testing,
     venue::Rules,

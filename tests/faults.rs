@@ -27,9 +27,13 @@ use rustls::{
     pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer},
 };
 use trunkline::{
-    Calendar, Config, Credentials, Declared, EndReason, Error, ErrorKind, Notice, RejectionKind,
-    Resolver, StreamHandle, Subscription, TradeEvent, Update,
+    Config, Credentials, Declared, EndReason, Error, ErrorKind, Notice, StreamHandle, Subscription,
+    Update,
     alpaca::{self, MarketData},
+    calendar::Calendar,
+    config::Resolver,
+    error::RejectionKind,
+    market::TradeEvent,
     sim::{FaultKind, Sim, SimConfig},
 };
 use tungstenite::Message;

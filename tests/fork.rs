@@ -18,11 +18,12 @@ use std::{
 
 use fork::{Fork, fork, waitpid_nohang};
 use trunkline::{
-    EndReason, Error, ErrorKind, Manager, Phase, Phases, PriceBook, Quote, RecvTimeoutError,
-    StreamHandle, Subscription, Update,
+    EndReason, Error, ErrorKind, Manager, Phase, PriceBook, Quote, RecvTimeoutError, StreamHandle,
+    Subscription, Update,
     alpaca::{self, MarketData},
     crossbeam_channel::{self, select},
     sim::{Sim, SimConfig},
+    stream::Phases,
 };
 
 const LONG: Duration = Duration::from_secs(20);
@@ -55,7 +56,7 @@ fn a_forked_child_gets_typed_errors_and_the_parent_keeps_its_line() {
         feed.subscribe(topics()).unwrap(),
     );
     quotes.wait_confirmed(LONG).unwrap();
-    let book = feed.prices(["AAPL", "MSFT"]).unwrap();
+    let book = feed.price_book(["AAPL", "MSFT"]).unwrap();
     let phases = feed.phases();
     let held = Held {
         manager,
@@ -196,7 +197,7 @@ fn check(held: Held, venue: &MarketData, credentials: &trunkline::Credentials) {
         Err(ErrorKind::Forked)
     ));
     assert!(matches!(
-        feed.prices(["KO"]).as_ref().map_err(Error::kind),
+        feed.price_book(["KO"]).as_ref().map_err(Error::kind),
         Err(ErrorKind::Forked)
     ));
     assert_eq!(feed.health().phase, Phase::Ended);

@@ -21,11 +21,12 @@ use common::{
 };
 use parking_lot::Mutex;
 use trunkline::{
-    Channel, Config, Credentials, Doing, EndReason, Endpoint, Error, ErrorKind, Manager, Payload,
-    Phase, Proxy, RecvTimeoutError, Remedy, Resolver, StreamHandle, Subscription, Symbol, Topic,
-    Topics, Update,
+    Channel, Config, Credentials, EndReason, Endpoint, Error, ErrorKind, Manager, Phase, Proxy,
+    RecvTimeoutError, StreamHandle, Subscription, Symbol, Topic, Topics, Update,
     alpaca::{self, MarketData},
-    venue::{self, Context, Frame, Request, Routed},
+    config::Resolver,
+    error::{Doing, Remedy},
+    venue::{self, Context, Frame, Payload, Request, Routed},
 };
 use tungstenite::Message;
 
@@ -376,7 +377,7 @@ const STALLS: [Stall; 16] = [
 
 type Held = (
     StreamHandle<MarketData>,
-    Option<Subscription<trunkline::TradeEvent>>,
+    Option<Subscription<trunkline::market::TradeEvent>>,
 );
 
 /// A way to end a stream that is the only one of its manager.
@@ -578,7 +579,7 @@ fn a_thread_that_waits_for_a_stream_does_not_wake_up_either() {
     trades.wait_confirmed(GENEROUS).unwrap();
     let told = trades.recv_timeout(GENEROUS);
     assert!(matches!(told, Ok(Update::Notice(_))), "{told:?}");
-    let book = live.prices(["MSFT"]).unwrap();
+    let book = live.price_book(["MSFT"]).unwrap();
     let failing = open(&patient(), &refusing(), &credentials());
     let unconfirmed = failing.subscribe(alpaca::trades(["AAPL"])).unwrap();
 

@@ -23,8 +23,9 @@ use common::{
     stocks_at, until,
 };
 use trunkline::{
-    Config, Credentials, ErrorKind, Manager, Phase, Proxy, Resolver, Roots,
+    Config, Credentials, ErrorKind, Manager, Phase, Proxy,
     alpaca::{self, Feed, MarketData},
+    config::{Resolver, Roots},
     crossbeam_channel,
     sim::{Sim, SimConfig},
 };

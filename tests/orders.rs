@@ -14,8 +14,9 @@ use common::{GENEROUS, Peer, Venue, credentials, patient, until};
 use crossbeam_channel::Receiver;
 use trunkline::{
     Config, Credentials, Decimal, Declared, EndReason, Endpoint, ErrorKind, Manager, Notice,
-    OrderEvent, OrderStatus, OrderUpdate, Overflow, Side, StreamHandle, Subscription, Update,
+    OrderUpdate, Overflow, StreamHandle, Subscription, Update,
     alpaca::{self, Account, Codec, OrderUpdates},
+    order::{OrderEvent, OrderStatus, Side},
     sim::{Sim, SimConfig},
     testing,
 };

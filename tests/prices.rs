@@ -21,10 +21,12 @@ use std::{
 
 use common::{GENEROUS, Peer, credentials, patient, quiet_sim, until, until_no_thread};
 use trunkline::{
-    BARS, Channel, Concerns, Config, Credentials, Decimal, EndReason, Endpoint, Error, ErrorKind,
-    Lack, Manager, MarketEvent, Notice, Obstacle, Phase, PriceBook, PriceSource, QUOTES, Reading,
-    StreamHandle, TRADES, Topic, Trade, Unparsed,
+    Channel, Config, Credentials, Decimal, EndReason, Endpoint, Error, ErrorKind, Manager,
+    MarketEvent, Notice, Phase, PriceBook, StreamHandle, Topic, Trade,
     alpaca::{self, Feed, MarketData},
+    event::{Concerns, Unparsed},
+    market::{BARS, QUOTES, TRADES},
+    price::{Lack, Obstacle, PriceSource, Reading},
     sim::{Sim, SimConfig},
     testing,
     venue::{Context, Frame, Request, Session, Venue},
@@ -77,7 +79,7 @@ fn readers_see_whole_values_in_order_whatever_is_written() {
     config.output_limit = 1 << 30;
     let sim = Sim::start(config).unwrap();
     let feed = open(&sim, &credentials());
-    let book = feed.prices(SYMBOLS).unwrap();
+    let book = feed.price_book(SYMBOLS).unwrap();
     confirmed(&book);
     let is_done = AtomicBool::new(false);
     let seen = AtomicU64::new(0);
@@ -146,7 +148,7 @@ impl Drop for SetWhenDropped<'_> {
 fn a_thousand_threads_that_wait_are_all_let_go_by_one_quote_and_those_of_another_symbol_are_not() {
     let sim = quiet_sim();
     let feed = open(&sim, &credentials());
-    let book = feed.prices(["A", "B"]).unwrap();
+    let book = feed.price_book(["A", "B"]).unwrap();
     confirmed(&book);
     let ready = Barrier::new(1_001);
     thread::scope(|scope| {
@@ -174,7 +176,7 @@ fn a_thousand_threads_that_wait_are_all_let_go_by_one_quote_and_those_of_another
 fn a_cut_line_cuts_every_value_until_its_next_one() {
     let sim = quiet_sim();
     let feed = open(&sim, &credentials());
-    let book = feed.prices(["A", "B"]).unwrap();
+    let book = feed.price_book(["A", "B"]).unwrap();
     confirmed(&book);
     sim.send_raw(format!("[{},{}]", quote("A", 1), quote("B", 1)));
     for symbol in ["A", "B"] {
@@ -207,7 +209,7 @@ fn a_shutdown_ends_every_wait_at_once_and_leaves_nothing_fresh() {
     let credentials = credentials();
     let manager = Manager::new();
     let feed = manager.open(&sim.stocks(), &credentials).unwrap();
-    let book = feed.prices(["A", "B"]).unwrap();
+    let book = feed.price_book(["A", "B"]).unwrap();
     confirmed(&book);
     sim.send_raw(format!("[{}]", quote("A", 1)));
     book.wait_fresh("A", LONG, GENEROUS).unwrap();
@@ -228,7 +230,7 @@ fn a_shutdown_ends_every_wait_at_once_and_leaves_nothing_fresh() {
         Err(ErrorKind::Closed)
     ));
     assert!(matches!(
-        feed.prices(["C"]).as_ref().map_err(Error::kind),
+        feed.price_book(["C"]).as_ref().map_err(Error::kind),
         Err(ErrorKind::Closed)
     ));
 }
@@ -242,7 +244,7 @@ fn a_wait_that_times_out_names_the_phase_the_last_cause_and_the_next_attempt() {
     let venue = alpaca::stocks(Feed::Iex).at(endpoint.parse().unwrap());
     let manager = Manager::with_config(patient()).unwrap();
     let feed = manager.open(&venue, &credentials()).unwrap();
-    let book = feed.prices(["A"]).unwrap();
+    let book = feed.price_book(["A"]).unwrap();
     until("the first attempt has failed", || {
         feed.phase() == Phase::Waiting
     });
@@ -276,7 +278,7 @@ fn the_last_clone_ends_the_stream_and_a_symbols_handle_is_one() {
     let sim = quiet_sim();
     let credentials = credentials();
     let feed = open(&sim, &credentials);
-    let book = feed.prices(["A"]).unwrap();
+    let book = feed.price_book(["A"]).unwrap();
     let price = book.symbol("A").unwrap();
     let clone = book.clone();
     drop(feed);
@@ -345,7 +347,7 @@ fn what_could_not_be_read_makes_readings_not_fresh_until_their_next_event() {
         (Concerns::Nobody, &[]),
     ];
     let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
-    let book = handle.prices(["A", "B"]).unwrap();
+    let book = handle.price_book(["A", "B"]).unwrap();
     let unparsed = |concerns: &Concerns| {
         let unparsed = Unparsed::new(b"{}", "odd").concerning(concerns.clone());
         feed.notice(Notice::Unparsed(unparsed));
@@ -397,7 +399,7 @@ fn what_could_not_be_read_makes_readings_not_fresh_until_their_next_event() {
 #[test]
 fn an_amendment_does_not_make_up_for_what_could_not_be_read() {
     let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
-    let book = handle.prices(["A"]).unwrap();
+    let book = handle.price_book(["A"]).unwrap();
     feed.event(trade_event("A", 5));
     let concerns = Concerns::Topic(Topic::new(TRADES, "A"));
     feed.notice(Notice::Unparsed(
@@ -433,7 +435,7 @@ fn a_trade_that_may_have_been_amended_is_not_fresh() {
     ];
     for (traded, amended, expected) in names {
         let (feed, handle) = testing::line(alpaca::stocks(Feed::Iex));
-        let book = handle.prices(["A"]).unwrap();
+        let book = handle.price_book(["A"]).unwrap();
         let mut trade = trade_of("A", 5);
         let mut cancel = testing::cancel(&trade);
         (trade.id, trade.exchange) = (traded.0, traded.1.into());
@@ -516,7 +518,7 @@ fn a_book_of_a_venue_of_the_users_own_knows_of_what_that_could_not_read() {
     let feed = Manager::new()
         .open(&Words(endpoint), &credentials())
         .unwrap();
-    let book = feed.prices(["A", "B"]).unwrap();
+    let book = feed.price_book(["A", "B"]).unwrap();
     confirmed(&book);
     let is_missed = |symbol| matches!(book.quote(symbol, LONG), Reading::Missed(_));
     for (odd, misses_b) in [("quote A x", false), ("quote", true), ("what", true)] {
@@ -552,7 +554,7 @@ fn a_book_knows_a_symbol_by_every_spelling_that_the_venue_does() {
     let feed = Manager::new()
         .open(&Words(endpoint), &credentials())
         .unwrap();
-    let book = feed.prices(["ko", "KO"]).unwrap();
+    let book = feed.price_book(["ko", "KO"]).unwrap();
     assert_eq!(book.symbols(), ["KO"]);
     for spelling in ["ko", "KO", "Ko"] {
         book.wait_fresh(spelling, LONG, GENEROUS).unwrap();

@@ -23,8 +23,10 @@ use common::{
 use parking_lot::Mutex;
 use support::logger::{install, records};
 use trunkline::{
-    Config, Error, ErrorKind, Manager, Phase, Proxy, ProxyAnswer, ProxyFault, Remedy, Resolver,
-    StreamHandle, alpaca::MarketData,
+    Config, Error, ErrorKind, Manager, Phase, Proxy, StreamHandle,
+    alpaca::MarketData,
+    config::Resolver,
+    error::{ProxyAnswer, ProxyFault, Remedy},
 };
 
 const PASSWORD: &str = "hunter2/of the odd:kind";

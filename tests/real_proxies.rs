@@ -35,9 +35,11 @@ use common::{
 };
 use example::{Running, run};
 use trunkline::{
-    Config, Error, ErrorKind, Phase, Proxy, ProxyFault, Remedy, Resolver, Roots, StreamHandle,
+    Config, Error, ErrorKind, Phase, Proxy, StreamHandle,
     alpaca::MarketData,
+    config::{Resolver, Roots},
     crossbeam_channel,
+    error::{ProxyFault, Remedy},
     sim::{Sim, SimConfig},
 };
 

@@ -17,9 +17,10 @@ use support::{
     quick, sim,
 };
 use trunkline::{
-    Calendar, Config, Credentials, EndReason, ErrorKind, Health, Manager, MarketEvent, Phase,
-    StreamHandle, StreamKey, Update,
+    Config, Credentials, EndReason, ErrorKind, Health, Manager, MarketEvent, Phase, StreamHandle,
+    StreamKey, Update,
     alpaca::{self, Account, Feed, MarketData},
+    calendar::Calendar,
     sim::{Accept, Sim},
     testing,
 };

@@ -29,8 +29,9 @@ use common::{
 use parking_lot::Mutex;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use trunkline::{
-    Config, Error, Manager, Resolver, StreamHandle,
+    Config, Error, Manager, StreamHandle,
     alpaca::{self, MarketData},
+    config::Resolver,
     sim::{Sim, SimConfig, SimEvent},
 };
 

@@ -22,7 +22,8 @@ use std::{
 
 use common::{GENEROUS, credentials, hurried, ledger::Ledger, spawn};
 use trunkline::{
-    Config, EndReason, ErrorKind, Manager, Overflow, Subscription, TradeEvent, alpaca,
+    Config, EndReason, ErrorKind, Manager, Overflow, Subscription, alpaca,
+    market::TradeEvent,
     sim::{Sim, SimConfig},
 };
 

@@ -21,9 +21,9 @@ use common::{
 };
 use parking_lot::Mutex;
 use trunkline::{
-    Config, Credentials, EndReason, Error, ErrorKind, Manager, Resolver, Roots, StreamHandle,
-    Update,
+    Config, Credentials, EndReason, Error, ErrorKind, Manager, StreamHandle, Update,
     alpaca::{self, MarketData},
+    config::{Resolver, Roots},
     sim::{Accept, Sim, SimConfig},
 };
 

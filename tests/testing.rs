@@ -12,11 +12,14 @@ use std::{sync::Arc, thread, time::Duration};
 
 use support::WAIT;
 use trunkline::{
-    Config, Decimal, Declared, EndReason, ErrorKind, Manager, MarketEvent, Notice, OrderBookUpdate,
-    Overflow, Phase, Quote, Ready, RecvTimeoutError, Subscription, TryRecvError, Update,
+    Config, Decimal, Declared, EndReason, ErrorKind, Manager, MarketEvent, Notice, Overflow, Phase,
+    Quote, RecvTimeoutError, Subscription, TryRecvError, Update,
     alpaca::{self, Feed},
     crossbeam_channel::Receiver,
-    select, testing,
+    market::OrderBookUpdate,
+    select,
+    stream::Ready,
+    testing,
 };
 
 fn quote(symbol: &str, bid: i64) -> MarketEvent {

@@ -21,9 +21,11 @@ use common::{GENEROUS, Peer, credentials, spawn, until, until_no_thread};
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use trunkline::{
-    Calendar, Channel, Config, Credentials, Endpoint, Error, ErrorKind, Manager, Payload, Resolver,
-    StreamHandle, Symbol, SymbolBudget, Timestamp, Topic, Topics,
-    venue::{Context, Delivery, Frame, Message, Request, Routed, Rules, Session, Venue},
+    Channel, Config, Credentials, Endpoint, Error, ErrorKind, Manager, StreamHandle, Symbol,
+    SymbolBudget, Timestamp, Topic, Topics,
+    calendar::Calendar,
+    config::Resolver,
+    venue::{Context, Delivery, Frame, Message, Payload, Request, Routed, Rules, Session, Venue},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,9 +7,10 @@ use std::{error::Error as _, fs, io, process::ExitCode, time::Duration, time::In
 
 use anyhow::Context as _;
 use trunkline::{
-    Credentials, Endpoint, Error, ErrorKind, Notice, Remedy, Symbol,
+    Credentials, Endpoint, Error, ErrorKind, Notice, Symbol,
     alpaca::{self, Feed, MarketData},
     crossbeam_channel::{self as channel, Receiver},
+    error::Remedy,
     sim::{Sim, SimConfig},
 };
 

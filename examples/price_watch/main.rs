@@ -16,8 +16,11 @@ use std::{
 use clap::Parser;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyModifiers};
 use trunkline::{
-    EndReason, ErrorKind, Manager, Obstacle, Phase, PriceBook, Reading, StreamHandle,
-    alpaca::MarketData, crossbeam_channel as channel, select,
+    EndReason, ErrorKind, Manager, Phase, PriceBook, StreamHandle,
+    alpaca::MarketData,
+    crossbeam_channel as channel,
+    price::{Obstacle, Reading},
+    select,
 };
 
 use self::screen::Row;
@@ -48,7 +51,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (venue, credentials, _sim) = arguments.stocks.open()?;
     let feed = Manager::new().open(&venue, &credentials)?;
     let watch = Watch {
-        book: feed.prices(&symbols)?,
+        book: feed.price_book(&symbols)?,
         feed,
         symbols,
         max_age: Duration::from_millis(arguments.max_age),

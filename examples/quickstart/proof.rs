@@ -8,7 +8,8 @@ use std::{
 
 use anyhow::Context as _;
 use trunkline::{
-    Dropped, Gap, Health, Manager, MarketEvent, Payload, Quote, Symbol, TradeEvent, sim::Sim,
+    Dropped, Gap, Health, Manager, MarketEvent, Quote, Symbol, market::TradeEvent, sim::Sim,
+    venue::Payload,
 };
 
 use crate::common::{line_threads, settled};

@@ -26,9 +26,10 @@ use peak_alloc::PeakAlloc;
 use serde::Serialize;
 use trunkline::{
     Channel, Config, Credentials, Declared, EndReason, Error, ErrorKind, Manager, MarketEvent,
-    Notice, Overflow, QUOTES, StreamHandle, Subscription, Symbol, TRADES, Topics, Update,
+    Notice, Overflow, StreamHandle, Subscription, Symbol, Topics, Update,
     alpaca::{self, MarketData},
     crossbeam_channel::{self as channel, Sender},
+    market::{QUOTES, TRADES},
     select,
     sim::{FaultScript, Sim, SimConfig},
     venue::Rules,

@@ -288,7 +288,7 @@ impl<'a> Worker<'a> {
                     }
                 }
                 2 => {
-                    let book = self.handle.prices(["AAPL", "MSFT", "NVDA"]);
+                    let book = self.handle.price_book(["AAPL", "MSFT", "NVDA"]);
                     self.stage.check("prices", book);
                 }
                 3 => {

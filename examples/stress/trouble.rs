@@ -23,9 +23,10 @@ use std::{
 use parking_lot::Mutex;
 use trunkline::{
     Config, Credentials, EndReason, Endpoint, ErrorKind, Fingerprint, Manager, MarketEvent,
-    Overflow, Phase, Subscription, TradeEvent, Update,
+    Overflow, Phase, Subscription, Update,
     alpaca::{self, Feed, MarketData},
     crossbeam_channel::{self as channel, Receiver, Sender},
+    market::TradeEvent,
     sim::{Sim, SimConfig},
     venue::{Context, Frame, Request, Rules, Session, Venue},
 };

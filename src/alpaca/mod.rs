@@ -12,6 +12,7 @@
 //! Facts about the venue are from its public documentation ("WebSocket Stream", "Real-time Stock Data", "Real-time
 //! Crypto Data", "Real-time Option Data", "Real-time News") and from the code of its official SDKs.
 
+mod credentials;
 mod feed;
 mod market_data;
 mod order_updates;
@@ -24,6 +25,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 pub(crate) use self::feed::DataFeed;
 pub use self::{
+    credentials::credentials_from_env,
     feed::{Codec, CryptoFeed, Feed, OptionFeed},
     market_data::{MarketData, MarketDataSession},
     order_updates::{OrderUpdates, OrderUpdatesSession},

@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    At, Credentials, ProxyAnswer, ProxyFault, Rejection, StreamKey,
+    Credentials, StreamKey,
+    error::{At, ProxyAnswer, ProxyFault, Rejection},
     phase::{NextAttempt, Phase},
 };
 

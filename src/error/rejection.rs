@@ -21,7 +21,7 @@ impl Rejection {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::{Rejection, RejectionKind};
+    /// use trunkline::{error::{Rejection, RejectionKind}};
     /// let rejection = Rejection::new(RejectionKind::Temporary, "try again").with_code(-1003);
     /// assert!(rejection.code().is_some_and(|code| *code == -1003));
     /// assert_eq!(rejection.to_string(), "try again (-1003)");

@@ -4,7 +4,10 @@ use std::{collections::HashSet, io, mem::discriminant, path::PathBuf, time::Dura
 
 use super::*;
 use crate::{
-    Counts, Credentials, Lack, Obstacle, Overflow, Quote, Sides, Timestamp, TradingSession,
+    Counts, Credentials, Overflow, Quote, Timestamp,
+    calendar::TradingSession,
+    market::Sides,
+    price::{Lack, Obstacle},
     symbol_budget::BudgetHolder,
     topic::{Channel, Payload as _},
 };

@@ -1,10 +1,10 @@
 use super::*;
 use crate::{
-    Declared, MarketEvent, OrderUpdate, Quote, Remedy, TRADES,
+    Declared, MarketEvent, OrderUpdate, Quote,
     alpaca::{self, Feed},
     credentials::Credentials,
-    error::{Rejection, RejectionKind},
-    market::QUOTES,
+    error::{Rejection, RejectionKind, Remedy},
+    market::{QUOTES, TRADES},
     order::TRADE_UPDATES,
     phase::Phase,
     testing,

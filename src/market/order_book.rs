@@ -15,7 +15,7 @@ use super::{Code, Symbol, Timestamp};
 /// # Examples
 /// ```
 /// use std::collections::BTreeMap;
-/// use trunkline::{Decimal, OrderBookUpdate};
+/// use trunkline::{Decimal, market::OrderBookUpdate};
 ///
 /// /// The bids, by price.
 /// fn apply(bids: &mut BTreeMap<Decimal, Decimal>, update: &OrderBookUpdate) {

@@ -42,19 +42,19 @@ use crate::{
     venue::Venue,
 };
 
-/// The newest quote and the last trade of each of its symbols, with their ages. Made by [`StreamHandle::prices`].
+/// The newest quote and the last trade of each of its symbols, with their ages. Made by [`StreamHandle::price_book`].
 ///
 /// Most bots do not want a stream, they want the price now, and the worst orders are those priced from a quote that was
 /// old without saying so. So nothing here is read without saying how old it may be, and what comes back says what it
 /// is: see [`Reading`].
 ///
-/// Clones are the same book. It keeps its stream alive; the last clone that is dropped (every [`Price`] holds one)
+/// Clones are the same book. It keeps its stream alive; the last clone that is dropped (every [`SymbolPrice`] holds one)
 /// unsubscribes what nobody else wants, and if that was the last hold on the stream, waits for its end like a
 /// [`Subscription`](crate::Subscription).
 ///
 /// # What a reading costs
 /// No lock, no allocation, and the stream's thread is never held up: a reader copies a few words and looks whether they
-/// were replaced meanwhile. By name that takes a hash and a walk down a small tree; a [`Price`] goes without, for hot
+/// were replaced meanwhile. By name that takes a hash and a walk down a small tree; a [`SymbolPrice`] goes without, for hot
 /// loops.
 ///
 /// # Memory
@@ -81,11 +81,11 @@ use crate::{
 /// # Examples
 /// ```
 /// use std::time::Duration;
-/// use trunkline::{Manager, Reading, sim::{Sim, SimConfig}};
+/// use trunkline::{Manager, price::Reading, sim::{Sim, SimConfig}};
 ///
 /// let sim = Sim::start(SimConfig::default())?;
 /// let feed = Manager::new().open(&sim.stocks(), &sim.credentials())?;
-/// let book = feed.prices(["AAPL", "MSFT"])?;
+/// let book = feed.price_book(["AAPL", "MSFT"])?;
 ///
 /// let (second, patience) = (Duration::from_secs(1), Duration::from_secs(10));
 /// let price = book.wait_price("AAPL", second, patience)?;
@@ -118,7 +118,7 @@ impl<V: Venue<Event = MarketEvent>> StreamHandle<V> {
     /// # Errors
     /// [`ErrorKind::InvalidTopic`] if the venue has no such symbols, for `*` (a book names its symbols), or the error the
     /// stream ended with.
-    pub fn prices<S: Into<Symbol>>(
+    pub fn price_book<S: Into<Symbol>>(
         &self,
         symbols: impl IntoIterator<Item = S>,
     ) -> Result<PriceBook> {
@@ -204,9 +204,9 @@ impl PriceBook {
 
     /// One symbol of the book, to be read without looking it up again. `None` if the book does not have it.
     #[must_use]
-    pub fn symbol(&self, symbol: &str) -> Option<Price> {
+    pub fn symbol(&self, symbol: &str) -> Option<SymbolPrice> {
         let cell = self.cell(symbol).ok()?;
-        cell.is_member().then(|| Price {
+        cell.is_member().then(|| SymbolPrice {
             book: self.clone(),
             cell: Arc::clone(cell),
         })
@@ -248,7 +248,7 @@ impl PriceBook {
     /// [`Reading::Cut`]. The venue is asked again for what it had refused.
     ///
     /// # Errors
-    /// Those of [`StreamHandle::prices`]; nothing is added then.
+    /// Those of [`StreamHandle::price_book`]; nothing is added then.
     pub fn add<S: Into<Symbol>>(&self, symbols: impl IntoIterator<Item = S>) -> Result<()> {
         let attached = &self.0.attached;
         // Before the table's own locks: a symbol that another thread was about to insert at the fork never comes.
@@ -417,12 +417,12 @@ impl fmt::Debug for PriceBook {
 ///
 /// Once the symbol is removed from the book there is nothing to read, until it is added again.
 #[derive(Clone)]
-pub struct Price {
+pub struct SymbolPrice {
     book: PriceBook,
     cell: Arc<Cell>,
 }
 
-impl Price {
+impl SymbolPrice {
     /// The symbol.
     #[must_use]
     pub fn symbol(&self) -> &Symbol {
@@ -469,9 +469,11 @@ impl Price {
     }
 }
 
-impl fmt::Debug for Price {
+impl fmt::Debug for SymbolPrice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Price").field(&self.cell.symbol).finish()
+        f.debug_tuple("SymbolPrice")
+            .field(&self.cell.symbol)
+            .finish()
     }
 }
 

@@ -11,8 +11,10 @@ use std::{
 
 use super::*;
 use crate::{
-    EndReason, Phase, PriceSource, Sides,
+    EndReason, Phase,
     clock::Moment,
+    market::Sides,
+    price::PriceSource,
     stream::tests::{AUTHENTICATED, Bench, CONNECTED, quote},
     transport::memory::Dice,
 };
@@ -60,7 +62,7 @@ fn cancel(symbol: &str, id: u64) -> String {
 /// A live line with a book of these symbols, confirmed.
 fn book_of(symbols: &[&str]) -> (Bench, PriceBook) {
     let mut bench = Bench::live();
-    let book = bench.handle().prices(symbols.iter().copied()).unwrap();
+    let book = bench.handle().price_book(symbols.iter().copied()).unwrap();
     bench.step();
     bench.say(&listed(symbols));
     (bench, book)
@@ -136,7 +138,7 @@ fn spawn<T: Send + 'static>(body: impl FnOnce() -> T + Send + 'static) -> JoinHa
 #[test]
 fn a_value_says_how_old_it_is_and_what_may_be_made_of_it() {
     let mut bench = Bench::live();
-    let book = bench.handle().prices(["AAPL", "MSFT"]).unwrap();
+    let book = bench.handle().price_book(["AAPL", "MSFT"]).unwrap();
     let unconfirmed = "never: the venue has not confirmed it yet";
     assert_eq!(bench.quoted(&book, "AAPL", SECOND), unconfirmed);
     bench.step();
@@ -218,7 +220,7 @@ fn no_read_calls_fresh_what_is_not_whatever_the_clocks_do() {
         let mut dice = Dice::new(seed);
         let mut below = |bound: u64| (dice.roll() % bound) as usize;
         let mut bench = Bench::live();
-        let book = bench.handle().prices(SYMBOLS).unwrap();
+        let book = bench.handle().price_book(SYMBOLS).unwrap();
         let mut serves = BTreeSet::new();
         bench.serve(&mut serves);
         // The bid and when it came; whether it was cut.
@@ -459,7 +461,7 @@ fn an_amendment_does_not_mend_a_cut() {
 #[test]
 fn what_the_venue_refused_says_so_and_ends_a_wait_at_once() {
     let mut bench = Bench::live();
-    let book = bench.handle().prices(["GOOD", "BAD"]).unwrap();
+    let book = bench.handle().price_book(["GOOD", "BAD"]).unwrap();
     bench.step();
     bench.say(&listed(&["GOOD"]));
     bench.say(&quote("GOOD", 1));
@@ -495,7 +497,7 @@ fn what_the_venue_refused_says_so_and_ends_a_wait_at_once() {
     bench.say(&quote("BAD", 2));
     assert_eq!(bench.quoted(&book, "BAD", SECOND), "fresh 2@0");
     // Lost again: what was known is not the latest any more.
-    let other = bench.handle().prices(["NEW"]).unwrap();
+    let other = bench.handle().price_book(["NEW"]).unwrap();
     bench.step();
     bench.say(&listed(&["GOOD", "NEW"]));
     assert_eq!(bench.quoted(&book, "BAD", SECOND), "cut 2@0");
@@ -666,7 +668,7 @@ fn a_thousand_who_wait_look_once_per_update_of_theirs_and_nobody_else_does() {
 #[test]
 fn a_slot_that_the_venue_still_counts_is_named_with_the_next_attempt() {
     let mut bench = Bench::live();
-    let book = bench.handle().prices(["A"]).unwrap();
+    let book = bench.handle().price_book(["A"]).unwrap();
     bench.step();
     bench.peer.cut();
     bench.step();
@@ -688,7 +690,7 @@ fn a_slot_that_the_venue_still_counts_is_named_with_the_next_attempt() {
     );
     let cause = cause.as_ref().map(Error::kind);
     assert!(matches!(cause, Some(ErrorKind::ConnectionLimit { .. })));
-    assert_eq!(error.remedy(), crate::Remedy::CloseOthers);
+    assert_eq!(error.remedy(), crate::error::Remedy::CloseOthers);
 }
 
 /// The two orders in which somebody can come to wait and the stream can end.

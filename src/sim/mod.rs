@@ -193,7 +193,9 @@ impl Sim {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::{OrderEvent, Side, sim::{Sim, SimConfig}, testing};
+    /// use trunkline::{
+    ///     testing, order::{OrderEvent, Side}, sim::{Sim, SimConfig},
+    /// };
     /// let sim = Sim::start(SimConfig::default())?;
     /// let order = testing::order("KO", Side::Buy, 100);
     /// sim.push_order_update(testing::order_update(&order, OrderEvent::Rejected));
@@ -208,7 +210,7 @@ impl Sim {
     ///
     /// # Examples
     /// ```
-    /// use trunkline::{Decimal, Side, sim::{Sim, SimConfig}};
+    /// use trunkline::{Decimal, order::Side, sim::{Sim, SimConfig}};
     /// let sim = Sim::start(SimConfig::default())?;
     /// sim.fill("KO", Side::Buy, Decimal::from(100), "61.28".parse().expect("it is a number"));
     /// # Ok::<(), trunkline::Error>(())

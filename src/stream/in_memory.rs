@@ -76,7 +76,7 @@ impl<E: Routed> TestFeed<E> {
         self.stream.lose(count);
     }
 
-    /// Every subscription is told something; of what could not be read, those that it [concerns](crate::Unparsed::concerns).
+    /// Every subscription is told something; of what could not be read, those that it [concerns](crate::event::Unparsed::concerns).
     pub fn notice(&self, notice: Notice) {
         self.stream.notice(&notice);
     }

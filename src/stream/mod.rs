@@ -1,36 +1,46 @@
-//! A shared stream: its parts, its thread, and how it starts and ends.
+//! Shared streams: [`StreamHandle`], by which a thread holds one, and [`Subscription`], by which it reads.
 //!
-//! # Walks
-//! - **A frame**: [`driver`] reads it (`flow.rs`) and gives it to the session, whose events go to the [`router`], which hands them
-//!   to the [`queue`] of each reader, or to a [`sink::Fold`]; the subscription takes them out.
-//! - **A wish**: a handle or a subscription writes it into the topic table ([`topics`], kept by [`subscriptions`]) and wakes the
-//!   thread, which asks the table for the next request and gives that to the session.
-//! - **An answer**: the session says what the venue said, the table decides what follows, and its news goes through the router to
-//!   those whom it concerns: first to folds, then to queues. Then it has arrived, and whoever waits for it is woken.
-//! - **A last drop**: [`lease`] gives the lease back to [`registry`], stops the thread and waits until its guard has freed the key.
-//!
-//! # Locks
-//! Each is private to its file. A thread holds one at a time, and never across I/O, a join, a send, a destructor or
-//! user code. (One exception is argued in `queue.rs`: the token of the end is sent under the tail.)
-//!
-//! | lock | file | protects | its Condvar |
-//! |---|---|---|---|
-//! | claim table | `registry.rs` | which stream holds which key | the end of a draining stream |
-//! | lifecycle | `lifecycle.rs` | the phase | a change of it |
-//! | subscriptions | `subscriptions.rs` | the topic table: what callers want, and what became of it | news that has arrived |
-//! | queue, tail | `queue.rs` | what the stream's thread pushed | the first of it; in `select!` the wake token |
-//! | refusal, reported | `price_book/cell.rs` | why a topic was refused, how the last trade was named | none |
-//! | gate | `price_book/gate.rs` | the number of an update | an update |
-//! | unmatched | here | the topic of the newest event that matched nobody | none |
-//! | thread | here | the join handle | none |
-//! | router | `in_memory.rs` | the router of a stream that a test feeds; the one that others are taken under | none |
+//! | you want to | use |
+//! |---|---|
+//! | read one update after the other | [`Subscription::recv`], [`recv_timeout`](Subscription::recv_timeout), or iterate: [`Iter`] |
+//! | wait for several things at once | [`Subscription::ready`], whose [`Ready`] tokens wake a `select!`, and [`Subscription::drain`] |
+//! | know when the line is up | [`StreamHandle::wait_live`], or [`StreamHandle::phases`] |
+//! | close and know that it is closed | [`StreamHandle::close`], which says [`LineClosed`] |
+//! | bound a queue | [`Topics::queue`](crate::Topics::queue), [`QueueLimit`] |
+
+// How a shared stream is made: its parts, its thread, and how it starts and ends.
+//
+// # Walks
+// - **A frame**: `driver` reads it (`flow.rs`) and gives it to the session, whose events go to the `router`, which hands them
+//   to the `queue` of each reader, or to a `sink::Fold`; the subscription takes them out.
+// - **A wish**: a handle or a subscription writes it into the topic table (`topics`, kept by `subscriptions`) and wakes the
+//   thread, which asks the table for the next request and gives that to the session.
+// - **An answer**: the session says what the venue said, the table decides what follows, and its news goes through the router to
+//   those whom it concerns: first to folds, then to queues. Then it has arrived, and whoever waits for it is woken.
+// - **A last drop**: `lease` gives the lease back to `registry`, stops the thread and waits until its guard has freed the key.
+//
+// # Locks
+// Each is private to its file. A thread holds one at a time, and never across I/O, a join, a send, a destructor or
+// user code. (One exception is argued in `queue.rs`: the token of the end is sent under the tail.)
+//
+// | lock | file | protects | its Condvar |
+// |---|---|---|---|
+// | claim table | `registry.rs` | which stream holds which key | the end of a draining stream |
+// | lifecycle | `lifecycle.rs` | the phase | a change of it |
+// | subscriptions | `subscriptions.rs` | the topic table: what callers want, and what became of it | news that has arrived |
+// | queue, tail | `queue.rs` | what the stream's thread pushed | the first of it; in `select!` the wake token |
+// | refusal, reported | `price_book/cell.rs` | why a topic was refused, how the last trade was named | none |
+// | gate | `price_book/gate.rs` | the number of an update | an update |
+// | unmatched | here | the topic of the newest event that matched nobody | none |
+// | thread | here | the join handle | none |
+// | router | `in_memory.rs` | the router of a stream that a test feeds; the one that others are taken under | none |
 
 mod batch;
 mod behind;
 mod driver;
 mod entries;
 mod handle;
-mod in_memory;
+pub(crate) mod in_memory;
 mod lease;
 mod lifecycle;
 mod liveness;
@@ -84,11 +94,11 @@ use self::{
 };
 pub use self::{
     handle::{LineClosed, StreamHandle},
-    in_memory::TestFeed,
     lifecycle::Phases,
     queue::Ready,
     subscription::{Drain, Iter, RecvError, RecvTimeoutError, Subscription, TryRecvError},
 };
+pub use crate::topic::QueueLimit;
 use crate::{
     ambient::System,
     attempts::Attempts,

@@ -27,8 +27,8 @@ use super::{
     subscription::Drain,
 };
 use crate::{
-    At, Credentials, EndReason, Error, ErrorKind, MarketEvent, Overflow, Phase, QueueLimit, Quote,
-    StreamKey, Update, clock,
+    Credentials, EndReason, Error, ErrorKind, MarketEvent, Overflow, Phase, Quote, StreamKey,
+    Update, clock, error::At, stream::QueueLimit,
 };
 
 const SCOPE: ScopeId = ScopeId(0);

@@ -51,11 +51,13 @@ use super::{
     wind_up,
 };
 use crate::{
-    Config, Credentials, EndReason, ErrorKind, MarketEvent, Notice, Overflow, Phase, QUOTES,
-    Source, StreamKey, Symbol, TRADES, Topic, Topics, Update,
+    Config, Credentials, EndReason, ErrorKind, MarketEvent, Notice, Overflow, Phase, StreamKey,
+    Symbol, Topic, Topics, Update,
     alpaca::wire::server::json as server,
     backoff::KEPT,
     clock::{self, SUSPEND},
+    error::Source,
+    market::{QUOTES, TRADES},
     transport::{
         Fault,
         memory::{Deed, Dice, MemoryTransport, Peer},
@@ -677,6 +679,8 @@ struct Reader {
     refused: Set,
     /// Topics that it gave up since it was up to date: what it was told of them before may still lie in its queue.
     left: Set,
+    /// Given up since the stream's thread looked, and perhaps wanted again.
+    given_up: Set,
     /// The newest id that it read, and where a hole is declared since then.
     last: [[u64; SYMBOLS.len()]; CHANNELS.len()],
     declared: Set,
@@ -1196,7 +1200,7 @@ impl<P: Personality> Simulation<P> {
         }
         for reader in &mut self.readers {
             // What it was told of topics that it left and takes again is void.
-            let gone = reader.seen.unwrap_or(0) & !reader.wants;
+            let gone = reader.seen.unwrap_or(0) & std::mem::take(&mut reader.given_up);
             reader.confirmed &= !gone;
             reader.lost &= !gone;
             reader.left |= gone;
@@ -1671,6 +1675,7 @@ impl<P: Personality> Simulation<P> {
             seen: None,
             lost: 0,
             left: 0,
+            given_up: 0,
             routed: Vec::new(),
             told: 0,
             delivered: 0,
@@ -1941,6 +1946,7 @@ impl<P: Personality> Simulation<P> {
                     .remove(list)
                     .expect("the stream goes on");
                 reader.wants &= !few;
+                reader.given_up |= few;
             }
             _ => reader
                 .subscription

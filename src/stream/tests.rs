@@ -434,7 +434,7 @@ fn a_reflected_secret_is_shown_nowhere() {
 fn refused_and_unresolved_try_again_and_a_wait_says_why() {
     let mut bench = Bench::new(Config::default());
     let refused = || {
-        Fault::Connect(crate::Source::new(std::io::Error::from(
+        Fault::Connect(crate::error::Source::new(std::io::Error::from(
             std::io::ErrorKind::ConnectionRefused,
         )))
     };
@@ -636,7 +636,7 @@ fn who_was_told_of_the_end_gets_its_error_from_every_call() {
     let rejected = Error::new(
         At::new(&bench.stream.key, Phase::Authenticating),
         ErrorKind::Rejected {
-            rejection: crate::Rejection::new(crate::RejectionKind::Credentials, "no")
+            rejection: crate::error::Rejection::new(crate::error::RejectionKind::Credentials, "no")
                 .with_code(402),
         },
     );
@@ -649,7 +649,7 @@ fn who_was_told_of_the_end_gets_its_error_from_every_call() {
         let calls = [
             handle.wait_live(Duration::ZERO),
             handle.subscribe(alpaca::quotes(["A"])).map(drop),
-            handle.prices(["A"]).map(drop),
+            handle.price_book(["A"]).map(drop),
             quotes.add(alpaca::quotes(["B"])),
             quotes.remove(alpaca::quotes(["A"])),
             quotes.resubscribe(),

@@ -112,7 +112,7 @@ impl Rules {
     /// further attempts as the backoff says, and above that there is one attempt in each `interval`. What the streams share is
     /// the count of failures; each stream waits by its own bound. Those who go through a proxy have a count for themselves, for
     /// each proxy. Connections on which the venue confirmed topics are free, and so are those that were live for
-    /// [`Backoff::reset_after`](crate::Backoff::reset_after) and those that are ended by their holders. By default 20, and 1 s.
+    /// [`Backoff::reset_after`](crate::config::Backoff::reset_after) and those that are ended by their holders. By default 20, and 1 s.
     #[must_use]
     pub const fn attempts(mut self, burst: u32, interval: Duration) -> Self {
         self.attempts = AttemptBudget { burst, interval };

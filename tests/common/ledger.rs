@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use trunkline::{
-    Declared, EndReason, ErrorKind, Notice, Overflow, SubscriptionHealth, Symbol, TradeEvent,
-    Update,
+    Declared, EndReason, ErrorKind, Notice, Overflow, Symbol, Update, health::SubscriptionHealth,
+    market::TradeEvent,
 };
 
 /// What one subscription to trades has read.

@@ -34,9 +34,10 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivatePkcs8KeyDer};
 use trunkline::{
-    Backoff, Config, Credentials, Endpoint, Error, ErrorKind, Manager, Proxy, StreamHandle,
-    TradeEvent, Update,
+    Config, Credentials, Endpoint, Error, ErrorKind, Manager, Proxy, StreamHandle, Update,
     alpaca::{self, Feed, MarketData},
+    config::Backoff,
+    market::TradeEvent,
     sim::{Sim, SimConfig},
     venue::Rules,
 };
@@ -598,7 +599,7 @@ pub fn failure(handle: &StreamHandle<MarketData>) -> Error {
 }
 
 /// The names of the settings that two openers disagree about.
-pub(crate) fn names(differences: &[trunkline::SettingDifference]) -> Vec<&'static str> {
+pub(crate) fn names(differences: &[trunkline::error::SettingDifference]) -> Vec<&'static str> {
     differences.iter().map(|setting| setting.name).collect()
 }
 

@@ -8,7 +8,7 @@ use std::{
 
 use parking_lot::Mutex;
 use trunkline::{
-    Error, Manager, StreamHandle, Subscription, TradeEvent, Update, alpaca::MarketData,
+    Error, Manager, StreamHandle, Subscription, Update, alpaca::MarketData, market::TradeEvent,
 };
 
 use crate::support::WAIT;

@@ -3,7 +3,7 @@
 use std::{io, net::TcpListener};
 
 use trunkline::{
-    Credentials, Declared, EndReason, ErrorKind, Manager, RejectionKind, Update, alpaca,
+    Credentials, Declared, EndReason, ErrorKind, Manager, Update, alpaca, error::RejectionKind,
 };
 
 use crate::{

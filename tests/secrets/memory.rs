@@ -3,9 +3,9 @@
 use std::hint::black_box;
 
 use trunkline::{
-    Config, Credentials, Manager, Payload, Phase, Topics,
+    Config, Credentials, Manager, Phase, Topics,
     alpaca::{self, Account},
-    venue::Venue,
+    venue::{Payload, Venue},
 };
 
 use crate::{

@@ -1,6 +1,6 @@
 //! A proxy's user and password: in no record, no text and no memory that is not theirs.
 
-use trunkline::{Config, Credentials, Manager, Proxy, ProxyServer, Update, alpaca};
+use trunkline::{Config, Credentials, Manager, Proxy, Update, alpaca, config::ProxyServer};
 
 use crate::{
     canary::{PLAIN, assert_clean, base64},

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use trunkline::{Credentials, CredentialsFault};
+use trunkline::{Credentials, error::CredentialsFault};
 
 use crate::{
     canary::{PLAIN, assert_clean},

@@ -7,9 +7,13 @@ use std::{
 };
 
 use trunkline::{
-    Calendar, Config, Credentials, Error, ErrorKind, Manager, MarketEvent, Notice, Overflow, Proxy,
-    ProxyServer, RejectionKind, Resolver, TradeEvent, Unparsed, Update,
+    Config, Credentials, Error, ErrorKind, Manager, MarketEvent, Notice, Overflow, Proxy, Update,
     alpaca::{self, Account, Feed},
+    calendar::Calendar,
+    config::{ProxyServer, Resolver},
+    error::RejectionKind,
+    event::Unparsed,
+    market::TradeEvent,
     sim::{Accept, Fault, FaultKind, FaultScript, Sim, SimConfig},
     venue::{
         Frame, Message, Output, Piece, Request, RequestId, Rules, SecretMessage, Venue as _, Verb,
@@ -160,7 +164,8 @@ fn contract(shown: &mut Shown, canary: Canary) {
     shown.add(&Message::Text("message".to_owned()));
     shown.add(&Verdict::Done);
     shown.add(&Unparsed::new(b"raw", "why"));
-    let rejection = trunkline::Rejection::new(RejectionKind::Temporary, "why").with_code("code");
+    let rejection =
+        trunkline::error::Rejection::new(RejectionKind::Temporary, "why").with_code("code");
     shown.add(rejection.code().unwrap());
     shown.add(&rejection);
     shown.add(&RejectionKind::Temporary);

@@ -20,6 +20,6 @@ pub(crate) const DATA: &str = "\
     Account Aged Amendment AssetClass Bar BestPrice BudgetHolder BudgetUse Code Codec Concerns Conditions CorrelationId Counts CryptoFeed Delivery EndpointFault Feed Fill \
     Imbalance Interval InvalidValue Lack LastTrade LegFill LuldBand MarketEvent Missed News NotFresh Obstacle OddFields OptionFeed Order \
     OrderBookUpdate OrderClass OrderEvent OrderStatus OrderType OrderUpdate Overflow PerpetualPricing \
-    PositionIntent Price PriceBook PriceLevel PriceSource ProxyAnswer ProxyFault Quote Reading RecvError RecvTimeoutError RequestId Side Sides \
-    Symbol SymbolBudget TestFeed TimeInForce Timestamp TopOfBook Trade TradeCancel TradeCorrection TradingSession \
+    PositionIntent PriceBook PriceLevel PriceSource ProxyAnswer ProxyFault Quote Reading RecvError RecvTimeoutError RequestId Side Sides \
+    Symbol SymbolBudget SymbolPrice TestFeed TimeInForce Timestamp TopOfBook Trade TradeCancel TradeCorrection TradingSession \
     TradingStatus TryRecvError Verb";

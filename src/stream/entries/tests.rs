@@ -4,10 +4,10 @@ use std::{ops::Range, sync::LazyLock, time::Duration};
 
 use super::*;
 use crate::{
-    Credentials, Phase, QUOTES, StreamKey, clock,
+    Credentials, Phase, StreamKey, clock,
     error::{At, Error, ErrorKind},
     event::{Concerns, Origin, Unparsed},
-    market::Timestamp,
+    market::{QUOTES, Timestamp},
     venue::Events,
 };
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use crate::{
-    Bar, Code, Conditions, Decimal, EndReason, Error, ErrorKind, Interval, MarketEvent, Overflow,
-    Phase, QUOTES, Quote, Reading, Subscription, SymbolBudget, Timestamp, Topic, Topics, Trade,
-    Update,
+    Bar, Decimal, EndReason, Error, ErrorKind, MarketEvent, Overflow, Phase, Quote, Subscription,
+    SymbolBudget, Timestamp, Topic, Topics, Trade, Update,
     alpaca::{self, Feed},
     error::At,
     event::Concerns,
     health::SubscriptionHealth,
-    market::{BARS, TRADES},
+    market::{BARS, Code, Conditions, Interval, QUOTES, TRADES},
+    price::Reading,
     stream::{
         Batch, SharedStream, Slice,
         sink::{Fold, TopicNews},
@@ -117,7 +117,7 @@ fn whatever_folds_is_told_of_a_loss_before_any_queue_is() {
         let mut bench = Bench::live_on(venue);
         let subscribe = |bench: &Bench| bench.handle().subscribe(alpaca::quotes(["KO"])).unwrap();
         let early = subscribe(&bench);
-        let book = bench.handle().prices(["KO"]).unwrap();
+        let book = bench.handle().price_book(["KO"]).unwrap();
         let witness = Arc::new(Witness {
             queues: Mutex::default(),
             stream: bench.shared(),

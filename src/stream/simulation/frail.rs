@@ -10,7 +10,9 @@ use std::{
 };
 
 use crate::{
-    Calendar, Credentials, Endpoint, Error, RejectionKind, SymbolBudget, Topic,
+    Credentials, Endpoint, Error, SymbolBudget, Topic,
+    calendar::Calendar,
+    error::RejectionKind,
     venue::{Context, Delivery, Frame, Request, Rules, Session, Venue},
 };
 

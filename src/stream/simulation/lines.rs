@@ -4,8 +4,11 @@
 use std::time::Duration;
 
 use crate::{
-    Calendar, Channel, Code, Concerns, Conditions, Credentials, Decimal, Endpoint, MarketEvent,
-    QUOTES, Quote, Rejection, RejectionKind, TRADES, Timestamp, Topic, Trade, Unparsed,
+    Channel, Credentials, Decimal, Endpoint, MarketEvent, Quote, Timestamp, Topic, Trade,
+    calendar::Calendar,
+    error::{Rejection, RejectionKind},
+    event::{Concerns, Unparsed},
+    market::{Code, Conditions, QUOTES, TRADES},
     venue::{
         Context, Message, Piece, Request, Rules, SecretMessage, Session, Venue, Verb, Verdict,
     },

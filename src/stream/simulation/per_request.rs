@@ -5,7 +5,8 @@ use super::{
     personality::{self, Answers, Personality, Speech},
 };
 use crate::{
-    Endpoint, MarketEvent, Rejection, RejectionCode, RejectionKind,
+    Endpoint, MarketEvent,
+    error::{Rejection, RejectionCode, RejectionKind},
     venue::{Context, Frame, Request, RequestId, Rules, Session},
 };
 

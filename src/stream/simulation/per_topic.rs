@@ -14,8 +14,11 @@ use super::{
     personality::{self, Answers, Personality, Speech},
 };
 use crate::{
-    Calendar, Concerns, Credentials, Endpoint, MarketEvent, QUOTES, Rejection, RejectionCode,
-    RejectionKind, Topic,
+    Credentials, Endpoint, MarketEvent, Topic,
+    calendar::Calendar,
+    error::{Rejection, RejectionCode, RejectionKind},
+    event::Concerns,
+    market::QUOTES,
     venue::{Context, Delivery, Frame, Request, Rules, Session, Venue, Verb},
 };
 

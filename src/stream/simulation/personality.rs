@@ -9,11 +9,12 @@
 
 use super::{Item, Lost, Reply, Said, Set, Tick, bit, bit_of, frame, state_frame};
 use crate::{
-    Endpoint, MarketEvent, RejectionCode,
+    Endpoint, MarketEvent,
     alpaca::{
         self, Feed, MarketData,
         wire::server::{ClientMessage, RequestLists, json as server},
     },
+    error::RejectionCode,
     venue::{Rules, Venue},
 };
 

@@ -7,7 +7,9 @@ use super::{
     personality::{self, Answers, Personality, Speech},
 };
 use crate::{
-    Concerns, Endpoint, MarketEvent, RejectionCode, Topic,
+    Endpoint, MarketEvent, Topic,
+    error::RejectionCode,
+    event::Concerns,
     venue::{Context, Frame, Request, Rules, Session},
 };
 

@@ -5,7 +5,8 @@ use parking_lot::Mutex;
 
 use super::*;
 use crate::{
-    MarketEvent, RejectionKind, Remedy, Timestamp, Topic,
+    MarketEvent, Timestamp, Topic,
+    error::{RejectionKind, Remedy},
     venue::{Context, Frame, Message, Request, RequestId, Session, Verb},
 };
 
@@ -148,7 +149,7 @@ fn a_status_at_the_upgrade_means_what_the_venue_says() {
 fn a_session_finds_the_time_of_its_input_and_a_new_random_number_in_its_context() {
     let (mut bench, noted) = OwnBench::of(RejectionKind::Temporary);
     bench.peer.seed_jitter(7);
-    let topics = Topics::<MarketEvent>::new([Topic::new(crate::QUOTES, "A")]);
+    let topics = Topics::<MarketEvent>::new([Topic::new(crate::market::QUOTES, "A")]);
     let _quotes = bench.handle.subscribe(topics).unwrap();
     let begun = bench.driver.utc();
     bench.step();

@@ -818,11 +818,11 @@ fn a_week_with_its_nights_and_its_week_end_causes_no_false_reconnect() {
     bench.say(r#"[{"T":"subscription","quotes":["*"],"dailyBars":["A"]}]"#);
     bench.sent();
     // Until the next Friday's close something comes every half minute of trading, and nothing at any other time.
-    let trading = crate::Calendar::us_equities();
+    let trading = crate::calendar::Calendar::us_equities();
     for _ in 0..2 * 60 * 24 * 7 {
         pass(&mut bench, Duration::from_secs(30));
         let utc = bench.driver.utc();
-        if trading.session_at(utc) == crate::TradingSession::Regular {
+        if trading.session_at(utc) == crate::calendar::TradingSession::Regular {
             bench.say(&quote("A", 1));
         }
     }

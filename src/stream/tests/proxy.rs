@@ -1,7 +1,10 @@
 //! What a proxy's failures mean for the stream, and for the others that ask the same host.
 
 use super::*;
-use crate::{Proxy, ProxyAnswer, ProxyFault};
+use crate::{
+    Proxy,
+    error::{ProxyAnswer, ProxyFault},
+};
 
 const PROXY: &str = "http://me:hunter2@proxy.test:3128";
 

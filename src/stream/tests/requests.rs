@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::{
-    MarketEvent, QUOTES, RejectionKind, StreamKey, Topic,
-    error::Rejection,
+    MarketEvent, StreamKey, Topic,
+    error::{Rejection, RejectionKind},
+    market::QUOTES,
     venue::{Context, Delivery, Frame, Message, Request, RequestId, Session},
 };
 

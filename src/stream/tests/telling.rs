@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::{
-    Channel, Overflow, Payload, QueueLimit, RecvTimeoutError, Symbol, TryRecvError,
-    stream::{entries::Scratch, queue::Queue},
-    venue::{Events, Routed},
+    Channel, Overflow, RecvTimeoutError, Symbol, TryRecvError,
+    stream::{QueueLimit, entries::Scratch, queue::Queue},
+    venue::{Events, Payload, Routed},
 };
 
 #[test]
@@ -1078,7 +1078,7 @@ fn a_topic_that_is_to_begin_anew_is_asked_for_again_and_nothing_of_it_comes_unti
     bench.step();
     bench.sent();
     bench.say(&quotes_of(&["KO", "PEP"]));
-    bench.restart(crate::Topic::new(crate::QUOTES, "KO"));
+    bench.restart(crate::Topic::new(crate::market::QUOTES, "KO"));
     bench.say(&quote("KO", 1));
     bench.say(&quote("PEP", 1));
     assert_eq!(

@@ -6,7 +6,7 @@
 
 use super::token::{Token, token};
 
-/// The values in `bytes`, one after the other, cut somewhere behind what an [`Unparsed`](crate::Unparsed) shows.
+/// The values in `bytes`, one after the other, cut somewhere behind what an [`Unparsed`](crate::event::Unparsed) shows.
 pub(in crate::alpaca::wire) fn of(bytes: &[u8]) -> String {
     let mut text = String::new();
     let mut rest = bytes;
@@ -104,5 +104,5 @@ fn cut(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len().min(SHOWN)]
 }
 
-/// As much as an [`Unparsed`](crate::Unparsed) keeps.
+/// As much as an [`Unparsed`](crate::event::Unparsed) keeps.
 const SHOWN: usize = 4_096;

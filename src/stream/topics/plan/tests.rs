@@ -8,12 +8,13 @@ use std::{
 };
 
 use crate::{
-    Counts, Declared, ErrorKind, MarketEvent, Notice, QUOTES, Subscription, SymbolBudget, TRADES,
-    Topic, Topics, Update,
+    Counts, Declared, ErrorKind, MarketEvent, Notice, Subscription, SymbolBudget, Topic, Topics,
+    Update,
     alpaca::{
         self, Feed,
         wire::server::{ClientMessage, RequestLists, json as server},
     },
+    market::{QUOTES, TRADES},
     stream::{
         simulation::seeds,
         tests::{AUTHENTICATED, Bench, CONNECTED},
@@ -585,7 +586,7 @@ fn an_equal_or_lower_one_is_refused_and_told_who_holds_the_budget() {
         ]
     );
     assert_eq!(error.correlation(), Some("order-9"));
-    assert_eq!(error.remedy(), crate::Remedy::ReduceSymbols);
+    assert_eq!(error.remedy(), crate::error::Remedy::ReduceSymbols);
     drop((one, two));
 }
 
@@ -647,7 +648,7 @@ fn a_price_book_says_that_it_was_displaced_and_goes_on_when_it_is_back() {
         .bench
         .handle()
         .correlated("book")
-        .prices(["A"])
+        .price_book(["A"])
         .unwrap();
     story.0.settle();
     assert!(book.unconfirmed().is_empty());
@@ -737,7 +738,10 @@ fn what_was_learned_of_symbols_says_nothing_of_pairs() {
 fn a_limit_is_found_in_a_few_requests_however_much_is_wanted() {
     for limit in [1, 2, 3, 30, 999] {
         let mut plan = super::Plan::new(SymbolBudget::learned());
-        let said = crate::Rejection::new(crate::RejectionKind::SymbolLimit, "405".to_owned());
+        let said = crate::error::Rejection::new(
+            crate::error::RejectionKind::SymbolLimit,
+            "405".to_owned(),
+        );
         let (mut used, mut requests) = (0, 0);
         loop {
             let asked = plan.room(used).min(1_000 - used);
@@ -769,7 +773,7 @@ fn a_refused_wildcard_teaches_nothing_in_whatever_order_it_comes() {
     let held = ["A", "B", "C"];
     for before in 0..=held.len() {
         for (budget, limit) in [
-            (SymbolBudget::learned(), "no limit known"),
+            (SymbolBudget::learned(), "plan's limit unknown"),
             (SymbolBudget::of(9), "of 9 symbols"),
         ] {
             for is_kept in [true, false] {
