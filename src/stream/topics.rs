@@ -33,9 +33,9 @@
 //! 5. What the venue said is final until somebody asks anew. What was inferred from its silence is tried again.
 //!
 //! # In which order topics are asked for
-//! Giving back comes first: it makes room. Then what no connection ended over, by priority; what readers had before a break
-//! comes before what is new, and who came first before who came later. Where there is no room, a topic that is worth more takes the
-//! place of the lowest. A topic that finds no room is told once, and is asked for when there is room.
+//! Giving back comes first: it makes room. Then what no connection ended over, by priority, and who came first before who came
+//! later. Where there is no room, a topic that is worth more takes the place of the lowest; what is being given back is waited
+//! for. The readers of a topic that finds no room are told once, and it is asked for when there is room.
 
 mod answers;
 mod asking;

@@ -40,13 +40,15 @@ impl Heard {
 pub(super) struct Outstanding {
     pub(super) id: RequestId,
     pub(super) verb: Verb,
-    pub(super) topics: Vec<Topic>,
+    topics: Vec<Topic>,
     /// The channels of these, each with whether its wildcard is among them, and whether others are.
     channels: SmallVec<[(Channel, bool); 2]>,
     /// How many of them are not answered.
     open: usize,
     /// Refusals of one topic each that did not say which, and the last of them.
     refusals: (usize, Option<Rejection>),
+    /// Connections ended over a topic of it: nothing else is asked for meanwhile, which would share the blame.
+    pub(super) is_deadly: bool,
     sent: Instant,
     pub(super) deadline: Instant,
     /// Its time is over. The answer may still come.
@@ -58,6 +60,7 @@ impl Outstanding {
         id: RequestId,
         verb: Verb,
         topics: Vec<Topic>,
+        is_deadly: bool,
         sent: Instant,
         deadline: Instant,
     ) -> Self {
@@ -75,6 +78,7 @@ impl Outstanding {
             open: topics.len(),
             topics,
             refusals: (0, None),
+            is_deadly,
             sent,
             deadline,
             late: false,

@@ -30,14 +30,7 @@ impl TopicTable {
     pub(crate) fn next(&mut self, now: Instant) -> Option<PlannedRequest> {
         self.wake(now);
         let in_flight = self.outstanding.iter().filter(|request| !request.late);
-        // While a request is in flight over which connections ended, nothing else is: it would share the blame.
-        let is_deadly = |topic: &Topic| {
-            let entry = self.topics.get(topic);
-            entry.is_some_and(|entry| entry.suspicion.is_deadly)
-        };
-        let is_alone = in_flight
-            .clone()
-            .any(|request| request.verb == Verb::Subscribe && request.topics.iter().any(is_deadly));
+        let is_alone = in_flight.clone().any(|request| request.is_deadly);
         let in_flight = in_flight.count();
         if is_alone || !self.connected || self.is_deaf() || in_flight >= self.limits.in_flight {
             return None;
@@ -155,11 +148,14 @@ impl TopicTable {
         if self.room() > 0 || self.outstanding.iter().any(gives_back) {
             return None;
         }
+        // Nobody gives way for a topic over which connections ended: those come last.
+        let newcomers = self.turns(true).take_while(|turn| turn.deaths == 0);
+        let mut newcomers = newcomers.peekable();
+        newcomers.peek()?;
         let mut places = self.places().into_iter();
         let mut seen = HashSet::new();
         let mut leaving: Vec<(Topic, SubscriptionOf)> = Vec::new();
-        // Nobody gives way for a topic over which connections ended: those come last.
-        for turn in self.turns(true).take_while(|turn| turn.deaths == 0) {
+        for turn in newcomers {
             if !self.unit(&turn.topic).is_some_and(|unit| seen.insert(unit)) {
                 continue;
             }
@@ -232,11 +228,14 @@ impl TopicTable {
         }
         self.last_request.0 += 1;
         let id = self.last_request;
+        let mut is_deadly = false;
         for topic in &topics {
-            self.entry(topic).last = Some((id, verb));
+            let entry = self.entry(topic);
+            entry.last = Some((id, verb));
+            is_deadly |= verb == Verb::Subscribe && entry.suspicion.is_deadly;
         }
         let deadline = crate::clock::after(now, self.limits.timeout);
-        let request = Outstanding::new(id, verb, topics.clone(), now, deadline);
+        let request = Outstanding::new(id, verb, topics.clone(), is_deadly, now, deadline);
         self.outstanding.push(request);
         Some(PlannedRequest { id, verb, topics })
     }

@@ -607,7 +607,7 @@ fn what_is_shared_counts_once_and_is_worth_what_its_highest_holder_is() {
     assert_eq!(words(&middle), ["confirmed: quotes:B (correlation middle)"]);
     assert_eq!(
         story.0.bench.health().budget.unwrap().to_string(),
-        "1 of 1 symbols"
+        "1 of 1 symbol"
     );
     drop(low);
 }
