@@ -98,7 +98,7 @@ pub enum ErrorKind {
     },
 
     /// The venue allows no further connection for these credentials: another process holds it, or one that died
-    /// without a close handshake still counts (for about 90 s at Alpaca).
+    /// without a close handshake still counts, until the venue drops it.
     ConnectionLimit {
         /// What the venue said.
         rejection: Rejection,
