@@ -7,9 +7,6 @@
     reason = "tests"
 )]
 
-mod common;
-mod support;
-
 use std::{
     io,
     net::{Ipv6Addr, SocketAddr, SocketAddrV6},
@@ -17,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
+use crate::common::{
     FullBacklog, GENEROUS, Peer, brisk, credentials, failure, hurried, open, patient, stocks_at,
     until,
 };
+use crate::support::logger::{install, records, wait_for};
 use parking_lot::Mutex;
-use support::logger::{install, records, wait_for};
 use trunkline::{
     Config, ErrorKind, Phase, StreamHandle,
     alpaca::MarketData,

@@ -6,15 +6,14 @@
     reason = "tests"
 )]
 
-mod common;
-
 use std::{
     io::Write as _,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use common::{
+use crate::common;
+use crate::common::{
     GENEROUS, Line, NEVER, Peer, Venue, credentials, failure, open, patient, quote, refusing,
     stocks_at, trade, trade_id, until_no_thread,
 };

@@ -9,8 +9,6 @@
 )]
 
 #[allow(dead_code, reason = "not every test uses all of it")]
-mod example;
-
 use std::{
     io::{Read, Write},
     net::{TcpListener, TcpStream},
@@ -18,6 +16,7 @@ use std::{
     time::Duration,
 };
 
+use crate::example;
 use tungstenite::handshake::derive_accept_key;
 
 const TEXT: u8 = 1;

@@ -8,11 +8,10 @@
     reason = "tests may panic; the WebSocket library asks for that error"
 )]
 
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{GENEROUS, Line, Peer, credentials, patient};
+use crate::common;
+use crate::common::{GENEROUS, Line, Peer, credentials, patient};
 use crossbeam_channel::Receiver;
 use serde_json::{Value, json};
 use trunkline::{

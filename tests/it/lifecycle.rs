@@ -6,15 +6,14 @@
     reason = "tests"
 )]
 
-mod common;
-
 use std::{
     fmt,
     sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
-use common::{
+use crate::common;
+use crate::common::{
     FullBacklog, GENEROUS, NEVER, Peer, all_threads, alone, credentials, drop_in_a_panic, open,
     open_files, patient, quiet_sim, refusing, spawn, status_of, stocks_at, stream_threads, trade,
     until, until_no_thread,
@@ -425,7 +424,7 @@ const SLACK: Duration = Duration::from_secs(5);
 #[test]
 fn every_way_of_ending_ends_every_phase_in_time_and_leaves_nothing() {
     alone(
-        "every_way_of_ending_ends_every_phase_in_time_and_leaves_nothing",
+        "lifecycle::every_way_of_ending_ends_every_phase_in_time_and_leaves_nothing",
         || {
             let mut config = patient();
             config.setup_timeout = NEVER;
@@ -486,7 +485,7 @@ fn every_way_of_ending_ends_every_phase_in_time_and_leaves_nothing() {
 #[test]
 fn a_hundred_streams_leave_the_counts_of_threads_and_files_as_they_were() {
     alone(
-        "a_hundred_streams_leave_the_counts_of_threads_and_files_as_they_were",
+        "lifecycle::a_hundred_streams_leave_the_counts_of_threads_and_files_as_they_were",
         || {
             let sim = quiet_sim();
             let credentials = credentials();

@@ -6,8 +6,6 @@
     reason = "tests"
 )]
 
-mod common;
-
 use std::{
     io::{BufRead as _, BufReader},
     sync::{Arc, Barrier},
@@ -15,7 +13,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
+use crate::common;
+use crate::common::{
     GENEROUS, Peer, certificate, credentials, open, patient, quiet_sim, spawn, stocks_at,
     stream_threads, until, until_no_thread,
 };

@@ -3,9 +3,6 @@
 //! Needs `python3` with `venv`, and a package index. Without them the test says so and passes, unless
 //! `TRUNKLINE_REQUIRE_PYTHON` is set.
 
-mod example;
-mod foreign;
-
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
@@ -13,7 +10,8 @@ use std::{
     time::Duration,
 };
 
-use self::example::{Running, example, run};
+use crate::example::{Running, example, run};
+use crate::foreign;
 
 const BOUND: Duration = Duration::from_secs(60);
 

@@ -6,11 +6,10 @@
     reason = "a test: it panics, and has its own clock and threads"
 )]
 
-mod common;
-
 use std::{net::TcpStream, time::Duration};
 
-use common::{GENEROUS, Peer, Venue, credentials, patient, until};
+use crate::common;
+use crate::common::{GENEROUS, Peer, Venue, credentials, patient, until};
 use crossbeam_channel::Receiver;
 use trunkline::{
     Config, Credentials, Decimal, Declared, EndReason, Endpoint, ErrorKind, Manager, Notice,

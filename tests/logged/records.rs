@@ -6,16 +6,14 @@
     reason = "a test: it panics, and has its own clock and threads"
 )]
 
-mod support;
-
 use std::{net::TcpListener, sync::Arc, thread, time::Duration};
 
-use parking_lot::Mutex;
-use support::{
+use crate::support::{
     WAIT, credentials, eventually,
     logger::{LOGGER, Seen, install, records, wait_for},
     quick, sim,
 };
+use parking_lot::Mutex;
 use trunkline::{
     Config, Credentials, EndReason, ErrorKind, Health, Manager, MarketEvent, Phase, StreamHandle,
     StreamKey, Update,

@@ -8,9 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-#[path = "tidy/paths.rs"]
 mod paths;
-#[path = "secrets/types.rs"]
+#[path = "../secrets/types.rs"]
 mod types;
 
 /// A file, and its lines without comments and texts: all of them, and those outside `#[cfg(test)]`.

@@ -11,10 +11,6 @@
     reason = "a test: it panics, and stands outside the walls of the library"
 )]
 
-mod example;
-mod foreign;
-mod support;
-
 use std::{
     io::{BufRead as _, BufReader},
     path::Path,
@@ -23,7 +19,8 @@ use std::{
     time::Duration,
 };
 
-use self::example::{Ran, Running, example, run};
+use crate::example::{Ran, Running, example, run};
+use crate::{foreign, support};
 use trunkline::{
     Credentials,
     crossbeam_channel::{self, Receiver},

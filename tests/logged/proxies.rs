@@ -7,21 +7,19 @@
     reason = "tests"
 )]
 
-mod common;
-mod support;
-
 use std::{
     net::{SocketAddr, TcpListener},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use common::{
+use crate::common;
+use crate::common::{
     FullBacklog, GENEROUS, Line, Peer, Venue, alone_with, brisk, certificate, credentials, failure,
     hurried, open, patient, quiet_sim, stocks_at, until, until_no_thread,
 };
+use crate::support::logger::{install, records};
 use parking_lot::Mutex;
-use support::logger::{install, records};
 use trunkline::{
     Config, Error, ErrorKind, Manager, Phase, Proxy, StreamHandle,
     alpaca::MarketData,
@@ -589,7 +587,7 @@ fn free_port() -> u16 {
 
 #[test]
 fn the_environment_names_the_proxy_and_its_exceptions() {
-    let test = "the_environment_names_the_proxy_and_its_exceptions";
+    let test = "proxies::the_environment_names_the_proxy_and_its_exceptions";
     let port = free_port();
     let proxy = format!("http://me:hunter2@127.0.0.1:{port}");
     for set in [
@@ -640,7 +638,7 @@ fn the_environment_names_the_proxy_and_its_exceptions() {
 /// A proxy that is set and cannot be used is no reason to go without one, and not a word of it is repeated.
 #[test]
 fn a_proxy_of_the_environment_that_makes_no_sense_fails_the_open() {
-    let test = "a_proxy_of_the_environment_that_makes_no_sense_fails_the_open";
+    let test = "proxies::a_proxy_of_the_environment_that_makes_no_sense_fails_the_open";
     for (value, says) in [
         ("https://me:hunter2@proxy.test", "reached by TLS"),
         ("socks4://me:hunter2@proxy.test", "none of `http`"),

@@ -6,11 +6,9 @@
     reason = "tests stand outside the walls of the library"
 )]
 
-mod support;
-
 use std::{sync::Arc, thread, time::Duration};
 
-use support::WAIT;
+use crate::support::WAIT;
 use trunkline::{
     Config, Decimal, Declared, EndReason, ErrorKind, Manager, MarketEvent, Notice, Overflow, Phase,
     Quote, RecvTimeoutError, Subscription, TryRecvError, Update,

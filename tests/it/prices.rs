@@ -7,8 +7,6 @@
     reason = "a test: it panics, and has its own clock and threads"
 )]
 
-mod common;
-
 use std::{
     net::TcpListener,
     sync::{
@@ -19,7 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{GENEROUS, Peer, credentials, patient, quiet_sim, until, until_no_thread};
+use crate::common::{GENEROUS, Peer, credentials, patient, quiet_sim, until, until_no_thread};
 use trunkline::{
     Channel, Config, Credentials, Decimal, EndReason, Endpoint, Error, ErrorKind, Manager,
     MarketEvent, Notice, Phase, PriceBook, StreamHandle, Topic, Trade,

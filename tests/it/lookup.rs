@@ -6,8 +6,6 @@
     reason = "a test fails by panicking"
 )]
 
-mod common;
-
 use std::{
     io,
     process::Command,
@@ -18,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use common::{
+use crate::common::{
     GENEROUS, Peer, Venue, alone_with, certificate, credentials, failure, hurried, open, spawn,
     stocks_at, until,
 };
@@ -163,7 +161,7 @@ fn certificates_that_cannot_be_read_hold_up_no_open_and_no_stop() {
     let path = std::env::temp_dir().join(format!("trunkline-roots-{}", std::process::id()));
     let file = [("SSL_CERT_FILE", Some(path.to_str().unwrap()))];
     alone_with(
-        "certificates_that_cannot_be_read_hold_up_no_open_and_no_stop",
+        "lookup::certificates_that_cannot_be_read_hold_up_no_open_and_no_stop",
         &file,
         || {
             let path = std::env::var("SSL_CERT_FILE").unwrap();

@@ -6,15 +6,13 @@
     reason = "a test: it panics, and has its own clock and threads"
 )]
 
-mod support;
-
 use std::{
     collections::BTreeMap,
     thread,
     time::{Duration, Instant},
 };
 
-use support::{WAIT, credentials, eventually, quick, sim};
+use crate::support::{WAIT, credentials, eventually, quick, sim};
 use trunkline::{
     Decimal, Declared, EndReason, Error, ErrorKind, Event, Manager, MarketEvent, Notice, Overflow,
     Quote, RecvError, StreamHandle, Subscription, Symbol, Timestamp, Topics, Trade, TryRecvError,

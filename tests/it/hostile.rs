@@ -8,8 +8,6 @@
     reason = "tests"
 )]
 
-mod common;
-
 use std::{
     io::Write,
     net::TcpStream,
@@ -20,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use common::{
+use crate::common::{
     GENEROUS, Line, Peer, Venue, certificate, credentials, failure, open, patient, stocks_at,
     until, until_no_thread,
 };

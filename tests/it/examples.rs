@@ -6,8 +6,7 @@
     reason = "tests stand outside the walls of the library"
 )]
 
-mod example;
-#[path = "../examples/price_watch/screen.rs"]
+#[path = "../../examples/price_watch/screen.rs"]
 mod screen;
 
 use std::{
@@ -24,7 +23,7 @@ use trunkline::{
     sim::{Accept, Sim, SimConfig},
 };
 
-use self::example::{Running, example, run};
+use crate::example::{Running, example, run};
 
 const BOUND: Duration = Duration::from_secs(60);
 

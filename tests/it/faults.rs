@@ -7,8 +7,6 @@
     reason = "tests"
 )]
 
-mod common;
-
 use std::{
     fs,
     net::{SocketAddr, TcpStream},
@@ -17,7 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{
+use crate::common;
+use crate::common::{
     FullBacklog, GENEROUS, Line, Peer, Venue, brisk, credentials, failure, hurried, ledger::Ledger,
     open, patient, quote, spawn, stocks_at, trade, trade_id, until, until_no_thread,
 };

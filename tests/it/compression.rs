@@ -7,20 +7,17 @@
     reason = "a test: it panics, and stands outside the walls of the library"
 )]
 
-mod common;
-mod example;
-mod foreign;
-
 use std::{
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
     time::Duration,
 };
 
-use common::{
+use crate::common::{
     GENEROUS, Line, Peer, Venue, brisk, credentials, failure, hurried, ledger::Ledger, open,
     patient, trade, trade_id, until_no_thread,
 };
+use crate::{example, foreign};
 use trunkline::{
     Config, Error, ErrorKind, Manager, Phase, Update,
     alpaca::{self, Account, MarketData},

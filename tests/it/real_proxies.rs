@@ -15,11 +15,7 @@
 )]
 #![cfg(unix)]
 
-mod common;
 #[allow(dead_code, reason = "the examples themselves are not run here")]
-mod example;
-mod foreign;
-
 use std::{
     fs::{self, File},
     net::{TcpListener, TcpStream},
@@ -29,11 +25,12 @@ use std::{
     time::Duration,
 };
 
-use common::{
+use crate::common::{
     GENEROUS, Peer, Venue, alone_with, brisk, certificate, credentials, failure, hurried, open,
     patient, quiet_sim, stocks_at, until,
 };
-use example::{Running, run};
+use crate::example::{Running, run};
+use crate::foreign;
 use trunkline::{
     Config, Error, ErrorKind, Phase, Proxy, StreamHandle,
     alpaca::MarketData,
@@ -454,7 +451,7 @@ fn mitmproxy() {
         ("NO_PROXY", None),
         ("no_proxy", None),
     ];
-    alone_with("mitmproxy", &variables, || {
+    alone_with("real_proxies::mitmproxy", &variables, || {
         let _ = fs::remove_dir_all(&home);
         fs::create_dir_all(&home).unwrap();
         let (authority, server) = certificate();

@@ -6,15 +6,14 @@
     reason = "a test: it panics, and has its own clock and threads"
 )]
 
-mod support;
-
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::Duration,
 };
 
-use support::{
+use crate::support;
+use crate::support::{
     WAIT, credentials, eventually,
     logger::{install, records, wait_for},
     quick, sim,

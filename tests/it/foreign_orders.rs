@@ -10,10 +10,6 @@
     reason = "a test: it panics, and stands outside the walls of the library"
 )]
 
-mod example;
-mod foreign;
-mod support;
-
 use std::{
     io::{BufRead as _, BufReader},
     process::{Command, Stdio},
@@ -23,7 +19,8 @@ use std::{
 use serde_json::Value;
 use trunkline::{Credentials, sim::Accept};
 
-use self::example::{Ran, Running, example, run};
+use crate::example::{Ran, Running, example, run};
+use crate::{foreign, support};
 
 const BOUND: Duration = Duration::from_secs(150);
 

@@ -9,10 +9,7 @@
     reason = "a test: it panics, says what was skipped, and stands outside the walls of the library"
 )]
 
-mod common;
 #[allow(dead_code, reason = "not every test uses all of it")]
-mod example;
-
 use std::{
     fs::{self, File},
     io::{BufRead as _, BufReader},
@@ -22,10 +19,11 @@ use std::{
     time::Duration,
 };
 
-use common::{
+use crate::common::{
     GENEROUS, alone, alone_with, brisk, credentials, failure, hurried, ledger::Ledger, open,
     patient, stocks_at, stream_threads, until, until_no_thread,
 };
+use crate::example;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use trunkline::{
@@ -82,7 +80,8 @@ fn take_all() -> Vec<File> {
 
 #[test]
 fn a_process_without_descriptors_is_told_so_and_goes_on_once_it_has_some() {
-    const NAME: &str = "a_process_without_descriptors_is_told_so_and_goes_on_once_it_has_some";
+    const NAME: &str =
+        "scarcity::a_process_without_descriptors_is_told_so_and_goes_on_once_it_has_some";
     const NO_DESCRIPTOR: u32 = 24;
     alone(NAME, || {
         let all = getrlimit(Resource::Nofile);
@@ -146,7 +145,8 @@ fn a_process_without_descriptors_is_told_so_and_goes_on_once_it_has_some() {
 
 #[test]
 fn a_process_without_threads_is_told_so_and_goes_on_once_it_has_some() {
-    const NAME: &str = "a_process_without_threads_is_told_so_and_goes_on_once_it_has_some";
+    const NAME: &str =
+        "scarcity::a_process_without_threads_is_told_so_and_goes_on_once_it_has_some";
     const NO_THREAD: u32 = 11;
     const GIBIBYTE: u64 = 1 << 30;
     // The stack of a thread is what there is no room for: by their number root is not refused any.
@@ -260,7 +260,7 @@ fn a_process_that_is_stopped_and_goes_on_declares_what_it_missed() {
 /// A line that drops what comes faster than it carries: a namespace of the network whose loopback has a short queue.
 #[test]
 fn a_line_that_drops_packets_delivers_every_event() {
-    const NAME: &str = "a_line_that_drops_packets_delivers_every_event";
+    const NAME: &str = "scarcity::a_line_that_drops_packets_delivers_every_event";
     const SET_UP: &str = "ip link set lo mtu 1500 up && tc qdisc add dev lo root tbf rate 1mbit burst 3000 limit 6000";
     const MARK: &str = "TRUNKLINE_TEST_LOSSY";
     let in_namespace = |script: &str| {

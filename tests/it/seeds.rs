@@ -2,7 +2,7 @@
 //! and what was counted is what was read.
 //!
 //! A seed is a market and a script of faults. One that fails is named, and played again with
-//! `TRUNKLINE_SEEDS=17..18 cargo test --test seeds`; how the threads meet differs from run to run, so play a seed more
+//! `TRUNKLINE_SEEDS=17..18 cargo test --test it seeds`; how the threads meet differs from run to run, so play a seed more
 //! than once.
 #![allow(
     clippy::unwrap_used,
@@ -11,8 +11,6 @@
     reason = "tests"
 )]
 
-mod common;
-
 use std::{
     env,
     sync::atomic::{AtomicU64, Ordering},
@@ -20,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{GENEROUS, credentials, hurried, ledger::Ledger, spawn};
+use crate::common::{GENEROUS, credentials, hurried, ledger::Ledger, spawn};
 use trunkline::{
     Config, EndReason, ErrorKind, Manager, Overflow, Subscription, alpaca,
     market::TradeEvent,
@@ -82,7 +80,7 @@ impl Drop for Naming {
         if thread::panicking() {
             let (seed, next) = (self.seed, self.seed + 1);
             eprintln!(
-                "seed {seed} ({}): TRUNKLINE_SEEDS={seed}..{next} cargo test --test seeds",
+                "seed {seed} ({}): TRUNKLINE_SEEDS={seed}..{next} cargo test --test it seeds",
                 self.script
             );
         }
