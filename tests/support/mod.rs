@@ -5,6 +5,7 @@
 )]
 #![allow(
     clippy::disallowed_methods,
+    clippy::unwrap_used,
     reason = "tests stand outside the walls of the library"
 )]
 
