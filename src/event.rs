@@ -739,8 +739,7 @@ impl Unparsed {
 
     /// Shows less of it, where many are kept.
     pub(crate) fn shorten(&mut self) {
-        let end = self.raw.floor_char_boundary(64);
-        if end < self.raw.len() {
+        if let Some(end) = (0..=64).rfind(|end| self.raw.is_char_boundary(*end)) {
             self.raw = self.raw[..end].into();
         }
     }

@@ -189,7 +189,7 @@
 //!   message takes about 2 µs longer; the simulator's come in a quarter of their bytes.
 //!
 //! # Versions
-//! The minimum supported Rust version is 1.95, and is raised in minor releases only. Semantic versioning covers all
+//! The minimum supported Rust version is 1.88, and is raised in minor releases only. Semantic versioning covers all
 //! public items; [`Update`] is closed, so a new way of losing data is a breaking change. Linux is tested; nothing is
 //! known to keep macOS or Windows from working.
 //!

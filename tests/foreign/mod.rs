@@ -100,6 +100,10 @@ fn environment(
     let made_from = home.with_extension("made-from");
     // Tests run side by side, in this process and in others.
     let lock = File::create(home.with_extension("lock")).expect("the target folder is writable");
+    #[expect(
+        clippy::incompatible_msrv,
+        reason = "tests run with the toolchain of CI"
+    )]
     lock.lock().expect("a file can be locked");
     if fs::read(&made_from).is_ok_and(|made| made == wanted) {
         return Some(home);

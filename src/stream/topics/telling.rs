@@ -53,19 +53,22 @@ impl TopicTable {
                     TableNews::Refused(id, topic, error),
                 )
             }
-            (Standing::NoRoom, Told::Confirmed | Told::Lost)
-                if let Some((by, priority)) = entry.displaced_by.clone() =>
-            {
-                let at = At::new(&self.stream, Phase::Live);
-                let error = Error::new(at, ErrorKind::Displaced { by, priority });
-                (Told::Displaced, TableNews::Displaced(id, topic, error))
-            }
-            (Standing::NoRoom, _) => {
-                let error = self.full.get_or_init(|| self.over_plan()).clone();
-                (
-                    Told::Refused(Cause::NoRoom),
-                    TableNews::Refused(id, topic, error),
-                )
+            (Standing::NoRoom, told) => {
+                let had_a_place = matches!(told, Told::Confirmed | Told::Lost);
+                match entry.displaced_by.clone().filter(|_| had_a_place) {
+                    Some((by, priority)) => {
+                        let at = At::new(&self.stream, Phase::Live);
+                        let error = Error::new(at, ErrorKind::Displaced { by, priority });
+                        (Told::Displaced, TableNews::Displaced(id, topic, error))
+                    }
+                    None => {
+                        let error = self.full.get_or_init(|| self.over_plan()).clone();
+                        (
+                            Told::Refused(Cause::NoRoom),
+                            TableNews::Refused(id, topic, error),
+                        )
+                    }
+                }
             }
         };
         let (topic, why) = match &news {

@@ -54,14 +54,16 @@ pub(super) fn fault(error: WsError) -> Fault {
                 .get(header::RETRY_AFTER)
                 .and_then(|value| retry_after::wait(value.as_bytes(), clock::utc())),
         },
-        #[cfg(feature = "compression")]
-        WsError::Io(error) if let Some(broken) = broken(&error) => {
-            Fault::Protocol(broken.to_string())
+        WsError::Io(error) => {
+            #[cfg(feature = "compression")]
+            if let Some(broken) = broken(&error) {
+                return Fault::Protocol(broken.to_string());
+            }
+            Fault::Lost {
+                why: "the socket failed".to_owned(),
+                source: Some(Source::new(error)),
+            }
         }
-        WsError::Io(error) => Fault::Lost {
-            why: "the socket failed".to_owned(),
-            source: Some(Source::new(error)),
-        },
         WsError::ConnectionClosed | WsError::AlreadyClosed => lost("closed by the peer"),
         WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             lost("ended by the peer without a close frame")
